@@ -1,0 +1,36 @@
+"""Floor 0: types, boundary checks, precision, keys and chunked maps. Imports nothing from jaxpr."""
+
+from jaxpr._core.checks import (
+    InputError,
+    check_count,
+    check_images,
+    check_points,
+    check_positive,
+    check_same_shape,
+    is_traced,
+)
+from jaxpr._core.chunks import map_chunks
+from jaxpr._core.keys import example_keys
+from jaxpr._core.precision import HIGHEST, in_float64
+from jaxpr._core.types import Array, ArrayLike, Estimator, Features, Key, Objective, Sampler
+
+__all__ = [
+    "Array",
+    "ArrayLike",
+    "Estimator",
+    "Features",
+    "HIGHEST",
+    "InputError",
+    "Key",
+    "Objective",
+    "Sampler",
+    "check_count",
+    "check_images",
+    "check_points",
+    "check_positive",
+    "check_same_shape",
+    "example_keys",
+    "in_float64",
+    "is_traced",
+    "map_chunks",
+]

@@ -1,0 +1,37 @@
+"""Map a batched function over pieces of the leading axis, so that memory does not grow with N."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxpr._core.checks import check_count
+from jaxpr._core.types import Array
+
+__all__ = ["map_chunks"]
+
+
+def map_chunks(fn: Callable[[Array], Array], x: Array, *, size: int) -> Array:
+    """`fn(x)` for a batched `fn`, computed `size` examples at a time inside one `lax.scan`.
+
+    Args:
+        fn: maps (n, ...) to (n, ...) for any n, one example independent of the others.
+        x: (N, ...), N >= 1. The last, shorter piece is computed on its own.
+        size: examples per piece. Static.
+
+    Returns:
+        `fn(x)`, shape (N, ...).
+
+    Raises:
+        InputError: size is not a positive integer.
+    """
+    check_count("size", size)
+    if x.shape[0] <= size:
+        return fn(x)
+    whole = x.shape[0] // size
+    pieces = x[: whole * size].reshape(whole, size, *x.shape[1:])
+    out = jax.lax.map(fn, pieces)
+    out = out.reshape(whole * size, *out.shape[2:])
+    if whole * size < x.shape[0]:
+        out = jnp.concatenate([out, fn(x[whole * size :])])
+    return out

@@ -1,0 +1,34 @@
+"""Per-example randomness that does not depend on how examples are batched."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxpr._core.checks import InputError
+from jaxpr._core.types import Array, Key
+
+__all__ = ["example_keys"]
+
+
+def example_keys(key: Key, count: int) -> Array:
+    """One key per example: `fold_in(key, i)` for i in 0..count-1, or the given keys themselves.
+
+    A caller that streams a data set in batches passes an array of `count` keys, folded with the examples' positions
+    in the data set; then results do not depend on the batch size, on sharding or on a resumed run.
+
+    Args:
+        key: one key from `jax.random.key`, or an array of `count` keys.
+        count: number of examples N. Static.
+
+    Returns:
+        Keys, shape (count,).
+
+    Raises:
+        InputError: `key` is a legacy uint32 key or an array of another length.
+    """
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        raise InputError(f"key: found an array of dtype {key.dtype}, expected a key made by jax.random.key")
+    if key.ndim == 0:
+        return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(count))
+    if key.shape != (count,):
+        raise InputError(f"key: found keys of shape {key.shape}, expected one key or one for each of {count} examples")
+    return key

@@ -1,0 +1,42 @@
+"""Precision: full-width matrix products, and float64 where digits would be lost.
+
+Nothing here changes JAX's global configuration.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpr._core.checks import is_traced
+
+__all__ = ["HIGHEST", "in_float64"]
+
+HIGHEST = jax.lax.Precision.HIGHEST
+"""For matrix products and convolutions that enter a metric: TPUs and recent GPUs round operands by default."""
+
+
+def in_float64(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Run `fn(xp, *arrays)` in float64 and return what it returns; `xp` is NumPy or `jax.numpy`.
+
+    On concrete arrays of any device: `xp` is NumPy on the host (LAPACK in double precision, no float64 on an
+    accelerator) and results are NumPy float64. Under a JAX transformation: `xp` is `jax.numpy`, float64 is enabled for
+    the scope of `fn` only, and results return to the widest input dtype; on a TPU, which has no such unit, the
+    computation stays in the inputs' dtype.
+    """
+
+    @functools.wraps(fn)
+    def wrapped(*args: Any) -> Any:
+        if not is_traced(args):
+            return fn(np, *jax.tree.map(lambda a: np.asarray(a, np.float64), args))
+        dtype = jnp.result_type(*jax.tree.leaves(args))
+        if jax.default_backend() == "tpu":
+            return fn(jnp, *jax.tree.map(lambda a: jnp.asarray(a, dtype), args))
+        with jax.enable_x64(True):
+            out = fn(jnp, *jax.tree.map(lambda a: jnp.asarray(a).astype(jnp.float64), args))
+            return jax.tree.map(lambda a: jnp.asarray(a).astype(dtype), out)
+
+    return wrapped

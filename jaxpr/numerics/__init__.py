@@ -1,0 +1,1 @@
+"""Floor 1: numerical tools shared by the whole package."""

@@ -1,0 +1,29 @@
+"""Clean images to degrade and restore: packaged photographs, digits, folders, TFDS, and crops of any of them.
+
+Every function returns an `ImageSource`, a random-access sequence that `grain` reads directly::
+
+    source = data.crops(data.photos("train"), 64)
+    batches = grain.MapDataset.source(source).seed(0).shuffle().batch(16)
+"""
+
+from jaxpr.data.arrays import from_arrays
+from jaxpr.data.crops import crop_grid, crops
+from jaxpr.data.decode import read_image
+from jaxpr.data.folder import image_folder
+from jaxpr.data.packaged import digits, photos
+from jaxpr.data.source import ImageSource, Reader, Skipped
+from jaxpr.data.tfds_images import tfds_images
+
+__all__ = [
+    "ImageSource",
+    "Reader",
+    "Skipped",
+    "crop_grid",
+    "crops",
+    "digits",
+    "from_arrays",
+    "image_folder",
+    "photos",
+    "read_image",
+    "tfds_images",
+]

@@ -1,0 +1,116 @@
+"""Square crops on a regular grid: equal sizes from images of any size."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxpr._core import InputError, check_count
+from jaxpr.data.source import ImageSource
+
+__all__ = ["crop_grid", "crops"]
+
+
+class _Grid(NamedTuple):
+    rows: int
+    columns: int
+    top: int
+    left: int
+
+
+def crop_grid(image: np.ndarray, size: int) -> np.ndarray:
+    """Cut an image into floor(H/size) × floor(W/size) crops that do not overlap; the grid is centred.
+
+    An odd remainder leaves one pixel more at the bottom or the right.
+
+    Args:
+        image: (H, W, C), any dtype.
+        size: side of a crop in pixels.
+
+    Returns:
+        (n, size, size, C), row by row, a copy of the image's dtype.
+
+    Raises:
+        InputError: `image` is not (H, W, C), `size` is not a positive integer, or the image is smaller than it.
+    """
+    if np.ndim(image) != 3:
+        raise InputError(f"image: found shape {np.shape(image)}, expected (H, W, C)")
+    grid = _grid("image", image.shape, size)
+    used = image[grid.top : grid.top + grid.rows * size, grid.left : grid.left + grid.columns * size]
+    blocks = used.reshape(grid.rows, size, grid.columns, size, -1).swapaxes(1, 2)
+    return blocks.reshape(grid.rows * grid.columns, size, size, -1).copy()
+
+
+def crops(source: ImageSource, size: int) -> ImageSource:
+    """All crops of all images of a source, in the order and places of `crop_grid`.
+
+    How many there are is known from the images' shapes; pixels are decoded when a crop is read. The last image is
+    kept, so reading in order decodes each once. Reading shuffled decodes nearly one image per crop: where that is too
+    slow, hold the images in memory first, `from_arrays(list(source), name=source.name, names=source.names)`.
+
+    Args:
+        source: images of any sizes, none smaller than `size`.
+        size: side of a crop in pixels.
+
+    Returns:
+        Source of float32 (size, size, C) images named such as 'astronaut[0,1]' (row, column), labelled as their image.
+
+    Raises:
+        InputError: `size` is not a positive integer, or an image is smaller than it.
+    """
+    shapes = tuple(source.shape(i) for i in range(len(source)))
+    places, names = [], []
+    for i, name in enumerate(source.names):
+        grid = _grid(name, shapes[i], size)
+        for row, column in np.ndindex(grid.rows, grid.columns):
+            places.append((i, grid.top + row * size, grid.left + column * size))
+            names.append(f"{name}[{row},{column}]")
+    return ImageSource(
+        name=f"{source.name}-crops{size}",
+        names=tuple(names),
+        reader=_Crops(source, size, shapes, tuple(places)),
+        labels=None if source.labels is None else tuple(source.labels[i] for i, _, _ in places),
+    )
+
+
+def _grid(name: str, shape: tuple[int, ...], size: int) -> _Grid:
+    check_count("size", size)
+    height, width = shape[:2]
+    if min(height, width) < size:
+        raise InputError(f"{name}: found {height}×{width} pixels, expected at least size {size} on both sides")
+    return _Grid(height // size, width // size, height % size // 2, width % size // 2)
+
+
+@dataclass
+class _Crops:
+    """Reader of crops; `shapes` holds (H, W, C) of each image, `places` (image, top, left) of each crop."""
+
+    source: ImageSource
+    size: int
+    shapes: tuple[tuple[int, int, int], ...]
+    places: tuple[tuple[int, int, int], ...]
+    _last: tuple[int, np.ndarray] | None = field(default=None, repr=False)
+
+    def load(self, i: int) -> np.ndarray:
+        number, top, left = self.places[i]
+        return self._image(number)[top : top + self.size, left : left + self.size].copy()
+
+    def shape(self, i: int) -> tuple[int, int, int]:
+        return self.size, self.size, self.shapes[self.places[i][0]][2]
+
+    def content(self, i: int) -> Iterator[bytes]:
+        yield f"{self.source.fingerprint} size={self.size} place={self.places[i]}".encode()
+
+    def _image(self, number: int) -> np.ndarray:
+        last = self._last  # read once: grain loads from several threads, and another may replace it meanwhile
+        if last is None or last[0] != number:
+            image = self.source[number]
+            if image.shape != self.shapes[number]:  # the file changed, or tells its orientation only behind its pixels
+                name, expected = self.source.names[number], self.shapes[number]
+                raise InputError(f"{name}: found shape {image.shape}, expected {expected} as its header said")
+            last = self._last = (number, image)
+        return last[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_last": None}  # the image would travel to every worker

@@ -1,0 +1,143 @@
+"""`ImageSource`: a named, picklable, random-access sequence of clean images.
+
+Images are float32 numpy arrays (H, W, C) in [0, 1], each of its own size. They are made when asked for and never kept,
+so a source costs little memory and travels cheaply to the worker processes of grain.
+"""
+
+import hashlib
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, Protocol, overload
+
+import numpy as np
+
+from jaxpr._core import InputError
+
+__all__ = ["ImageSource", "Reader", "Skipped"]
+
+
+class Reader(Protocol):
+    """Where the images of a source come from. Indices are in [0, len(source)); instances must pickle."""
+
+    def load(self, i: int) -> np.ndarray:
+        """Image i, a fresh float32 array (H, W, C) in [0, 1]."""
+
+    def shape(self, i: int) -> tuple[int, int, int]:
+        """(H, W, C) of image i, without decoding its pixels where the storage allows it."""
+
+    def content(self, i: int) -> Iterator[bytes]:
+        """Pieces of bytes that determine image i; they are hashed, never held together in memory."""
+
+
+class Skipped(NamedTuple):
+    """A file that was left out of a source."""
+
+    name: str
+    """Path relative to the folder, with forward slashes."""
+    reason: str
+    """Why it could not be read, one line."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageSource:
+    """A random-access sequence of images, as `grain.MapDataset.source` and `grain.DataLoader` take it.
+
+    `source[i]` is a float32 array (H, W, C) in [0, 1]; negative indices count from the end, an index out of range is an
+    IndexError. `source[a:b:c]` is a source of those images, read as lazily as the whole; an empty one is an
+    InputError.
+
+    Attributes:
+        name: short name of the set, such as 'photos-test'.
+        names: one unique name per image.
+        reader: fetches the images.
+        labels: class of each image, or None where there are no classes.
+        skipped: files that were left out on request.
+
+    Raises:
+        InputError: no images, names that are not unique, or as many labels as there are not images.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    reader: Reader
+    labels: tuple[int, ...] | None = None
+    skipped: tuple[Skipped, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise InputError(f"{self.name}: found no images, expected at least one")
+        if len(set(self.names)) != len(self.names):
+            raise InputError(
+                f"names: found {len(set(self.names))} different of {len(self.names)}, expected unique names"
+            )
+        if self.labels is not None and len(self.labels) != len(self.names):
+            raise InputError(f"labels: found {len(self.labels)}, expected one for each of {len(self.names)} images")
+
+    def __repr__(self) -> str:
+        # Short and without addresses: grain compares it when it resumes from a checkpoint.
+        return f"ImageSource({self.name!r}, {len(self)} images)"
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> "ImageSource": ...
+    def __getitem__(self, index: int | slice) -> "np.ndarray | ImageSource":
+        if isinstance(index, slice):
+            return self._part(index)
+        return self.reader.load(self._position(index))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self.reader.load(i) for i in range(len(self)))
+
+    def shape(self, index: int) -> tuple[int, int, int]:
+        """(H, W, C) of one image; files are opened for their header only."""
+        return self.reader.shape(self._position(index))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 of the images' names and content, in order. Computed at first use, then kept."""
+        whole = hashlib.sha256()
+        for i, name in enumerate(self.names):
+            image = hashlib.sha256()
+            for piece in self.reader.content(i):
+                image.update(piece)
+            whole.update(name.encode(errors="surrogateescape") + b"\0" + image.digest())
+        return whole.hexdigest()
+
+    def _position(self, index: int) -> int:
+        position = operator.index(index)
+        if not -len(self) <= position < len(self):
+            raise IndexError(f"{self.name}: found index {position}, expected one below {len(self)}")
+        return position % len(self)
+
+    def _part(self, chosen: slice) -> "ImageSource":
+        indices = tuple(range(len(self))[chosen])
+        bounds = [chosen.start, chosen.stop] + ([] if chosen.step is None else [chosen.step])
+        return ImageSource(
+            name=f"{self.name}[{':'.join('' if bound is None else str(bound) for bound in bounds)}]",
+            names=tuple(self.names[i] for i in indices),
+            reader=_Selection(self.reader, indices),
+            labels=None if self.labels is None else tuple(self.labels[i] for i in indices),
+        )
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """Some images of another reader."""
+
+    reader: Reader
+    indices: tuple[int, ...]
+
+    def load(self, i: int) -> np.ndarray:
+        return self.reader.load(self.indices[i])
+
+    def shape(self, i: int) -> tuple[int, int, int]:
+        return self.reader.shape(self.indices[i])
+
+    def content(self, i: int) -> Iterator[bytes]:
+        return self.reader.content(self.indices[i])

@@ -1,0 +1,29 @@
+"""Floor 4: figures, terminal table and HTML page of an evaluation run, drawn from its record (`results.json`).
+
+Papers: [ohayon2024] Ohayon, Michaeli, Elad, "The Perception-Robustness Tradeoff in Deterministic Image Restoration",
+ICML 2024.
+"""
+
+from jaxpr.report.bars import figure_consistency, figure_robustness
+from jaxpr.report.metric_table import METRICS, MetricInfo, metric_info
+from jaxpr.report.page import write_report
+from jaxpr.report.record import MissingMetricError
+from jaxpr.report.scatter import figure_distortion_perception, figure_tradeoff
+from jaxpr.report.strips import Strip, figure_strip
+from jaxpr.report.text import format_value, text_table
+
+__all__ = [
+    "METRICS",
+    "MetricInfo",
+    "MissingMetricError",
+    "Strip",
+    "figure_consistency",
+    "figure_distortion_perception",
+    "figure_robustness",
+    "figure_strip",
+    "figure_tradeoff",
+    "format_value",
+    "metric_info",
+    "text_table",
+    "write_report",
+]

@@ -1,0 +1,205 @@
+"""The HTML page of a run and the files beside it. The page stands alone: it loads nothing from anywhere."""
+
+import base64
+import functools
+import importlib.resources
+import math
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import numpy as np
+from matplotlib.figure import Figure
+
+from jaxpr._core import InputError
+from jaxpr.report.bars import figure_consistency, figure_robustness
+from jaxpr.report.metric_table import metric_info
+from jaxpr.report.record import (
+    MissingMetricError,
+    best_names,
+    check_record,
+    feature_names,
+    measured,
+    metric_names,
+    restorer_names,
+)
+from jaxpr.report.scatter import figure_distortion_perception, figure_tradeoff
+from jaxpr.report.strips import Strip, figure_strip
+from jaxpr.report.style import png_bytes
+from jaxpr.report.text import format_value
+from jaxpr.report.words import CAPTIONS, STRIP_CAPTION, findings, summary
+
+__all__ = ["write_report"]
+
+SCREEN_PIXELS_PER_INCH = 100
+
+
+class _Picture(NamedTuple):
+    """A figure on the page; `data` is None, and `reason` says why, where it could not be drawn."""
+
+    title: str
+    file: str
+    caption: str
+    data: str | None
+    width: int
+    reason: str
+
+
+def write_report(record: Mapping[str, Any], strips: Sequence[Strip] = (), *, out: Path | str) -> Path:
+    """Write a run's figures and its HTML page.
+
+    Files: `out/report.html`, and in `out/figures/` a PNG for each figure and strip. Each appears whole or not at all.
+    Figures whose metrics the record lacks are left out, and the page says so. The same input gives the same bytes.
+
+    Args:
+        record: the dict of `results.json`: `protocol`, `provenance` and `restorers`.
+        strips: sample images, in the order in which to show them.
+        out: folder, made if it does not exist.
+
+    Returns:
+        The path of the HTML page.
+
+    Raises:
+        InputError: the record has no restorers or is malformed, a strip's images do not fit together, or a file is in
+            the way of `out`.
+    """
+    check_record(record)
+    out = Path(out)
+    try:
+        (out / "figures").mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"out: found a file in the way of folder {out / 'figures'}, expected a folder") from None
+    pictures = list(_pictures(record, out))
+    samples = list(_samples(record, strips, out))
+    page = _render(record, pictures, samples)
+    _write(out / "report.html", page.encode("utf-8"))
+    return out / "report.html"
+
+
+def _pictures(record: Mapping[str, Any], out: Path) -> Iterator[_Picture]:
+    """The figures of the record in the page's order, one of each kind for each feature network that it has."""
+    per_features: list[tuple[str, str, Callable[..., Figure]]] = [
+        ("tradeoff", "joint_fd_", figure_tradeoff),
+        ("distortion_perception", "fd_", figure_distortion_perception),
+        ("consistency", "joint_fd_", figure_consistency),
+    ]
+    for name, prefix, draw in per_features:
+        for index, features in enumerate(feature_names(record, prefix) or [None]):
+            file = name if index == 0 else f"{name}_{_slug(str(features))}"
+            yield _picture(name, file, out, functools.partial(draw, record, features=features))
+    yield _picture("robustness", "robustness", out, functools.partial(figure_robustness, record))
+
+
+def _picture(name: str, file: str, out: Path, draw: Callable[[], Figure]) -> _Picture:
+    title, caption = CAPTIONS[name]
+    try:
+        figure = draw()
+    except MissingMetricError as error:
+        return _Picture(title, file, caption, None, 0, str(error).removeprefix("record: "))
+    return _save(figure, title, f"{file}.png", caption, out)
+
+
+def _samples(record: Mapping[str, Any], strips: Sequence[Strip], out: Path) -> Iterator[_Picture]:
+    known = restorer_names(record)
+    for index, strip in enumerate(strips):
+        names = [name for name in known if name in strip.outputs]
+        file = f"strips_{index:02d}_{_slug(strip.name)}.png"
+        if not names:
+            yield _Picture(strip.name, file, STRIP_CAPTION, None, 0, "found no output of a restorer of this run")
+        else:
+            yield _save(figure_strip(strip, names), strip.name, file, STRIP_CAPTION, out)
+
+
+def _save(figure: Figure, title: str, file: str, caption: str, out: Path) -> _Picture:
+    data = png_bytes(figure)
+    width = round(figure.get_size_inches()[0] * SCREEN_PIXELS_PER_INCH)
+    figure.clear()
+    _write(out / "figures" / file, data)
+    return _Picture(title, file, caption, base64.b64encode(data).decode("ascii"), width, "")
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "unnamed"
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that is never seen half written: a neighbour first, then one rename."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files that only their owner may read
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _render(record: Mapping[str, Any], pictures: Sequence[_Picture], samples: Sequence[_Picture]) -> str:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = importlib.resources.files("jaxpr.report").joinpath("template.html").read_text(encoding="utf-8")
+    columns = [metric_info(name) for name in metric_names(record)]
+    return environment.from_string(source).render(
+        summary=summary(record),
+        findings=findings(record),
+        first=pictures[0],
+        pictures=pictures[1:],
+        samples=samples,
+        columns=columns,
+        rows=_rows(record),
+        protocol=_flat(record.get("protocol") or {}),
+        provenance=_flat(record.get("provenance") or {}),
+    )
+
+
+def _rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    columns = [metric_info(name) for name in metric_names(record)]
+    best = {info.key: best_names(record, info.key, direction=info.direction) for info in columns}
+    rows = []
+    for entry in record["restorers"]:
+        cells = []
+        for info in columns:
+            found = measured(entry, info.key)
+            if found is None:
+                cells.append({"value": "–", "stderr": "", "sort": "", "note": "not measured", "best": False})
+                continue
+            shown, _, stderr = format_value(found.value * info.scale, found.stderr * info.scale).partition(" ± ")
+            cells.append(
+                {
+                    "value": shown,
+                    "stderr": stderr,
+                    "sort": "" if math.isnan(found.value) else _sortable(found.value),
+                    "note": found.note or ("undefined" if math.isnan(found.value) else ""),
+                    "best": entry["name"] in best[info.key],
+                }
+            )
+        rows.append({"name": entry["name"], "cells": cells})
+    return rows
+
+
+def _sortable(value: float) -> str:
+    """A number as JavaScript reads it."""
+    return ("Infinity" if value > 0 else "-Infinity") if math.isinf(value) else repr(value)
+
+
+def _flat(tree: Any, path: str = "") -> list[tuple[str, str]]:
+    """Nested dicts and lists as (dotted path, text) pairs in the given order."""
+    if isinstance(tree, Mapping) and tree:
+        return [pair for key, part in tree.items() for pair in _flat(part, f"{path}.{key}" if path else str(key))]
+    if isinstance(tree, Sequence) and not isinstance(tree, str) and any(isinstance(part, Mapping) for part in tree):
+        return [pair for index, part in enumerate(tree) for pair in _flat(part, f"{path}[{index}]")]
+    if isinstance(tree, Sequence) and not isinstance(tree, str):
+        return [(path, ", ".join(str(part) for part in tree) or "–")]
+    if isinstance(tree, Mapping):
+        return [(path, "–")] if path else []
+    if isinstance(tree, float | np.floating):
+        return [(path, f"{tree:.8g}")]
+    return [(path, "–" if tree is None else str(tree))]

@@ -1,0 +1,120 @@
+"""Figures of the tradeoffs: K̄ versus √joint FD, and RMSE versus √FD ([ohayon2024] Figures 3 and 9)."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from jaxpr.report.metric_table import metric_info
+from jaxpr.report.planes import Axis, Point, draw_plane, features_words, root, skipped_note
+from jaxpr.report.record import MissingMetricError, check_record, feature_names, measured, restorer_names
+from jaxpr.report.style import MUTED, looks, new_figure, styled
+
+__all__ = ["choose_features", "figure_distortion_perception", "figure_tradeoff"]
+
+Coordinate = Callable[[Mapping[str, Any]], tuple[float, float]]
+
+
+def choose_features(record: Mapping[str, Any], prefix: str, features: str | None) -> str:
+    """The feature network to draw: `features`, or the first for which `prefix` was recorded.
+
+    Raises:
+        MissingMetricError: none was recorded, or not this one.
+    """
+    known = feature_names(record, prefix)
+    if features is None and known:
+        return known[0]
+    if features is None or features not in known:
+        raise MissingMetricError(f"record: found no metric {prefix}{features or '*'}, which this figure needs")
+    return features
+
+
+def gather(record: Mapping[str, Any], x: Coordinate, y: Coordinate) -> tuple[list[Point], list[str]]:
+    """The restorers with finite coordinates, and the names of the others."""
+    points, skipped = [], []
+    for entry in record["restorers"]:
+        (px, x_stderr), (py, y_stderr) = x(entry), y(entry)
+        if math.isfinite(px) and math.isfinite(py):
+            points.append(Point(entry["name"], px, py, x_stderr, y_stderr))
+        else:
+            skipped.append(entry["name"])
+    return points, skipped
+
+
+@styled()
+def figure_tradeoff(record: Mapping[str, Any], *, features: str | None = None) -> Figure:
+    r"""K̄ versus √(joint FD), one labelled marker per restorer ([ohayon2024] Section 4.2, Figure 3).
+
+    Both are better when lower. The lower-left corner is out of reach for a degradation that loses information: by
+    eq. (3) the Lipschitz constant grows without bound as the joint distance goes to 0. A dashed line joins the
+    restorers that no other beats on both axes.
+
+    Args:
+        record: the dict of `results.json`.
+        features: suffix of the joint Fréchet distance, for example `alexnet`; None for the first recorded one.
+
+    Returns:
+        A figure with an Agg canvas; error bars are standard errors, of √v as stderr / (2 √v).
+
+    Raises:
+        InputError: the record has no restorers, or (`MissingMetricError`) none with both metrics.
+    """
+    check_record(record)
+    features = choose_features(record, "joint_fd_", features)
+    return _plane_figure(
+        record,
+        lambda entry: root(measured(entry, f"joint_fd_{features}")),
+        lambda entry: _scaled(entry, "lipschitz_mean"),
+        Axis(rf"$\sqrt{{\mathrm{{joint\ FD}}}}$  ({features_words(features)} features)", "more natural and consistent"),
+        Axis(r"$\bar{K}$  (amplification)", "more robust"),
+        "faithful and robust at once:\nout of reach (Theorem 4.1)",
+    )
+
+
+@styled()
+def figure_distortion_perception(record: Mapping[str, Any], *, features: str | None = None) -> Figure:
+    """RMSE in grey levels versus √FD: the distortion-perception plane ([ohayon2024] Appendix E.4, Figure 9).
+
+    Args:
+        record: the dict of `results.json`.
+        features: suffix of the Fréchet distance, for example `alexnet`; None for the first recorded one.
+
+    Returns:
+        A figure with an Agg canvas, drawn like `figure_tradeoff`.
+
+    Raises:
+        InputError: the record has no restorers, or (`MissingMetricError`) none with both metrics.
+    """
+    check_record(record)
+    features = choose_features(record, "fd_", features)
+    return _plane_figure(
+        record,
+        lambda entry: root(measured(entry, f"fd_{features}")),
+        lambda entry: _scaled(entry, "rmse"),
+        Axis(rf"$\sqrt{{\mathrm{{FD}}}}$  ({features_words(features)} features)", "more natural"),
+        Axis("RMSE  (grey levels of 255)", "closer to the truth"),
+        "natural and exact at once:\nout of reach",
+    )
+
+
+def _scaled(entry: Mapping[str, Any], metric: str) -> tuple[float, float]:
+    found, scale = measured(entry, metric), metric_info(metric).scale
+    return (math.nan, math.nan) if found is None else (found.value * scale, found.stderr * scale)
+
+
+def _plane_figure(
+    record: Mapping[str, Any], x: Coordinate, y: Coordinate, x_axis: Axis, y_axis: Axis, corner: str
+) -> Figure:
+    points, skipped = gather(record, x, y)
+    if not points:
+        raise MissingMetricError("record: found no restorer with finite values of both metrics that this figure needs")
+    width, height = 8.4, 5.5 if len(points) <= 16 else 7.0
+    figure = new_figure(width, height)
+    left, bottom = 0.78 / width, (0.82 if skipped else 0.62) / height
+    ax = figure.add_axes((left, bottom, 1 - left - 0.2 / width, 1 - bottom - 0.15 / height))
+    dealt = looks(restorer_names(record))
+    draw_plane(ax, points, dealt, x=x_axis, y=y_axis, corner=corner, envelope="best trade-offs found")
+    if skipped:
+        figure.text(left, 0.1 / height, skipped_note(skipped, "no value"), color=MUTED, fontsize=8, parse_math=False)
+    return figure

@@ -1,0 +1,147 @@
+"""Numbers with as many digits as their standard errors support, and the plain-text table for a terminal."""
+
+import math
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxpr._core import InputError
+from jaxpr.report.metric_table import MetricInfo, metric_info
+from jaxpr.report.record import best_names, check_record, measured, metric_names
+
+__all__ = ["elide", "format_value", "text_table"]
+
+MAIN_COLUMNS = ("psnr", "ssim", "lpips_", "lr_psnr", "fd_", "joint_fd_", "lipschitz_mean")
+TABLE_WIDTH = 120
+FINEST_DECIMALS = 6
+
+
+def format_value(value: float | None, stderr: float | None = None) -> str:
+    """A number and its standard error, `25.9 ± 0.3`, with no more digits than the error supports.
+
+    The error keeps one significant digit, or two if the first is a 1; the value is rounded to the same place. Without
+    an error the value has four significant digits.
+
+    Args:
+        value: the number; None and NaN (undefined) give `–`, infinity gives `∞`.
+        stderr: its standard error; None, NaN or infinite if unknown.
+
+    Returns:
+        Text without unit.
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if stderr is None or not math.isfinite(stderr) or stderr < 0:
+        return _significant(value)
+    if stderr == 0:
+        return f"{_significant(value)} ± 0"
+    decimals = _decimals(stderr)
+    if decimals > FINEST_DECIMALS or abs(value) >= 1e6:
+        return _scientific(value, stderr)
+    return f"{_rounded(value, decimals)} ± {_rounded(stderr, decimals)}"
+
+
+def _decimals(stderr: float) -> int:
+    """Decimals that show one significant digit of `stderr`, or two if the first is a 1; negative left of the point."""
+    mantissa, exponent = f"{stderr:.0e}".split("e")
+    leading = f"{stderr:.1e}"[0]
+    return -int(exponent) + (1 if leading == "1" or mantissa == "1" else 0)
+
+
+def _rounded(value: float, decimals: int) -> str:
+    return f"{round(value, decimals) + 0.0:.{max(decimals, 0)}f}"
+
+
+def _significant(value: float, digits: int = 4) -> str:
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(abs(value)))
+    if exponent < -4 or exponent >= 6:
+        return f"{value:.{digits - 1}e}"
+    return _rounded(value, max(digits - 1 - exponent, 0))
+
+
+def _scientific(value: float, stderr: float) -> str:
+    places = 0
+    if value != 0:
+        places = max(math.floor(math.log10(abs(value))) - math.floor(math.log10(stderr)), 0)
+    return f"{value:.{min(places, 15)}e} ± {stderr:.0e}"
+
+
+def elide(name: str, limit: int) -> str:
+    """`name` on one line and at most `limit` characters long, its middle replaced by `…` if needed."""
+    flat = "".join(c if c.isprintable() else " " for c in name)
+    if len(flat) <= limit:
+        return flat
+    head = (limit - 1 + 1) // 2
+    return f"{flat[:head]}…{flat[len(flat) - (limit - 1 - head) :]}"
+
+
+def text_table(record: Mapping[str, Any], *, columns: Sequence[str] | None = None) -> str:
+    """An aligned plain-text table of a record, one restorer per line, the best value of a column marked with `*`.
+
+    Args:
+        record: the dict of `results.json`.
+        columns: metrics to show, as named in the record; None for the main ones that the record has. The standard
+            errors are left out if the table is wider than 120 columns with them.
+
+    Returns:
+        Lines joined by newlines, without one at the end.
+
+    Raises:
+        InputError: no restorers, or a column that no restorer has.
+    """
+    check_record(record)
+    known = metric_names(record)
+    if columns is None:
+        columns = [name for name in known if any(_is_a(name, main) for main in MAIN_COLUMNS)]
+    for column in columns:
+        if column not in known:
+            raise InputError(f"columns: found {column!r}, expected one of {', '.join(known)}")
+    for name_limit, errors in ((28, True), (18, True), (28, False), (18, False)):
+        lines = _lines(record, columns, name_limit=name_limit, errors=errors)
+        if max(_width(line) for line in lines) <= TABLE_WIDTH:
+            break
+    return "\n".join(lines)
+
+
+def _is_a(name: str, key: str) -> bool:
+    return name == key or (key.endswith("_") and name.startswith(key))
+
+
+def _lines(record: Mapping[str, Any], columns: Sequence[str], *, name_limit: int, errors: bool) -> list[str]:
+    names = [elide(entry["name"], name_limit) for entry in record["restorers"]]
+    table = [["restorer", "", *names]]
+    for column in columns:
+        info = metric_info(column)
+        best = best_names(record, column, direction=info.direction)
+        cells = [_cell(entry, info, best=best, errors=errors) for entry in record["restorers"]]
+        name, detail = info.heading
+        table.append([f"{name} ".replace("\N{NO-BREAK SPACE}", " "), f"{detail} ", *cells])
+    padded = [_pad(column, left=position == 0) for position, column in enumerate(table)]
+    lines = ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
+    rule = "─" * max(_width(line) for line in lines)
+    return [*lines[:2], rule, *lines[2:]]
+
+
+def _cell(entry: Mapping[str, Any], info: MetricInfo, *, best: set[str], errors: bool) -> str:
+    found = measured(entry, info.key)
+    if found is None:
+        return "– "
+    text = format_value(found.value * info.scale, found.stderr * info.scale)
+    if not errors:
+        text = text.split(" ± ")[0]
+    return text + ("*" if entry["name"] in best else " ")
+
+
+def _pad(cells: Sequence[str], *, left: bool) -> list[str]:
+    width = max(_width(cell) for cell in cells)
+    return [cell + " " * (width - _width(cell)) if left else " " * (width - _width(cell)) + cell for cell in cells]
+
+
+def _width(text: str) -> int:
+    """Columns that `text` takes in a terminal: combining marks take none, wide East Asian characters two."""
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) != 0 for c in text)

@@ -1,0 +1,112 @@
+"""The page's sentences: what was measured, what came out, and what the figures show."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from jaxpr.report.metric_table import metric_info
+from jaxpr.report.record import best_names, measured, metric_names
+from jaxpr.report.text import format_value
+
+__all__ = ["CAPTIONS", "STRIP_CAPTION", "findings", "summary"]
+
+CAPTIONS = {
+    "tradeoff": (
+        "Robustness against joint perceptual quality",
+        "Each marker is one restorer. Further left, its outputs look more like real images and fit their inputs "
+        "better; further down, it reacts less to a tiny change of its input. One would like to be at the lower "
+        "left, but if the degradation loses information no deterministic restorer can be: the closer the pairs "
+        "(output, input) come to pairs (real image, input), the more erratic the restorer must be. The dashed line "
+        "joins the restorers that no other beats on both axes; nothing was found in the tinted region beyond it. "
+        "Thin lines join settings of one method, hollow markers are variants. Bars are standard errors.",
+    ),
+    "distortion_perception": (
+        "Distortion against perceptual quality",
+        "Further left, the outputs as a population look more like real images; further down, each output is closer to "
+        "its own original. Where the degradation loses information, the best of both is out of reach as well: the "
+        "answer with the smallest error is an average of the possible originals, and averages are blurred.",
+    ),
+    "consistency": (
+        "Consistency with the input",
+        "LR-PSNR: every output is degraded again and compared with the input it came from. Plane: "
+        "√(joint FD − FD) is the part of the joint distance that the look of the outputs alone does not explain, so "
+        "restorers with equally natural outputs (same position across) differ in height if their outputs fit "
+        "the inputs differently well.",
+    ),
+    "robustness": (
+        "Sensitivity to a small change of the input",
+        "An attack changes each input slightly, so as to change the output as much as it can. The open circle is the "
+        "PSNR between the original and the attacked input, the filled marker the PSNR between the two outputs: the "
+        "further the marker lies to the left of the circle, the more the restorer amplifies the change.",
+    ),
+}
+
+STRIP_CAPTION = (
+    "Truth and input at the left. Then for each restorer: its output (PSNR against the truth), its output for the "
+    "attacked input (PSNR against the output above), and their absolute difference times 5."
+)
+
+COUNT_KEYS = ("images", "num_images", "image_count", "count", "n_images", "examples")
+ALPHA_KEYS = ("alpha", "attack_alpha")
+STEP_KEYS = ("attack_steps", "steps")
+
+
+def _first(protocol: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    return next((protocol[key] for key in keys if protocol.get(key) is not None), None)
+
+
+def _strength(alpha: Any) -> str:
+    """`1/255` for 0.00392...; other numbers as they are."""
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+        return str(alpha)
+    levels = alpha * 255
+    if abs(levels - round(levels)) < 1e-3 and levels > 0.5:
+        return f"{round(levels)}/255"
+    return f"{alpha:.4g}"
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}" + ("" if count == 1 else "s")
+
+
+def summary(record: Mapping[str, Any]) -> str:
+    """A paragraph in plain words: how many restorers, images, which degradation, which attack."""
+    protocol = record.get("protocol") or {}
+    count, degradation = _first(protocol, COUNT_KEYS), protocol.get("degradation")
+    alpha, steps = _first(protocol, ALPHA_KEYS), _first(protocol, STEP_KEYS)
+    restorers = _counted(len(record["restorers"]), "restorer")
+    images = _counted(count, "image") if isinstance(count, int) and not isinstance(count, bool) else "images"
+    damage = f"degraded by {degradation}" if degradation else "that had been degraded"
+    text = f"{restorers} had to recover {images} {damage}."
+    text += " Their outputs were compared with the originals, with real images as a population, and with the inputs."
+    if alpha is not None:
+        moves = f" in {_counted(steps, 'step')}" if isinstance(steps, int) and not isinstance(steps, bool) else ""
+        text += f" Each input was then changed by at most α = {_strength(alpha)} per value{moves}, so as to change the "
+        text += "output as much as possible; how much it does change is the restorer's sensitivity."
+    return text
+
+
+def findings(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(question, winner, value) for the main metrics of which there is a best restorer."""
+    questions = (
+        ("Closest to the truth", "psnr"),
+        ("Most natural outputs", "fd_"),
+        ("Most natural and consistent", "joint_fd_"),
+        ("Most consistent with the input", "lr_psnr"),
+        ("Most robust", "lipschitz_mean"),
+    )
+    found = []
+    for question, key in questions:
+        names = [n for n in metric_names(record) if n == key or (key.endswith("_") and n.startswith(key))]
+        if not names:
+            continue
+        info = metric_info(names[0])
+        best = best_names(record, info.key, direction=info.direction)
+        winners = [entry for entry in record["restorers"] if entry["name"] in best]
+        if not winners:
+            continue
+        value = measured(winners[0], info.key)
+        shown = format_value(value.value * info.scale, value.stderr * info.scale) if value else "–"
+        winner = winners[0]["name"] if len(winners) == 1 else f"{winners[0]['name']} and {len(winners) - 1} more"
+        found.append((question, winner, f"{info.label} {shown} {info.unit}".strip()))
+    return found

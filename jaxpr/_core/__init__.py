@@ -12,9 +12,10 @@ from jaxpr._core.checks import (
 from jaxpr._core.chunks import map_chunks
 from jaxpr._core.keys import example_keys
 from jaxpr._core.precision import HIGHEST, in_float64
-from jaxpr._core.types import Array, ArrayLike, Estimator, Features, Key, Objective, Sampler
+from jaxpr._core.types import AnyArray, Array, ArrayLike, Estimator, Features, Key, Objective, PerceptualNetwork, Sampler
 
 __all__ = [
+    "AnyArray",
     "Array",
     "ArrayLike",
     "Estimator",
@@ -23,6 +24,7 @@ __all__ = [
     "InputError",
     "Key",
     "Objective",
+    "PerceptualNetwork",
     "Sampler",
     "check_count",
     "check_images",

@@ -1,1 +1,23 @@
 """Floor 1: numerical tools shared by the whole package."""
+
+from jaxpr.numerics.balls import example_norms, project_l2, project_linf, sample_l2, sample_linf
+from jaxpr.numerics.moments import Moments
+from jaxpr.numerics.neighbours import nearest_distances, squared_distances
+from jaxpr.numerics.psd import bures_term, psd_sqrt
+from jaxpr.numerics.statistics import Estimate, grouped_mean, jackknife
+
+__all__ = [
+    "Estimate",
+    "Moments",
+    "bures_term",
+    "example_norms",
+    "grouped_mean",
+    "jackknife",
+    "nearest_distances",
+    "project_l2",
+    "project_linf",
+    "psd_sqrt",
+    "sample_l2",
+    "sample_linf",
+    "squared_distances",
+]

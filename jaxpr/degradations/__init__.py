@@ -1,0 +1,28 @@
+"""Floor 2: linear degradations with exact algebra, noise, JPEG, and the strings that name their mixes."""
+
+from jaxpr.degradations.blur import Blur, gaussian_kernel
+from jaxpr.degradations.degradation import Degradation, parse_degradation
+from jaxpr.degradations.jpeg import jpeg, jpeg_surrogate
+from jaxpr.degradations.linear import CUTOFF, SVD, LinearOperator
+from jaxpr.degradations.noise import gaussian_noise
+from jaxpr.degradations.pixelwise import Grayscale, Identity, Inpainting
+from jaxpr.degradations.separable import AverageDownsample, BicubicDownsample, Separable
+
+__all__ = [
+    "CUTOFF",
+    "SVD",
+    "AverageDownsample",
+    "BicubicDownsample",
+    "Blur",
+    "Degradation",
+    "Grayscale",
+    "Identity",
+    "Inpainting",
+    "LinearOperator",
+    "Separable",
+    "gaussian_kernel",
+    "gaussian_noise",
+    "jpeg",
+    "jpeg_surrogate",
+    "parse_degradation",
+]

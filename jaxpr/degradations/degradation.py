@@ -1,0 +1,175 @@
+"""Whole degradations, y = JPEG(A x + noise), and the short strings that name them."""
+
+import functools
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpr._core import Array, ArrayLike, InputError, Key, check_images, check_positive
+from jaxpr.degradations.blur import Blur, gaussian_kernel
+from jaxpr.degradations.jpeg import check_quality, jpeg
+from jaxpr.degradations.linear import LinearOperator, Shape, check_shape
+from jaxpr.degradations.noise import gaussian_noise
+from jaxpr.degradations.pixelwise import Grayscale, Identity, Inpainting
+from jaxpr.degradations.separable import AverageDownsample, BicubicDownsample
+
+__all__ = ["Degradation", "parse_degradation"]
+
+_BICUBIC_FACTORS = (2, 3, 4, 8, 16)
+_KNOWN_TERMS = (
+    "identity, bicubic-x{2,3,4,8,16}, average-x{N}, grayscale, blur-{std in pixels}, inpaint-center-{fraction}; "
+    "then noise-{std in 0..1}; then jpeg-{quality 1..100}"
+)
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """A linear operator, then Gaussian noise, then JPEG.
+
+    Attributes:
+        name: a short name, as it appears in records.
+        build: makes the linear operator for images of shape (H, W, C).
+        noise_std: standard deviation of the added noise, in units of the [0, 1] range.
+        jpeg_quality: libjpeg quality of the final compression; None for none.
+
+    Raises:
+        InputError: noise_std is negative, or jpeg_quality no integer in 1..100.
+    """
+
+    name: str
+    build: Callable[[Shape], LinearOperator]
+    noise_std: float = 0.0
+    jpeg_quality: int | None = None
+
+    def __post_init__(self) -> None:
+        check_positive("noise_std", self.noise_std, or_zero=True)
+        if self.jpeg_quality is not None:
+            check_quality(self.jpeg_quality)
+
+    def operator(self, shape: Shape) -> LinearOperator:
+        """The linear operator for images of `shape` (H, W, C); the last few are kept.
+
+        Raises:
+            InputError: shape is not three positive integers, or the degradation is not defined for it.
+        """
+        return _build(self.build, check_shape(shape))
+
+    def __call__(self, key: Key, x: ArrayLike) -> Array:
+        """Degrade a batch.
+
+        Args:
+            key: one key, or one for each example; used by the noise only.
+            x: (N, H, W, C), range [0, 1]. With JPEG it must be concrete, not traced.
+
+        Returns:
+            y (N, h, w, c), dtype of x. Bicubic downsampling and noise may leave [0, 1]; JPEG clips to it.
+
+        Raises:
+            InputError: x is not such a batch, or the degradation is not defined for its shape.
+        """
+        check_images("x", x)
+        height, width, channels = jnp.shape(x)[1:]
+        y = self.operator((height, width, channels))(x)
+        if self.noise_std > 0:
+            y = gaussian_noise(key, y, std=self.noise_std)
+        if self.jpeg_quality is not None:
+            y = jnp.asarray(jpeg(jnp.clip(y, 0, 1), quality=self.jpeg_quality), y.dtype)
+        return y
+
+
+# Bounded: the operators of a folder of large photographs, all of different sizes, would fill the memory.
+@functools.lru_cache(maxsize=16)
+def _build(build: Callable[[Shape], LinearOperator], shape: Shape) -> LinearOperator:
+    return build(shape)
+
+
+def parse_degradation(spec: str) -> Degradation:
+    """The degradation that a string like `bicubic-x4+noise-0.04+jpeg-50` names.
+
+    Terms are joined by `+`, in this order, each at most once and at least one:
+
+    - `identity`, `bicubic-x{2,3,4,8,16}` (MATLAB, any image size), `average-x{N}` (N divides the image), `grayscale`,
+      `blur-{std}` (Gaussian, std in pixels, circular boundary) or `inpaint-center-{fraction}` (unknown central square,
+      its side that fraction of the image's shorter side);
+    - `noise-{std}`, std in units of the [0, 1] range;
+    - `jpeg-{quality}`.
+
+    Args:
+        spec: the string; it becomes the degradation's name.
+
+    Raises:
+        InputError: a term is unknown, out of its range, repeated or out of order; the message lists the known terms.
+    """
+    if not isinstance(spec, str):
+        raise InputError(f"spec: found {spec!r}, expected a string of terms joined by '+': {_KNOWN_TERMS}")
+    build: Callable[[Shape], LinearOperator] = Identity
+    noise_std, jpeg_quality, last_rank = 0.0, None, -1
+    for term in spec.split("+"):
+        match = re.fullmatch(r"([a-z]+(?:-[a-z]+)*?)(?:-(x?)([0-9.]+(?:e-?[0-9]+)?))?", term)
+        if match is None:
+            raise _unknown(spec, term)
+        name, times, number = match.groups()
+        rank = {"noise": 1, "jpeg": 2}.get(name, 0)
+        if rank <= last_rank:
+            raise _unknown(spec, term, "repeated or out of order: ")
+        last_rank = rank
+        value = _number(spec, term, number)
+        if bool(times) != (name in ("bicubic", "average")):
+            raise _unknown(spec, term)
+        if name == "noise" and 0 <= value <= 1:
+            noise_std = value
+        elif name == "jpeg" and value in range(1, 101):
+            jpeg_quality = int(value)
+        elif rank == 0:
+            build = _linear_term(spec, term, name, value)
+        else:
+            raise _unknown(spec, term)
+    return Degradation(spec, build, noise_std=noise_std, jpeg_quality=jpeg_quality)
+
+
+def _number(spec: str, term: str, text: str | None) -> float:
+    """The term's number, or NaN (which lies in no range) if it has none."""
+    if text is None:
+        return math.nan
+    try:
+        return float(text)
+    except ValueError:
+        raise _unknown(spec, term) from None
+
+
+def _linear_term(spec: str, term: str, name: str, value: float) -> Callable[[Shape], LinearOperator]:
+    plain = math.isnan(value)
+    if name == "identity" and plain:
+        return Identity
+    if name == "grayscale" and plain:
+        return Grayscale
+    if name == "bicubic" and value in _BICUBIC_FACTORS:
+        return functools.partial(BicubicDownsample, factor=int(value))
+    if name == "average" and value >= 1 and value.is_integer():
+        return functools.partial(AverageDownsample, factor=int(value))
+    if name == "blur" and 0 < value < math.inf:
+        return functools.partial(_gaussian_blur, std=value)
+    if name == "inpaint-center" and 0 < value < 1:
+        return functools.partial(_inpaint_center, fraction=value)
+    raise _unknown(spec, term)
+
+
+def _gaussian_blur(shape: Shape, *, std: float) -> Blur:
+    return Blur(shape, gaussian_kernel(std))
+
+
+def _inpaint_center(shape: Shape, *, fraction: float) -> Inpainting:
+    height, width, channels = shape
+    side = round(fraction * min(height, width))
+    top, left = (height - side) // 2, (width - side) // 2
+    mask = np.ones((height, width), bool)
+    mask[top : top + side, left : left + side] = False
+    return Inpainting(mask, channels=channels)
+
+
+def _unknown(spec: str, term: str, why: str = "") -> InputError:
+    return InputError(f"spec: found {why}{term!r} in {spec!r}, expected terms joined by '+': {_KNOWN_TERMS}")

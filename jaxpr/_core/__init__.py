@@ -10,9 +10,20 @@ from jaxpr._core.checks import (
     is_traced,
 )
 from jaxpr._core.chunks import map_chunks
+from jaxpr._core.files import TEMPORARY_PREFIX, write_atomically
 from jaxpr._core.keys import example_keys
 from jaxpr._core.precision import HIGHEST, in_float64
-from jaxpr._core.types import AnyArray, Array, ArrayLike, Estimator, Features, Key, Objective, PerceptualNetwork, Sampler
+from jaxpr._core.types import (
+    AnyArray,
+    Array,
+    ArrayLike,
+    Estimator,
+    Features,
+    Key,
+    Objective,
+    PerceptualNetwork,
+    Sampler,
+)
 
 __all__ = [
     "AnyArray",
@@ -26,6 +37,7 @@ __all__ = [
     "Objective",
     "PerceptualNetwork",
     "Sampler",
+    "TEMPORARY_PREFIX",
     "check_count",
     "check_images",
     "check_points",
@@ -35,4 +47,5 @@ __all__ = [
     "in_float64",
     "is_traced",
     "map_chunks",
+    "write_atomically",
 ]

@@ -35,6 +35,7 @@ class Degradation:
         build: makes the linear operator for images of shape (H, W, C).
         noise_std: standard deviation of the added noise, in units of the [0, 1] range.
         jpeg_quality: libjpeg quality of the final compression; None for none.
+        factor: pixels of x per pixel of y along an axis; images are cut to a multiple of it before evaluation.
 
     Raises:
         InputError: noise_std is negative, or jpeg_quality no integer in 1..100.
@@ -44,6 +45,7 @@ class Degradation:
     build: Callable[[Shape], LinearOperator]
     noise_std: float = 0.0
     jpeg_quality: int | None = None
+    factor: int = 1
 
     def __post_init__(self) -> None:
         check_positive("noise_std", self.noise_std, or_zero=True)
@@ -107,7 +109,7 @@ def parse_degradation(spec: str) -> Degradation:
     if not isinstance(spec, str):
         raise InputError(f"spec: found {spec!r}, expected a string of terms joined by '+': {_KNOWN_TERMS}")
     build: Callable[[Shape], LinearOperator] = Identity
-    noise_std, jpeg_quality, last_rank = 0.0, None, -1
+    noise_std, jpeg_quality, factor, last_rank = 0.0, None, 1, -1
     for term in spec.split("+"):
         match = re.fullmatch(r"([a-z]+(?:-[a-z]+)*?)(?:-(x?)([0-9.]+(?:e-?[0-9]+)?))?", term)
         if match is None:
@@ -126,9 +128,10 @@ def parse_degradation(spec: str) -> Degradation:
             jpeg_quality = int(value)
         elif rank == 0:
             build = _linear_term(spec, term, name, value)
+            factor = int(value) if times else 1
         else:
             raise _unknown(spec, term)
-    return Degradation(spec, build, noise_std=noise_std, jpeg_quality=jpeg_quality)
+    return Degradation(spec, build, noise_std=noise_std, jpeg_quality=jpeg_quality, factor=factor)
 
 
 def _number(spec: str, term: str, text: str | None) -> float:

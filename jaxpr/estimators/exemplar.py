@@ -1,9 +1,9 @@
 """Soft nearest-exemplar restoration: one temperature walks from a posterior mean to a single remembered example.
 
-The dictionary holds patch pairs of training photographs: what a patch of y looks like without its mean colour, and which
-detail the true patch has beyond the bicubic enlargement. With a high temperature all exemplars are averaged and the
-detail is smooth; with a low one the nearest exemplar is copied: realistic texture, and an output that jumps when a small
-change of y makes another exemplar the nearest.
+The dictionary holds patch pairs of training photographs: what a patch of y looks like without its mean colour, and
+which detail the true patch has beyond the bicubic enlargement. With a high temperature all exemplars are averaged and
+the detail is smooth; with a low one the nearest exemplar is copied: realistic texture, and an output that jumps when a
+small change of y makes another exemplar the nearest.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import HIGHEST, Array, InputError, Key, check_count, check_images, check_positive
+from jaxpr._core import HIGHEST, AnyArray, Array, InputError, Key, check_count, check_images, check_positive
 from jaxpr.estimators.pairs import training_patches
 from jaxpr.estimators.patches import PatchGrid
 from jaxpr.estimators.upscaling import bicubic
@@ -34,7 +34,7 @@ class Exemplars(NamedTuple):
 
 
 def fit_exemplars(
-    key: Key, pairs: Iterable[tuple[Array, Array]], *, grid: PatchGrid, count: int, contrast: float = 0.02
+    key: Key, pairs: Iterable[tuple[AnyArray, AnyArray]], *, grid: PatchGrid, count: int, contrast: float = 0.02
 ) -> Exemplars:
     """Draw a dictionary of patch pairs at random from training images.
 
@@ -78,8 +78,8 @@ def fit_exemplars(
 def exemplar(params: Exemplars, y: Array, *, grid: PatchGrid, temperature: float | Array, channels: int = 3) -> Array:
     r"""Bicubic enlargement plus the expected detail under $w_i \propto \exp(-\|p - c_i\|^2 / (2\tau^2))$.
 
-    p is a patch of y without its mean colour, c_i the exemplars' contexts and τ the temperature; overlapping details are
-    averaged.
+    p is a patch of y without its mean colour, c_i the exemplars' contexts and τ the temperature; overlapping details
+    are averaged.
 
     Args:
         params: from `fit_exemplars` with the same grid.
@@ -107,10 +107,10 @@ def exemplar(params: Exemplars, y: Array, *, grid: PatchGrid, temperature: float
     energies = overlap - 0.5 * jnp.sum(jnp.square(params.contexts), axis=1)
     weights = jax.nn.softmax(energies / temperature**2, axis=-1)
     details = jnp.matmul(weights, params.details, precision=HIGHEST)
-    return bicubic(y, factor=grid.factor, channels=channels) + grid.assemble(details, y.shape[1:3])
+    return bicubic(y, factor=grid.factor, channels=channels) + grid.assemble(details, (y.shape[1], y.shape[2]))
 
 
-def _without_mean(contexts: Array, channels: int) -> Array:
+def _without_mean(contexts: AnyArray, channels: int) -> AnyArray:
     """Remove each channel's mean over the patch from contexts (..., pixels · channels)."""
     pixels = contexts.reshape(*contexts.shape[:-1], -1, channels)
     return (pixels - pixels.mean(axis=-2, keepdims=True)).reshape(contexts.shape)

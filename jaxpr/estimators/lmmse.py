@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import HIGHEST, Array, InputError, check_images, check_positive, in_float64
+from jaxpr._core import HIGHEST, AnyArray, Array, InputError, check_images, check_positive, in_float64
 from jaxpr.estimators.pairs import training_patches
 from jaxpr.estimators.patches import PatchGrid
 from jaxpr.numerics.moments import Moments
@@ -27,7 +27,7 @@ class Lmmse(NamedTuple):
     offset: Array
 
 
-def fit_lmmse(pairs: Iterable[tuple[Array, Array]], *, grid: PatchGrid, ridge: float = 1e-5) -> Lmmse:
+def fit_lmmse(pairs: Iterable[tuple[AnyArray, AnyArray]], *, grid: PatchGrid, ridge: float = 1e-5) -> Lmmse:
     r"""Fit $\hat x = \mu_x + C_{xy} (C_{yy} + \lambda I)^{-1} (y - \mu_y)$ to all patches of training images.
 
     The moments stream in float64, one image at a time, so any number of images can be used.
@@ -79,7 +79,7 @@ def lmmse(params: Lmmse, y: Array, *, grid: PatchGrid) -> Array:
             f"y: found {y.shape[-1]} channels, expected {params.matrix.shape[0] // grid.context**2} as in training"
         )
     predictions = jnp.matmul(contexts, params.matrix, precision=HIGHEST) + params.offset
-    return grid.assemble(predictions, y.shape[1:3])
+    return grid.assemble(predictions, (y.shape[1], y.shape[2]))
 
 
 def _solve(xp: ModuleType, cov_yy: Any, cov_yx: Any, ridge: Any) -> Any:

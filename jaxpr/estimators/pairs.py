@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from jaxpr._core import Array, InputError
+from jaxpr._core import AnyArray, InputError
 from jaxpr.estimators.patches import PatchGrid
 
 __all__ = ["training_patches"]
 
 
-def training_patches(x: Array, y: Array, *, grid: PatchGrid) -> tuple[np.ndarray, np.ndarray]:
+def training_patches(x: AnyArray, y: AnyArray, *, grid: PatchGrid) -> tuple[np.ndarray, np.ndarray]:
     """Corresponding contexts of y and cores of x that lie inside the image.
 
     Args:
@@ -22,15 +22,15 @@ def training_patches(x: Array, y: Array, *, grid: PatchGrid) -> tuple[np.ndarray
     Raises:
         InputError: the sizes do not fit the factor, or y is smaller than a context.
     """
-    x, y = np.asarray(x), np.asarray(y)
-    if x.shape[:2] != (grid.factor * y.shape[0], grid.factor * y.shape[1]):
-        raise InputError(f"x: found {x.shape[:2]} pixels for y of {y.shape[:2]}, expected {grid.factor} times as many")
-    if min(y.shape[:2]) < grid.context:
-        raise InputError(f"y: found {y.shape[:2]} pixels, expected at least {grid.context} for one patch")
+    image, measured = np.asarray(x), np.asarray(y)
+    (height, width), (h, w) = image.shape[:2], measured.shape[:2]
+    if (height, width) != (grid.factor * h, grid.factor * w):
+        raise InputError(f"x: found {height}×{width} pixels for y of {h}×{w}, expected {grid.factor} times as many")
+    if min(h, w) < grid.context:
+        raise InputError(f"y: found {h}×{w} pixels, expected at least {grid.context} on a side for one patch")
     margin, core = grid.margin * grid.factor, grid.core * grid.factor
-    contexts = _windows(y, grid.context, grid.stride)
-    inner = x[margin : x.shape[0] - margin, margin : x.shape[1] - margin]
-    return contexts, _windows(inner, core, grid.stride * grid.factor)
+    inner = image[margin : height - margin, margin : width - margin]
+    return _windows(measured, grid.context, grid.stride), _windows(inner, core, grid.stride * grid.factor)
 
 
 def _windows(image: np.ndarray, size: int, stride: int) -> np.ndarray:

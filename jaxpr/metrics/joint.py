@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from jaxpr._core import Array, InputError, check_count, check_images, check_points
+from jaxpr._core import AnyArray, Array, InputError, check_count, check_images, check_points
 
 __all__ = ["extract_patches", "joint_features"]
 
@@ -36,7 +36,7 @@ def extract_patches(images: Array, *, size: int, stride: int) -> Array:
     return patches.reshape(count * rows.shape[0] * columns.shape[0], size, size, channels)
 
 
-def joint_features(x_features: Array, y_features: Array) -> Array:
+def joint_features(x_features: AnyArray, y_features: AnyArray) -> Array:
     """Concatenate the features of each image with those of its measurement ([ohayon2024], eq. (6)).
 
     Args:

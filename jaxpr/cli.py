@@ -1,0 +1,204 @@
+"""The `jaxpr` command.
+
+Bad input ends with one line on stderr and exit code 2; an interrupted run resumes with the same command.
+"""
+
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jax
+import tyro
+
+import jaxpr
+from jaxpr._core import InputError
+from jaxpr.data import ImageSource, digits, image_folder, photos, tfds_images
+from jaxpr.degradations import parse_degradation
+from jaxpr.estimators import Training, build_restorers
+from jaxpr.evaluation import SCALES, Protocol, evaluate, to_record
+from jaxpr.evaluation.measure import degrader
+from jaxpr.evaluation.provenance import provenance_record
+from jaxpr.report import text_table
+
+__all__ = ["main"]
+
+_DICTIONARY = {"smoke": 256, "small": 2048, "paper": 16384}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Evaluate restorers on degraded images: distortion, perception, consistency, robustness; write a report."""
+
+    out: Path
+    """Folder of the run. The same command in the same folder resumes an interrupted run."""
+
+    data: str = "photos"
+    """photos or digits (packaged, test split), a folder of images, or tfds:NAME:SPLIT."""
+
+    train: str | None = None
+    """Where fitted restorers (lmmse, exemplar) learn: as --data; default: the train split of packaged data, else the
+    packaged photographs. Must not overlap with --data."""
+
+    degradation: str = "bicubic-x4"
+    """For example bicubic-x4, average-x2, blur-1.5, grayscale, noise-0.1, bicubic-x4+noise-0.02+jpeg-50."""
+
+    restorers: tuple[str, ...] = (
+        "nearest",
+        "bicubic",
+        "lanczos",
+        "lmmse",
+        "lmmse+project",
+        "exemplar:0.3",
+        "exemplar:0.1",
+        "exemplar:0.05",
+        "exemplar:0.03",
+        "exemplar:0.03+project",
+    )
+    """nearest, bicubic, lanczos, lmmse, exemplar:TEMPERATURE, file.py:function or package.module:function; +project
+    behind any of them makes it perfectly consistent."""
+
+    scale: Literal["smoke", "small", "paper"] = "small"
+    """smoke: seconds; small: minutes on two CPU cores; paper: the sizes of the paper. The options below override it."""
+
+    crop: int | None = None
+    """Side of the crops that images are cut into; 0 for whole images."""
+
+    patch_size: int | None = None
+    """Side of the patches of y behind the Fréchet distances."""
+
+    patch_stride: int | None = None
+    """Step between these patches."""
+
+    alpha_levels: float | None = None
+    """Strength of the attack in grey levels of 255."""
+
+    attack_steps: int | None = None
+    """Steps of the attack."""
+
+    features: Literal["alexnet", "vgg16", "pixels"] | None = None
+    """Feature extractor of the Fréchet distances."""
+
+    limit: int | None = None
+    """Evaluate only so many crops or images."""
+
+    dictionary: int | None = None
+    """Number of exemplars."""
+
+    seed: int = 0
+    """Decides noise, the attacks' starts and the choice of exemplars."""
+
+    batch_size: int = 8
+    """Images restored together; changes memory and speed, not the numbers."""
+
+    skip_bad: bool = False
+    """Leave out unreadable files of a folder, and report them, instead of stopping."""
+
+    progress: bool = True
+    """Show progress bars."""
+
+    def protocol(self) -> Protocol:
+        """The scale's protocol with this command's changes."""
+        changes: dict[str, Any] = {
+            "patch_size": self.patch_size,
+            "patch_stride": self.patch_stride,
+            "alpha": None if self.alpha_levels is None else self.alpha_levels / 255,
+            "attack_steps": self.attack_steps,
+            "features": self.features,
+            "limit": self.limit,
+        }
+        protocol = SCALES[self.scale]._replace(**{name: value for name, value in changes.items() if value is not None})
+        return protocol if self.crop is None else protocol._replace(crop=self.crop or None)
+
+    def run(self) -> None:
+        """Evaluate and print the table."""
+        key, protocol = jax.random.key(self.seed), self.protocol()
+        protocol.check()
+        k_evaluate, k_fit = jax.random.split(key)
+        images = _images(self.data, "test", skip_bad=self.skip_bad)
+        train = self.train if self.train is not None else (self.data if self.data in _PACKAGED else "photos")
+        degradation = parse_degradation(self.degradation)
+        training = Training(
+            images=lambda: _images(train, "train", skip_bad=self.skip_bad),
+            degrade=degrader(degradation, bits=protocol.measurement_bits),
+            degradation=degradation,
+            channels=images.shape(0)[2],
+            dictionary=self.dictionary or _DICTIONARY[self.scale],
+            key=k_fit,
+        )
+        restorers = build_restorers(self.restorers, training)
+        results = evaluate(
+            k_evaluate,
+            restorers,
+            images,
+            degradation,
+            protocol=protocol,
+            out=self.out,
+            batch_size=self.batch_size,
+            progress=self.progress,
+        )
+        print(text_table(to_record(results)))
+        print(f"\nReport: {self.out / 'report.html'}")
+
+
+_PACKAGED = {"photos": photos, "digits": digits}
+
+
+def _images(spec: str, split: Literal["train", "test"], *, skip_bad: bool) -> ImageSource:
+    if spec in _PACKAGED:
+        return _PACKAGED[spec](split)
+    if spec.startswith("tfds:"):
+        parts = spec.split(":")
+        if len(parts) != 3:
+            raise InputError(f"data: found {spec!r}, expected tfds:NAME:SPLIT")
+        return tfds_images(parts[1], parts[2])
+    if not Path(spec).exists():
+        raise InputError(f"data: found no folder {spec!r}, expected photos, digits, tfds:NAME:SPLIT or a folder")
+    return image_folder(Path(spec), skip_bad=skip_bad)
+
+
+@dataclass(frozen=True)
+class Version:
+    """Print the versions and devices that a bug report needs."""
+
+    def run(self) -> None:
+        """Print them, one per line."""
+        for name, value in provenance_record(0, {}).items():
+            if name in ("jaxpr", "python", "libraries", "platform", "devices"):
+                print(f"{name}: {value}")
+
+
+_Command = Annotated[Evaluate, tyro.conf.subcommand("evaluate")] | Annotated[Version, tyro.conf.subcommand("version")]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Args:
+        arguments: words after the program's name; None takes them from the terminal.
+    """
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    command: Evaluate | Version = tyro.cli(_Command, prog="jaxpr", description=jaxpr.__doc__, args=arguments)
+    try:
+        command.run()
+    except InputError as error:
+        _stop(f"error: {error}", code=2)
+    except OSError as error:
+        _stop(f"error: {error.filename or 'file'}: {error.strerror or error}; finished work is kept", code=2)
+    except KeyboardInterrupt:
+        _stop("interrupted; the same command resumes the run", code=130)
+
+
+def _stop(message: str, *, code: int) -> None:
+    print(message.replace("\n", " "), file=sys.stderr)
+    sys.exit(code)
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""Restorers by name: the strings that the command line and configurations use.
+
+`nearest`, `bicubic`, `lanczos`; `lmmse` and `exemplar:TEMPERATURE`, fitted on training images;
+`path/to/file.py:function` or `package.module:function` for a restorer of the user's own; each optionally with
+`+project`.
+"""
+
+import functools
+import importlib
+import importlib.util
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpr._core import Array, Estimator, InputError, Key
+from jaxpr.degradations import Degradation
+from jaxpr.estimators.consistent import consistent
+from jaxpr.estimators.exemplar import exemplar, fit_exemplars
+from jaxpr.estimators.lmmse import fit_lmmse, lmmse
+from jaxpr.estimators.patches import PatchGrid
+from jaxpr.estimators.upscaling import bicubic, lanczos, nearest
+
+__all__ = ["Training", "build_restorers"]
+
+_PROJECT = "+project"
+_UPSCALERS: dict[str, Callable[..., Array]] = {"nearest": nearest, "bicubic": bicubic, "lanczos": lanczos}
+_KNOWN = (
+    "nearest, bicubic, lanczos, lmmse, exemplar:TEMPERATURE, path/to/file.py:function, package.module:function, "
+    "each optionally followed by +project"
+)
+
+
+class Training(NamedTuple):
+    """What fitted restorers learn from; nothing is read unless one of them is asked for.
+
+    Attributes:
+        images: called for the clean images (H, W, C) in [0, 1], of any sizes.
+        degrade: `(keys, x) -> y` on batches, exactly as in the evaluation.
+        degradation: the same degradation's description (scale factor, operator).
+        channels: of x.
+        dictionary: number of exemplars.
+        key: decides training noise and the choice of exemplars.
+    """
+
+    images: Callable[[], Iterable[np.ndarray]]
+    degrade: Callable[[Key, Array], Array]
+    degradation: Degradation
+    channels: int
+    dictionary: int
+    key: Key
+
+
+def build_restorers(specs: Sequence[str], training: Training) -> dict[str, Estimator]:
+    """Make the restorers that the specs name, each fitted once.
+
+    Args:
+        specs: see the module's docstring; each becomes the restorer's name.
+        training: where `lmmse` and `exemplar` learn.
+
+    Returns:
+        Name to callable y -> x̂, in the order of the specs.
+
+    Raises:
+        InputError: an unknown or repeated spec, a file or function that cannot be loaded.
+    """
+    repeated = {spec for spec in specs if list(specs).count(spec) > 1}
+    if repeated:
+        raise InputError(f"restorers: found {', '.join(sorted(repeated))} more than once, expected different restorers")
+    fitted = _Fitted(training)
+    return {spec: _build(spec, training, fitted) for spec in specs}
+
+
+class _Fitted:
+    """Fits on first use and shares the result between the restorers that need it."""
+
+    def __init__(self, training: Training) -> None:
+        self._training = training
+        factor = training.degradation.factor
+        # A little more context for the linear map; the exemplars' distances grow noisy in more dimensions.
+        self.linear_grid = PatchGrid(factor, core=2, margin=2, stride=1)
+        self.exemplar_grid = PatchGrid(factor, core=2, margin=1, stride=1)
+
+    @functools.cached_property
+    def linear(self) -> Estimator:
+        params = fit_lmmse(self._pairs(), grid=self.linear_grid)
+        return functools.partial(lmmse, params, grid=self.linear_grid)
+
+    @functools.cached_property
+    def exemplars(self) -> Callable[..., Array]:
+        k_choice, _ = jax.random.split(self._training.key)
+        params = fit_exemplars(k_choice, self._pairs(), grid=self.exemplar_grid, count=self._training.dictionary)
+        return functools.partial(exemplar, params, grid=self.exemplar_grid, channels=self._training.channels)
+
+    def _pairs(self) -> Iterator[tuple[Array, Array]]:
+        factor, (_, k_noise) = self._training.degradation.factor, jax.random.split(self._training.key)
+        for index, image in enumerate(self._training.images()):
+            height, width = (side // factor * factor for side in image.shape[:2])
+            x = jnp.asarray(image[None, :height, :width])
+            yield x[0], self._training.degrade(jax.random.fold_in(k_noise, index)[None], x)[0]
+
+
+def _build(spec: str, training: Training, fitted: _Fitted) -> Estimator:
+    if spec.endswith(_PROJECT):
+        return consistent(_build(spec.removesuffix(_PROJECT), training, fitted), training.degradation)
+    if spec in _UPSCALERS:
+        return functools.partial(_UPSCALERS[spec], factor=training.degradation.factor, channels=training.channels)
+    if spec == "lmmse":
+        return fitted.linear
+    if match := re.fullmatch(r"exemplar:([0-9.eE+-]+)", spec):
+        return functools.partial(fitted.exemplars, temperature=_temperature(spec, match[1]))
+    if re.fullmatch(r".+:[A-Za-z_]\w*", spec) and not spec.startswith("exemplar:"):
+        return _load(spec)
+    raise InputError(f"restorers: found {spec!r}, expected one of {_KNOWN}")
+
+
+def _temperature(spec: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise InputError(f"restorers: found temperature {text} in {spec!r}, expected a positive number")
+    return value
+
+
+def _load(spec: str) -> Estimator:
+    """A function of the user's own, from a file or an importable module."""
+    place, name = spec.rsplit(":", 1)
+    try:
+        module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    except InputError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(f"restorers: cannot import {place!r} of {spec!r} ({reason}), expected {_KNOWN}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise InputError(f"restorers: found no function {name!r} in {place}, expected a callable y -> x̂")
+    return function
+
+
+def _load_file(path: Path) -> object:
+    if not path.is_file():
+        raise InputError(f"restorers: found no file {path}, expected a Python file with the restorer")
+    module_name = f"_jaxpr_restorer_{path.stem}"
+    description = importlib.util.spec_from_file_location(module_name, path)
+    if description is None or description.loader is None:
+        raise InputError(f"restorers: cannot load {path}, expected a Python file")
+    module = importlib.util.module_from_spec(description)
+    sys.modules[module_name] = module
+    description.loader.exec_module(module)
+    return module

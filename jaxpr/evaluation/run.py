@@ -1,0 +1,305 @@
+"""`evaluate`: stream images through restorers, attack and metrics; resume; write the record and the report."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from jaxpr._core import Array, Estimator, InputError, Key, check_count, write_atomically
+from jaxpr.data import ImageSource
+from jaxpr.degradations import Degradation
+from jaxpr.evaluation.examples import Examples, batch_indices, examples_of
+from jaxpr.evaluation.measure import attacker, degrader, patch_features, scorer
+from jaxpr.evaluation.protocol import Protocol
+from jaxpr.evaluation.provenance import protocol_record, provenance_record
+from jaxpr.evaluation.results import (
+    RestorerResult,
+    Results,
+    frechet_estimates,
+    mean_metrics,
+    to_csv,
+    to_json,
+    to_record,
+)
+from jaxpr.evaluation.state import BatchStore, open_run
+from jaxpr.report import Strip, write_report
+
+__all__ = ["evaluate"]
+
+_STRIPS = 3
+_REFERENCE = "reference images"
+
+
+class _Run(NamedTuple):
+    """What all restorers of a run share.
+
+    Attributes:
+        examples: crops or images.
+        batches: their numbers, batch by batch.
+        padded: examples per compiled batch of each shape; shorter batches are filled up to it.
+        degrade: compiled `(keys, x) -> y`.
+        degrade_keys: one key per example, for the degradation.
+        attack_keys: one key per example, for the attack's start.
+        protocol: the settings.
+        strips: numbers of the examples whose images are kept for the report.
+        progress: show progress bars.
+    """
+
+    examples: Examples
+    batches: list[list[int]]
+    padded: dict[tuple[int, int, int], int]
+    degrade: Callable[[Key, Array], Array]
+    degrade_keys: Array
+    attack_keys: Array
+    protocol: Protocol
+    strips: tuple[int, ...]
+    progress: bool
+
+    def padded_batch(self, batch: list[int]) -> tuple[np.ndarray, Array, Array]:
+        """The batch's numbers (the last repeated up to the compiled size), x and y."""
+        size = self.padded[self.examples.shapes[batch[0]]]
+        numbers = np.array(batch + [batch[-1]] * (size - len(batch)))
+        images = {number: self.examples.image(number) for number in batch}
+        x = jnp.asarray(np.stack([images[number] for number in numbers]))
+        return numbers, x, self.degrade(self.degrade_keys[numbers], x)
+
+
+def evaluate(
+    key: Key,
+    restorers: Mapping[str, Estimator],
+    images: ImageSource | Sequence[np.ndarray],
+    degradation: Degradation,
+    *,
+    protocol: Protocol,
+    out: Path | str,
+    batch_size: int = 8,
+    progress: bool = True,
+) -> Results:
+    """Measure restorers on degraded images: distortion, perception, consistency and robustness.
+
+    Every image is degraded, restored, attacked by I-FGSM and restored again. `out` gets `results.json`, `results.csv`,
+    `report.html`, `figures/*.png`, and `state/`, from which the same call resumes after any interruption with identical
+    numbers; further restorers can be added to a finished run. Numbers depend on `key` and `protocol`, not on
+    `batch_size` (beyond float32 rounding) or devices.
+
+    Args:
+        key: decides the noise of the degradation and the start of the attacks.
+        restorers: name to callable y -> x̂ on batches, (N, h, w, c) to (N, H, W, C), traceable by JAX. Bind parameters
+            with `functools.partial`.
+        images: clean images: a source of `jaxpr.data`, or arrays (H, W, C) in [0, 1].
+        degradation: from `parse_degradation`, or a `Degradation` of your own.
+        protocol: settings that decide the numbers; `SCALES["small"]` suits the packaged photographs.
+        out: folder of the run.
+        batch_size: examples restored together.
+        progress: show progress bars on stderr.
+
+    Returns:
+        Everything that `results.json` holds.
+
+    Raises:
+        InputError: unusable protocol, images, restorer (not traceable, wrong shape, NaN) or folder. Nothing is written
+            unless every restorer passes on a first batch.
+    """
+    out = Path(out)
+    protocol.check()
+    check_count("batch_size", batch_size)
+    if not restorers:
+        raise InputError("restorers: found none, expected at least one name and callable")
+    run = _prepare(key, images, degradation, protocol, batch_size, progress)
+    record = protocol_record(key, run.examples, degradation, protocol)
+    probes = {name: _probe(run, name, estimator) for name, estimator in restorers.items()}
+
+    state = open_run(out, record)
+    stores = {name: BatchStore(state, name) for name in restorers}
+    for name, store in stores.items():
+        store.check_probe(name, probes[name])
+    reference = BatchStore(state, _REFERENCE)
+    features = patch_features(protocol.features)
+    _stream(run, reference, _REFERENCE, _reference_batches(run, features))
+    score = scorer(degradation, protocol)
+    for name, estimator in restorers.items():
+        _stream(run, stores[name], name, _restorer_batches(run, name, estimator, score, features))
+
+    results = Results(
+        protocol=record,
+        provenance=provenance_record(
+            batch_size, {name: _seconds(store, len(run.examples)) for name, store in stores.items()}
+        ),
+        restorers=tuple(_summary(run, name, stores[name], reference) for name in restorers),
+    )
+    write_report(to_record(results), list(_load_strips(run, stores, reference)), out=out)
+    write_atomically(out / "results.csv", to_csv(results))
+    # Last, so that a results.json means a complete folder.
+    write_atomically(out / "results.json", to_json(results))
+    return results
+
+
+def _prepare(
+    key: Key,
+    images: ImageSource | Sequence[np.ndarray],
+    degradation: Degradation,
+    protocol: Protocol,
+    batch_size: int,
+    progress: bool,
+) -> _Run:
+    examples = examples_of(images, degradation, protocol)
+    count = len(examples)
+    k_degrade, k_attack = jax.random.split(key)
+    fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+    batches = batch_indices(examples, batch_size)
+    padded: dict[tuple[int, int, int], int] = {}
+    for batch in batches:
+        shape = examples.shapes[batch[0]]
+        padded[shape] = max(padded.get(shape, 0), len(batch))
+    return _Run(
+        examples=examples,
+        batches=batches,
+        padded=padded,
+        degrade=degrader(degradation, bits=protocol.measurement_bits),
+        # Folded with the position in the data set, so that an example's noise is the same under any limit.
+        degrade_keys=fold(k_degrade, jnp.asarray(examples.indices)),
+        attack_keys=fold(k_attack, jnp.asarray(examples.indices)),
+        protocol=protocol,
+        strips=tuple(sorted({int(i) for i in np.linspace(0, count - 1, _STRIPS + 2)[1:-1].round()})),
+        progress=progress,
+    )
+
+
+def _probe(run: _Run, name: str, estimator: Estimator) -> np.ndarray:
+    """Try a restorer on the first batch before anything is written; its first output identifies it later.
+
+    Raises:
+        InputError: it fails, returns another shape or dtype, or NaN.
+    """
+    _, x, y = run.padded_batch(run.batches[0])
+    try:
+        found = jax.eval_shape(estimator, y)
+    except InputError as error:
+        raise InputError(f"restorer {name}: {error}") from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(
+            f"restorer {name}: failed on measurements of shape {y.shape} ({reason}), expected a function that JAX can "
+            "trace from y to x̂"
+        ) from error
+    shape = getattr(found, "shape", None)
+    if shape != x.shape or not jnp.issubdtype(found.dtype, jnp.floating):
+        described = f"{found.dtype} of shape {shape}" if shape is not None else type(found).__name__
+        raise InputError(f"restorer {name}: found output {described}, expected floating point of shape {x.shape}")
+    restored = np.asarray(jax.jit(estimator)(y))
+    _check_finite(run, name, run.batches[0], restored)
+    return restored[0].astype(np.float32)
+
+
+def _check_finite(run: _Run, name: str, batch: list[int], restored: np.ndarray) -> None:
+    for position, number in enumerate(batch):
+        if not np.isfinite(restored[position]).all():
+            bad = int((~np.isfinite(restored[position])).sum())
+            raise InputError(
+                f"restorer {name}: found {bad} NaN or infinite values in the restoration of "
+                f"{run.examples.name(number)}, expected none"
+            )
+
+
+def _stream(run: _Run, store: BatchStore, title: str, compute: Callable[[list[int]], dict[str, np.ndarray]]) -> None:
+    """Compute and store every batch that is not stored yet."""
+    with tqdm(total=len(run.examples), desc=title, unit="image", disable=not run.progress) as bar:
+        for batch in run.batches:
+            if not store.done(batch):
+                start = time.perf_counter()
+                arrays = compute(batch)
+                seconds = (time.perf_counter() - start) / len(batch)
+                store.save(batch, {**arrays, "seconds": np.full(len(batch), seconds)})
+            bar.update(len(batch))
+
+
+def _reference_batches(run: _Run, features: Callable[..., Array]) -> Callable[[list[int]], dict[str, np.ndarray]]:
+    size, stride, factor = run.protocol.patch_size, run.protocol.patch_stride, run.examples.factor
+
+    def compute(batch: list[int]) -> dict[str, np.ndarray]:
+        _, x, y = run.padded_batch(batch)
+        arrays = {
+            "features_x": features(x, size=factor * size, stride=factor * stride),
+            "features_y": features(y, size=size, stride=stride),
+            **_pictures(run, batch, {"x": x, "y": y}),
+        }
+        return {name: np.asarray(array)[: len(batch)] for name, array in arrays.items()}
+
+    return compute
+
+
+def _restorer_batches(
+    run: _Run,
+    name: str,
+    estimator: Estimator,
+    score: Callable[..., dict[str, Array]],
+    features: Callable[..., Array],
+) -> Callable[[list[int]], dict[str, np.ndarray]]:
+    attack = attacker(estimator, run.protocol)
+    size, stride, factor = run.protocol.patch_size, run.protocol.patch_stride, run.examples.factor
+
+    def compute(batch: list[int]) -> dict[str, np.ndarray]:
+        numbers, x, y = run.padded_batch(batch)
+        attacked = attack(run.attack_keys[numbers], y)
+        _check_finite(run, name, batch, np.asarray(attacked.restored))
+        arrays = {
+            **{f"metric_{metric}": values for metric, values in score(x, y, attacked).items()},
+            "features": features(attacked.restored, size=factor * size, stride=factor * stride),
+            **_pictures(run, batch, {"restored": attacked.restored, "restored_adv": attacked.restored_adv}),
+        }
+        return {key: np.asarray(array)[: len(batch)] for key, array in arrays.items()}
+
+    return compute
+
+
+def _pictures(run: _Run, batch: list[int], images: dict[str, Array]) -> dict[str, np.ndarray]:
+    """8-bit copies of a batch's images if the report shows one of them; other batches keep none."""
+    if not set(batch) & set(run.strips):
+        return {}
+    return {f"picture_{name}": np.round(np.clip(array, 0, 1) * 255).astype(np.uint8) for name, array in images.items()}
+
+
+def _summary(run: _Run, name: str, store: BatchStore, reference: BatchStore) -> RestorerResult:
+    count, features = len(run.examples), run.protocol.features
+    columns: dict[str, list[np.ndarray]] = {}
+    for arrays in store.load(count):
+        for key, value in arrays.items():
+            if key.startswith("metric_"):
+                columns.setdefault(key.removeprefix("metric_"), []).append(value)
+    metrics = mean_metrics({key: np.array(values) for key, values in columns.items()}, run.examples.groups)
+    marginal, joint = frechet_estimates(
+        (arrays["features_x"] for arrays in reference.load(count)),
+        (arrays["features_y"] for arrays in reference.load(count)),
+        (arrays["features"] for arrays in store.load(count)),
+        run.examples.groups,
+    )
+    return RestorerResult(name, {**metrics, f"fd_{features}": marginal, f"joint_fd_{features}": joint})
+
+
+def _seconds(store: BatchStore, count: int) -> float:
+    return round(float(sum(arrays["seconds"] for arrays in store.load(count))), 2)
+
+
+def _load_strips(run: _Run, stores: Mapping[str, BatchStore], reference: BatchStore) -> Iterator[Strip]:
+    pictures = {name: _picture_arrays(run, store) for name, store in [*stores.items(), (_REFERENCE, reference)]}
+    for number in run.strips:
+        truth = pictures[_REFERENCE][number]
+        outputs: dict[str, Any] = {
+            name: (pictures[name][number]["picture_restored"], pictures[name][number]["picture_restored_adv"])
+            for name in stores
+        }
+        yield Strip(run.examples.name(number), truth["picture_x"], truth["picture_y"], outputs)
+
+
+def _picture_arrays(run: _Run, store: BatchStore) -> dict[int, dict[str, np.ndarray]]:
+    """For each example of the strips its images, as floats in [0, 1]."""
+    return {
+        number: {name: array.astype(np.float32) / 255 for name, array in arrays.items() if name.startswith("picture_")}
+        for number, arrays in enumerate(store.load(len(run.examples)))
+        if number in run.strips
+    }

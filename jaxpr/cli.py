@@ -14,7 +14,7 @@ import jax
 import tyro
 
 import jaxpr
-from jaxpr._core import InputError
+from jaxpr._core import InputError, first_line
 from jaxpr.data import ImageSource, digits, image_folder, photos, tfds_images
 from jaxpr.degradations import parse_degradation
 from jaxpr.estimators import Training, build_restorers
@@ -179,12 +179,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: words after the program's name; None takes them from the terminal.
     """
-    warnings.showwarning = _show_warning  # type: ignore[assignment]
     command: Evaluate | Version = tyro.cli(_Command, prog="jaxpr", description=jaxpr.__doc__, args=arguments)
     try:
-        command.run()
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
+            command.run()
     except InputError as error:
-        _stop(f"error: {error}", code=2)
+        _stop(f"error: {first_line(error)}", code=2)
     except OSError as error:
         _stop(f"error: {error.filename or 'file'}: {error.strerror or error}; finished work is kept", code=2)
     except KeyboardInterrupt:
@@ -192,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _stop(message: str, *, code: int) -> None:
-    print(message.replace("\n", " "), file=sys.stderr)
+    print(message, file=sys.stderr)
     sys.exit(code)
 
 

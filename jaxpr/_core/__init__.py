@@ -7,6 +7,7 @@ from jaxpr._core.checks import (
     check_points,
     check_positive,
     check_same_shape,
+    first_line,
     is_traced,
 )
 from jaxpr._core.chunks import map_chunks
@@ -44,6 +45,7 @@ __all__ = [
     "check_positive",
     "check_same_shape",
     "example_keys",
+    "first_line",
     "in_float64",
     "is_traced",
     "map_chunks",

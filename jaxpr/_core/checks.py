@@ -19,6 +19,7 @@ __all__ = [
     "check_points",
     "check_positive",
     "check_same_shape",
+    "first_line",
     "is_traced",
 ]
 
@@ -27,6 +28,11 @@ CHANNEL_COUNTS = (1, 2, 3, 4)
 
 class InputError(ValueError):
     """Bad input from the caller. The message is one line and fit for a terminal; the CLI exits with code 2."""
+
+
+def first_line(error: BaseException) -> str:
+    """The error's own message, without the lines that JAX appends to errors raised while it traces."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def is_traced(*arrays: object) -> bool:

@@ -104,7 +104,7 @@ def exemplar(params: Exemplars, y: Array, *, grid: PatchGrid, temperature: float
     queries = _without_mean(contexts, y.shape[-1])
     # |p|² is the same for all exemplars and cancels in the softmax.
     overlap = jnp.matmul(queries, params.contexts.T, precision=HIGHEST)
-    energies = overlap - 0.5 * jnp.sum(jnp.square(params.contexts), axis=1)
+    energies = overlap - 0.5 * jnp.sum(jnp.square(params.contexts), axis=1)[None, None, None]
     weights = jax.nn.softmax(energies / temperature**2, axis=-1)
     details = jnp.matmul(weights, params.details, precision=HIGHEST)
     return bicubic(y, factor=grid.factor, channels=channels) + grid.assemble(details, (y.shape[1], y.shape[2]))

@@ -78,7 +78,7 @@ def lmmse(params: Lmmse, y: Array, *, grid: PatchGrid) -> Array:
         raise InputError(
             f"y: found {y.shape[-1]} channels, expected {params.matrix.shape[0] // grid.context**2} as in training"
         )
-    predictions = jnp.matmul(contexts, params.matrix, precision=HIGHEST) + params.offset
+    predictions = jnp.matmul(contexts, params.matrix, precision=HIGHEST) + params.offset[None, None, None]
     return grid.assemble(predictions, (y.shape[1], y.shape[2]))
 
 

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, Estimator, InputError, Key
+from jaxpr._core import Array, Estimator, InputError, Key, first_line
 from jaxpr.degradations import Degradation
 from jaxpr.estimators.consistent import consistent
 from jaxpr.estimators.exemplar import exemplar, fit_exemplars
@@ -138,7 +138,7 @@ def _load(spec: str) -> Estimator:
     except InputError:
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = f"{type(error).__name__}: {first_line(error)}"
         raise InputError(f"restorers: cannot import {place!r} of {spec!r} ({reason}), expected {_KNOWN}") from error
     function = getattr(module, name, None)
     if not callable(function):

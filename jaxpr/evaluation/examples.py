@@ -65,6 +65,13 @@ def examples_of(images: ImageSource | Sequence[np.ndarray], degradation: Degrada
     # Spread evenly, so that a small limit still sees several photographs.
     indices = tuple(int(i) for i in np.linspace(0, len(source) - 1, count).round())
     shapes = tuple(_multiple(source.shape(i), factor) for i in indices)
+    for height, width, channels in set(shapes):
+        found = degradation.operator((height, width, channels)).output_shape[:2]
+        if (factor * found[0], factor * found[1]) != (height, width):
+            raise InputError(
+                f"degradation: found measurements of {found[0]}×{found[1]} pixels for images of {height}×{width}, "
+                f"expected {degradation.name!r} to reduce them by its factor {factor}"
+            )
     smallest = min(min(shape[:2]) for shape in shapes) // factor
     if smallest < protocol.patch_size:
         raise InputError(

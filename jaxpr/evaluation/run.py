@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jaxpr._core import Array, Estimator, InputError, Key, check_count, write_atomically
+from jaxpr._core import Array, Estimator, InputError, Key, check_count, first_line, write_atomically
 from jaxpr.data import ImageSource
 from jaxpr.degradations import Degradation
 from jaxpr.evaluation.examples import Examples, batch_indices, examples_of
@@ -32,6 +32,7 @@ from jaxpr.report import Strip, write_report
 __all__ = ["evaluate"]
 
 _STRIPS = 3
+_WHITE = 65535
 _REFERENCE = "reference images"
 
 
@@ -180,9 +181,9 @@ def _probe(run: _Run, name: str, estimator: Estimator) -> np.ndarray:
     try:
         found = jax.eval_shape(estimator, y)
     except InputError as error:
-        raise InputError(f"restorer {name}: {error}") from error
+        raise InputError(f"restorer {name}: {first_line(error)}") from error
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = f"{type(error).__name__}: {first_line(error)}"
         raise InputError(
             f"restorer {name}: failed on measurements of shape {y.shape} ({reason}), expected a function that JAX can "
             "trace from y to x̂"
@@ -258,10 +259,12 @@ def _restorer_batches(
 
 
 def _pictures(run: _Run, batch: list[int], images: dict[str, Array]) -> dict[str, np.ndarray]:
-    """8-bit copies of a batch's images if the report shows one of them; other batches keep none."""
+    """16-bit copies of a batch's images if the report shows one of them; other batches keep none."""
     if not set(batch) & set(run.strips):
         return {}
-    return {f"picture_{name}": np.round(np.clip(array, 0, 1) * 255).astype(np.uint8) for name, array in images.items()}
+    return {
+        f"picture_{name}": np.round(np.clip(array, 0, 1) * _WHITE).astype(np.uint16) for name, array in images.items()
+    }
 
 
 def _summary(run: _Run, name: str, store: BatchStore, reference: BatchStore) -> RestorerResult:
@@ -278,7 +281,14 @@ def _summary(run: _Run, name: str, store: BatchStore, reference: BatchStore) -> 
         (arrays["features"] for arrays in store.load(count)),
         run.examples.groups,
     )
-    return RestorerResult(name, {**metrics, f"fd_{features}": marginal, f"joint_fd_{features}": joint})
+    metrics |= {f"fd_{features}": marginal, f"joint_fd_{features}": joint}
+    return RestorerResult(name, {key: metrics[key] for key in sorted(metrics, key=_reading_order)})
+
+
+def _reading_order(metric: str) -> int:
+    """Distortion, consistency, perception, robustness; compiled functions return dicts in alphabetical order."""
+    order = ("rmse", "psnr", "ssim", "lpips", "lr_psnr", "fd", "joint_fd", "lipschitz_mean", "adversarial")
+    return next(rank for rank, prefix in enumerate(order) if metric.startswith(prefix))
 
 
 def _seconds(store: BatchStore, count: int) -> float:
@@ -299,7 +309,9 @@ def _load_strips(run: _Run, stores: Mapping[str, BatchStore], reference: BatchSt
 def _picture_arrays(run: _Run, store: BatchStore) -> dict[int, dict[str, np.ndarray]]:
     """For each example of the strips its images, as floats in [0, 1]."""
     return {
-        number: {name: array.astype(np.float32) / 255 for name, array in arrays.items() if name.startswith("picture_")}
+        number: {
+            name: array.astype(np.float32) / _WHITE for name, array in arrays.items() if name.startswith("picture_")
+        }
         for number, arrays in enumerate(store.load(len(run.examples)))
         if number in run.strips
     }

@@ -1,6 +1,7 @@
 """Patches and joint features: how (x̂, y) is compared with (x, y)."""
 
 import jax.numpy as jnp
+import numpy as np
 
 from jaxpr._core import AnyArray, Array, InputError, check_count, check_images, check_points
 
@@ -30,8 +31,8 @@ def extract_patches(images: Array, *, size: int, stride: int) -> Array:
     count, height, width, channels = images.shape
     if min(height, width) < size:
         raise InputError(f"images: found {height}×{width} pixels, expected at least the patch size {size}×{size}")
-    rows = jnp.arange(0, height - size + 1, stride)[:, None] + jnp.arange(size)
-    columns = jnp.arange(0, width - size + 1, stride)[:, None] + jnp.arange(size)
+    rows = np.arange(0, height - size + 1, stride)[:, None] + np.arange(size)
+    columns = np.arange(0, width - size + 1, stride)[:, None] + np.arange(size)
     patches = images[:, rows[:, None, :, None], columns[None, :, None, :], :]
     return patches.reshape(count * rows.shape[0] * columns.shape[0], size, size, channels)
 

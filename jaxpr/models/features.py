@@ -17,8 +17,8 @@ __all__ = ["FEATURES", "FeatureExtractor", "feature_extractor", "perceptual_netw
 _SPECS = {"alexnet": ALEXNET, "vgg16": VGG16}
 
 # LPIPS's own constants, for images in [-1, 1]; they differ from the ImageNet mean and deviation in the third digit.
-_SHIFT = np.array([-0.030, -0.088, -0.188], np.float32)
-_SCALE = np.array([0.458, 0.448, 0.450], np.float32)
+_SHIFT = np.array([[[[-0.030, -0.088, -0.188]]]], np.float32)
+_SCALE = np.array([[[[0.458, 0.448, 0.450]]]], np.float32)
 
 FEATURES = ("alexnet", "vgg16", "pixels")
 

@@ -26,7 +26,7 @@ def squared_distances(a: Array, b: Array) -> Array:
     check_points("a", a)
     check_points("b", b, width=a.shape[1])
     centre = jnp.mean(b, axis=0)
-    a, b = a - centre, b - centre
+    a, b = a - centre[None], b - centre[None]
     squares = jnp.sum(a * a, axis=1)[:, None] + jnp.sum(b * b, axis=1)[None, :]
     return jnp.maximum(squares - 2 * jnp.matmul(a, b.T, precision=HIGHEST), 0)
 
@@ -55,7 +55,7 @@ def nearest_distances(queries: Array, points: Array, *, k: int, block: int = 204
     block = -(-min(block, points.shape[0]) // _LANES) * _LANES
     blocks = -(-points.shape[0] // block)
     centre = jnp.mean(points, axis=0)
-    queries, points = queries - centre, points - centre
+    queries, points = queries - centre[None], points - centre[None]
     query_squares = jnp.sum(queries * queries, axis=1)[:, None]
     padding = blocks * block - points.shape[0]
     padded = jnp.pad(points, ((0, padding), (0, 0))).reshape(blocks, block, -1)
@@ -64,7 +64,7 @@ def nearest_distances(queries: Array, points: Array, *, k: int, block: int = 204
 
     def step(best: tuple[Array, ...], piece: tuple[Array, Array]) -> tuple[tuple[Array, ...], None]:
         pts, sq = piece
-        found = query_squares + sq - 2 * jnp.matmul(queries, pts.T, precision=HIGHEST)
+        found = query_squares + sq[None] - 2 * jnp.matmul(queries, pts.T, precision=HIGHEST)
         for column in range(0, block, _LANES):
             best = _insert(best, jax.lax.slice_in_dim(found, column, column + _LANES, axis=1))
         return best, None

@@ -19,7 +19,7 @@ PER_ROW = 5
 CELL_PIXELS = 256
 LARGEST_PIXELS = 512
 COLUMN_INCHES = 1.75
-DIFFERENCE_GAIN = 5.0
+DIFFERENCE_GAIN = 20.0
 MAGENTA = (1.0, 0.0, 1.0)
 
 
@@ -88,7 +88,7 @@ def figure_strip(strip: Strip, names: Sequence[str]) -> Figure:
     """One example: truth and input at the left, then a column for each restorer, wrapped after five.
 
     A column shows the restoration with its PSNR against the truth, below it the restoration of the attacked input with
-    its PSNR against the first, and below that five times their absolute difference. NaN pixels are magenta.
+    its PSNR against the first, and below that their absolute difference, amplified. NaN pixels are magenta.
 
     Args:
         strip: the example.
@@ -142,7 +142,7 @@ def _check(strip: Strip, names: Sequence[str]) -> None:
 
 def _geometry(shape: Sequence[int], count: int, *, attacked: bool, shrink: int) -> _Geometry:
     height, width = math.ceil(shape[0] / shrink), math.ceil(shape[1] / shrink)
-    times = max(CELL_PIXELS // max(height, width), 1)
+    times = math.ceil(CELL_PIXELS / max(height, width))
     blocks = math.ceil(count / PER_ROW)
     column = max(width * times, CELL_PIXELS)
     line = column // 10

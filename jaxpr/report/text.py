@@ -14,13 +14,15 @@ __all__ = ["elide", "format_value", "text_table"]
 MAIN_COLUMNS = ("psnr", "ssim", "lpips_", "lr_psnr", "fd_", "joint_fd_", "lipschitz_mean")
 TABLE_WIDTH = 120
 FINEST_DECIMALS = 6
+NEGLIGIBLE = 1e-6
+"""Errors below this share of the value are rounding of float32, not uncertainty."""
 
 
 def format_value(value: float | None, stderr: float | None = None) -> str:
     """A number and its standard error, `25.9 ± 0.3`, with no more digits than the error supports.
 
     The error keeps one significant digit, or two if the first is a 1; the value is rounded to the same place. Without
-    an error the value has four significant digits.
+    an error, or with one that is mere float32 rounding, the value has four significant digits.
 
     Args:
         value: the number; None and NaN (undefined) give `–`, infinity gives `∞`.
@@ -35,7 +37,7 @@ def format_value(value: float | None, stderr: float | None = None) -> str:
         return "∞" if value > 0 else "-∞"
     if stderr is None or not math.isfinite(stderr) or stderr < 0:
         return _significant(value)
-    if stderr == 0:
+    if stderr < NEGLIGIBLE * abs(value) or stderr == 0:
         return f"{_significant(value)} ± 0"
     decimals = _decimals(stderr)
     if decimals > FINEST_DECIMALS or abs(value) >= 1e6:

@@ -6,6 +6,7 @@ from typing import Any
 
 from jaxpr.report.metric_table import metric_info
 from jaxpr.report.record import best_names, measured, metric_names
+from jaxpr.report.strips import DIFFERENCE_GAIN
 from jaxpr.report.text import format_value
 
 __all__ = ["CAPTIONS", "STRIP_CAPTION", "findings", "summary"]
@@ -18,7 +19,9 @@ CAPTIONS = {
         "left, but if the degradation loses information no deterministic restorer can be: the closer the pairs "
         "(output, input) come to pairs (real image, input), the more erratic the restorer must be. The dashed line "
         "joins the restorers that no other beats on both axes; nothing was found in the tinted region beyond it. "
-        "Thin lines join settings of one method, hollow markers are variants. Bars are standard errors.",
+        "Thin lines join settings of one method, hollow markers are variants. Bars are standard errors over the "
+        "choice of photographs; all restorers saw the same ones, so differences between them are more certain than "
+        "the bars suggest.",
     ),
     "distortion_perception": (
         "Distortion against perceptual quality",
@@ -43,7 +46,7 @@ CAPTIONS = {
 
 STRIP_CAPTION = (
     "Truth and input at the left. Then for each restorer: its output (PSNR against the truth), its output for the "
-    "attacked input (PSNR against the output above), and their absolute difference times 5."
+    f"attacked input (PSNR against the output above), and their absolute difference times {DIFFERENCE_GAIN:g}."
 )
 
 COUNT_KEYS = ("images", "num_images", "image_count", "count", "n_images", "examples")
@@ -76,6 +79,9 @@ def summary(record: Mapping[str, Any]) -> str:
     alpha, steps = _first(protocol, ALPHA_KEYS), _first(protocol, STEP_KEYS)
     restorers = _counted(len(record["restorers"]), "restorer")
     images = _counted(count, "image") if isinstance(count, int) and not isinstance(count, bool) else "images"
+    crop, examples = protocol.get("crop"), protocol.get("examples")
+    if isinstance(crop, int) and isinstance(examples, int):
+        images = f"{_counted(examples, 'crop')} ({crop} × {crop} pixels) of {images}"
     damage = f"degraded by {degradation}" if degradation else "that had been degraded"
     text = f"{restorers} had to recover {images} {damage}."
     text += " Their outputs were compared with the originals, with real images as a population, and with the inputs."

@@ -36,7 +36,7 @@ class Evaluate:
     """Folder of the run. The same command in the same folder resumes an interrupted run."""
 
     data: str = "photos"
-    """photos or digits (packaged, test split), a folder of images, or tfds:NAME:SPLIT."""
+    """photos or digits (packaged, test split), a folder of images, or tfds:NAME:SPLIT[:IMAGE_KEY]."""
 
     train: str | None = None
     """Where fitted restorers (lmmse, exemplar) learn: as --data; default: the train split of packaged data, else the
@@ -151,9 +151,9 @@ def _images(spec: str, split: Literal["train", "test"], *, skip_bad: bool) -> Im
         return _PACKAGED[spec](split)
     if spec.startswith("tfds:"):
         parts = spec.split(":")
-        if len(parts) != 3:
-            raise InputError(f"data: found {spec!r}, expected tfds:NAME:SPLIT")
-        return tfds_images(parts[1], parts[2])
+        if len(parts) not in (3, 4):
+            raise InputError(f"data: found {spec!r}, expected tfds:NAME:SPLIT or tfds:NAME:SPLIT:IMAGE_KEY")
+        return tfds_images(parts[1], parts[2], image_key=parts[3] if len(parts) == 4 else "image")
     if not Path(spec).exists():
         raise InputError(f"data: found no folder {spec!r}, expected photos, digits, tfds:NAME:SPLIT or a folder")
     return image_folder(Path(spec), skip_bad=skip_bad)

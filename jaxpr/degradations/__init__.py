@@ -1,7 +1,7 @@
 """Floor 2: linear degradations with exact algebra, noise, JPEG, and the strings that name their mixes."""
 
 from jaxpr.degradations.blur import Blur, gaussian_kernel
-from jaxpr.degradations.degradation import Degradation, parse_degradation
+from jaxpr.degradations.degradation import Degradation, as_degradation, parse_degradation
 from jaxpr.degradations.jpeg import jpeg, jpeg_surrogate
 from jaxpr.degradations.linear import CUTOFF, SVD, LinearOperator
 from jaxpr.degradations.noise import gaussian_noise
@@ -20,6 +20,7 @@ __all__ = [
     "Inpainting",
     "LinearOperator",
     "Separable",
+    "as_degradation",
     "gaussian_kernel",
     "gaussian_noise",
     "jpeg",

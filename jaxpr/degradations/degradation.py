@@ -17,7 +17,7 @@ from jaxpr.degradations.noise import gaussian_noise
 from jaxpr.degradations.pixelwise import Grayscale, Identity, Inpainting
 from jaxpr.degradations.separable import AverageDownsample, BicubicDownsample
 
-__all__ = ["Degradation", "parse_degradation"]
+__all__ = ["Degradation", "as_degradation", "parse_degradation"]
 
 _BICUBIC_FACTORS = (2, 3, 4, 8, 16)
 _KNOWN_TERMS = (
@@ -132,6 +132,33 @@ def parse_degradation(spec: str) -> Degradation:
         else:
             raise _unknown(spec, term)
     return Degradation(spec, build, noise_std=noise_std, jpeg_quality=jpeg_quality, factor=factor)
+
+
+def as_degradation(value: Degradation | LinearOperator | str) -> Degradation:
+    """A `Degradation` from what callers have at hand: one already, a linear operator, or a string to parse.
+
+    Raises:
+        InputError: anything else, or a string that `parse_degradation` refuses.
+    """
+    if isinstance(value, Degradation):
+        return value
+    if isinstance(value, str):
+        return parse_degradation(value)
+    if isinstance(value, LinearOperator):
+        name = f"{type(value).__name__}{tuple(value.shape)}"
+        factor = max(1, round(value.shape[0] / value.output_shape[0]))
+        return Degradation(name, functools.partial(_fixed, value), factor=factor)
+    raise InputError(
+        f"degradation: found {type(value).__name__}, expected a Degradation, a linear operator or a string"
+    )
+
+
+def _fixed(operator: LinearOperator, shape: Shape) -> LinearOperator:
+    if tuple(shape) != tuple(operator.shape):
+        raise InputError(
+            f"degradation: found images of shape {shape}, expected {tuple(operator.shape)} as its operator"
+        )
+    return operator
 
 
 def _number(spec: str, term: str, text: str | None) -> float:

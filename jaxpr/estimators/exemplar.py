@@ -6,6 +6,7 @@ the detail is smooth; with a low one the nearest exemplar is copied: realistic t
 small change of y makes another exemplar the nearest.
 """
 
+import functools
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -13,12 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import HIGHEST, AnyArray, Array, InputError, Key, check_count, check_images, check_positive
+from jaxpr._core import HIGHEST, AnyArray, Array, InputError, Key, check_count, check_images, check_positive, map_chunks
 from jaxpr.estimators.pairs import training_patches
 from jaxpr.estimators.patches import PatchGrid
 from jaxpr.estimators.upscaling import bicubic
 
 __all__ = ["Exemplars", "exemplar", "fit_exemplars"]
+
+# Patches compared with the dictionary at a time, few enough for their weights to stay in a CPU's cache.
+_QUERIES = 512
 
 
 class Exemplars(NamedTuple):
@@ -102,12 +106,21 @@ def exemplar(params: Exemplars, y: Array, *, grid: PatchGrid, temperature: float
             f"y: found {y.shape[-1]} channels, expected {params.contexts.shape[1] // grid.context**2} as in training"
         )
     queries = _without_mean(contexts, y.shape[-1])
+    flat = jnp.asarray(queries).reshape(-1, queries.shape[-1])
+    details = map_chunks(functools.partial(_expected_details, params, temperature), flat, size=_QUERIES)
+    details = details.reshape(*queries.shape[:3], -1)
+    return bicubic(y, factor=grid.factor, channels=channels) + grid.assemble(details, (y.shape[1], y.shape[2]))
+
+
+# Weights are not stored for the gradient but computed again: memory then grows with the dictionary, not with the image.
+@jax.checkpoint
+def _expected_details(params: Exemplars, temperature: float | Array, queries: Array) -> Array:
+    """Expected details (n, core entries of x) of mean-removed contexts (n, context entries of y)."""
     # |p|² is the same for all exemplars and cancels in the softmax.
     overlap = jnp.matmul(queries, params.contexts.T, precision=HIGHEST)
-    energies = overlap - 0.5 * jnp.sum(jnp.square(params.contexts), axis=1)[None, None, None]
+    energies = overlap - 0.5 * jnp.sum(jnp.square(params.contexts), axis=1)[None]
     weights = jax.nn.softmax(energies / temperature**2, axis=-1)
-    details = jnp.matmul(weights, params.details, precision=HIGHEST)
-    return bicubic(y, factor=grid.factor, channels=channels) + grid.assemble(details, (y.shape[1], y.shape[2]))
+    return jnp.matmul(weights, params.details, precision=HIGHEST)
 
 
 def _without_mean(contexts: AnyArray, channels: int) -> AnyArray:

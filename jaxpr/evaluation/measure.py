@@ -14,7 +14,7 @@ from jaxpr.evaluation.protocol import Protocol
 from jaxpr.metrics import extract_patches, lpips, psnr, rmse, ssim
 from jaxpr.models import feature_extractor, perceptual_network
 
-__all__ = ["Attacked", "attacker", "degrader", "patch_features", "scorer"]
+__all__ = ["Attacked", "CompiledRestorer", "compile_restorer", "degrader", "patch_features", "scorer"]
 
 _SSIM_WINDOW = 11
 _LPIPS_SMALLEST = {"alexnet": 31, "vgg16": 16}
@@ -50,23 +50,32 @@ def degrader(degradation: Degradation, *, bits: int | None) -> Callable[[Key, Ar
     return degrade if degradation.jpeg_quality is not None else jax.jit(degrade)
 
 
-def attacker(estimator: Estimator, protocol: Protocol) -> Callable[[Key, Array], Attacked]:
-    """Compiled `(keys, y) -> Attacked`: restoration, I-FGSM on the output shift, restoration of the attacked y."""
+class CompiledRestorer(NamedTuple):
+    """A restorer's two compiled programs; each batch shape compiles each of them once.
+
+    Attributes:
+        restore: y -> x̂.
+        attack: `(keys, y) -> y_adv`, I-FGSM on the output shift.
+    """
+
+    restore: Estimator
+    attack: Callable[[Key, Array], Array]
+
+    def __call__(self, keys: Key, y: Array) -> Attacked:
+        """Restore, attack, and restore again."""
+        y_adv = self.attack(keys, y)
+        return Attacked(self.restore(y), y_adv, self.restore(y_adv))
+
+
+def compile_restorer(estimator: Estimator, protocol: Protocol) -> CompiledRestorer:
+    """The programs for one restorer; compilation happens at the first batch of each shape."""
     bounds = None if protocol.measurement_bits is None else (0.0, 1.0)
 
-    @jax.jit
-    def attack(keys: Key, y: Array) -> Attacked:
-        y_adv = ifgsm(
-            keys,
-            output_shift(estimator, y),
-            y,
-            alpha=protocol.alpha,
-            steps=protocol.attack_steps,
-            bounds=bounds,
-        )
-        return Attacked(estimator(y), y_adv, estimator(y_adv))
+    def attack(keys: Key, y: Array) -> Array:
+        objective = output_shift(estimator, y)
+        return ifgsm(keys, objective, y, alpha=protocol.alpha, steps=protocol.attack_steps, bounds=bounds)
 
-    return attack
+    return CompiledRestorer(jax.jit(estimator), jax.jit(attack))
 
 
 def scorer(degradation: Degradation, protocol: Protocol) -> Callable[[Array, Array, Attacked], dict[str, Array]]:

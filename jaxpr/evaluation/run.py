@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from jaxpr._core import Array, Estimator, InputError, Key, check_count, first_line, write_atomically
 from jaxpr.data import ImageSource
-from jaxpr.degradations import Degradation
+from jaxpr.degradations import Degradation, LinearOperator, as_degradation
 from jaxpr.evaluation.examples import Examples, batch_indices, examples_of
-from jaxpr.evaluation.measure import attacker, degrader, patch_features, scorer
+from jaxpr.evaluation.measure import CompiledRestorer, compile_restorer, degrader, patch_features, scorer
 from jaxpr.evaluation.protocol import Protocol
 from jaxpr.evaluation.provenance import protocol_record, provenance_record
 from jaxpr.evaluation.results import (
@@ -74,7 +74,7 @@ def evaluate(
     key: Key,
     restorers: Mapping[str, Estimator],
     images: ImageSource | Sequence[np.ndarray],
-    degradation: Degradation,
+    degradation: Degradation | LinearOperator | str,
     *,
     protocol: Protocol,
     out: Path | str,
@@ -93,7 +93,8 @@ def evaluate(
         restorers: name to callable y -> x̂ on batches, (N, h, w, c) to (N, H, W, C), traceable by JAX. Bind parameters
             with `functools.partial`.
         images: clean images: a source of `jaxpr.data`, or arrays (H, W, C) in [0, 1].
-        degradation: from `parse_degradation`, or a `Degradation` of your own.
+        degradation: a `Degradation`, a linear operator for images of the crops' shape, or a string for
+            `parse_degradation` such as "bicubic-x4".
         protocol: settings that decide the numbers; `SCALES["small"]` suits the packaged photographs.
         out: folder of the run.
         batch_size: examples restored together.
@@ -106,14 +107,15 @@ def evaluate(
         InputError: unusable protocol, images, restorer (not traceable, wrong shape, NaN) or folder. Nothing is written
             unless every restorer passes on a first batch.
     """
-    out = Path(out)
+    out, degradation = Path(out), as_degradation(degradation)
     protocol.check()
     check_count("batch_size", batch_size)
     if not restorers:
         raise InputError("restorers: found none, expected at least one name and callable")
     run = _prepare(key, images, degradation, protocol, batch_size, progress)
     record = protocol_record(key, run.examples, degradation, protocol)
-    probes = {name: _probe(run, name, estimator) for name, estimator in restorers.items()}
+    compiled = {name: compile_restorer(estimator, protocol) for name, estimator in restorers.items()}
+    probes = {name: _probe(run, name, restorer) for name, restorer in compiled.items()}
 
     state = open_run(out, record)
     stores = {name: BatchStore(state, name) for name in restorers}
@@ -123,8 +125,8 @@ def evaluate(
     features = patch_features(protocol.features)
     _stream(run, reference, _REFERENCE, _reference_batches(run, features))
     score = scorer(degradation, protocol)
-    for name, estimator in restorers.items():
-        _stream(run, stores[name], name, _restorer_batches(run, name, estimator, score, features))
+    for name, restorer in compiled.items():
+        _stream(run, stores[name], name, _restorer_batches(run, name, restorer, score, features))
 
     results = Results(
         protocol=record,
@@ -171,7 +173,7 @@ def _prepare(
     )
 
 
-def _probe(run: _Run, name: str, estimator: Estimator) -> np.ndarray:
+def _probe(run: _Run, name: str, restorer: CompiledRestorer) -> np.ndarray:
     """Try a restorer on the first batch before anything is written; its first output identifies it later.
 
     Raises:
@@ -179,7 +181,7 @@ def _probe(run: _Run, name: str, estimator: Estimator) -> np.ndarray:
     """
     _, x, y = run.padded_batch(run.batches[0])
     try:
-        found = jax.eval_shape(estimator, y)
+        found = jax.eval_shape(restorer.restore, y)
     except InputError as error:
         raise InputError(f"restorer {name}: {first_line(error)}") from error
     except Exception as error:
@@ -192,7 +194,7 @@ def _probe(run: _Run, name: str, estimator: Estimator) -> np.ndarray:
     if shape != x.shape or not jnp.issubdtype(found.dtype, jnp.floating):
         described = f"{found.dtype} of shape {shape}" if shape is not None else type(found).__name__
         raise InputError(f"restorer {name}: found output {described}, expected floating point of shape {x.shape}")
-    restored = np.asarray(jax.jit(estimator)(y))
+    restored = np.asarray(restorer.restore(y))
     _check_finite(run, name, run.batches[0], restored)
     return restored[0].astype(np.float32)
 
@@ -237,16 +239,15 @@ def _reference_batches(run: _Run, features: Callable[..., Array]) -> Callable[[l
 def _restorer_batches(
     run: _Run,
     name: str,
-    estimator: Estimator,
+    restorer: CompiledRestorer,
     score: Callable[..., dict[str, Array]],
     features: Callable[..., Array],
 ) -> Callable[[list[int]], dict[str, np.ndarray]]:
-    attack = attacker(estimator, run.protocol)
     size, stride, factor = run.protocol.patch_size, run.protocol.patch_stride, run.examples.factor
 
     def compute(batch: list[int]) -> dict[str, np.ndarray]:
         numbers, x, y = run.padded_batch(batch)
-        attacked = attack(run.attack_keys[numbers], y)
+        attacked = restorer(run.attack_keys[numbers], y)
         _check_finite(run, name, batch, np.asarray(attacked.restored))
         arrays = {
             **{f"metric_{metric}": values for metric, values in score(x, y, attacked).items()},

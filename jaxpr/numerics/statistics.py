@@ -5,7 +5,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from jaxpr._core import InputError
+from jaxpr._core import AnyArray, InputError
 
 __all__ = ["Estimate", "grouped_mean", "jackknife"]
 
@@ -24,7 +24,7 @@ class Estimate(NamedTuple):
     stderr: float
 
 
-def grouped_mean(values: np.ndarray, groups: np.ndarray) -> Estimate:
+def grouped_mean(values: AnyArray, groups: np.ndarray | None = None) -> Estimate:
     r"""Mean over all examples, with the standard error of a mean of dependent groups.
 
     Examples of one group (crops of one photograph) resemble each other, so they do not count as independent draws:
@@ -33,16 +33,17 @@ def grouped_mean(values: np.ndarray, groups: np.ndarray) -> Estimate:
 
     Args:
         values: (N,).
-        groups: (N,), integer or string label of each example's group.
+        groups: (N,), integer or string label of each example's group; None makes every example its own group.
 
     Raises:
         InputError: empty, or lengths differ.
     """
     values = np.asarray(values, np.float64)
-    if values.ndim != 1 or values.size == 0 or np.shape(groups) != values.shape:
-        raise InputError(f"values: found shapes {values.shape} and {np.shape(groups)}, expected (N,) twice, N >= 1")
+    groups = np.arange(values.size) if groups is None else np.asarray(groups)
+    if values.ndim != 1 or values.size == 0 or groups.shape != values.shape:
+        raise InputError(f"values: found shapes {values.shape} and {groups.shape}, expected (N,) twice, N >= 1")
     mean = values.mean()
-    labels, index = np.unique(np.asarray(groups), return_inverse=True)
+    labels, index = np.unique(groups, return_inverse=True)
     count = len(labels)
     if count < 2 or not np.isfinite(mean):
         return Estimate(float(mean), float("nan"))

@@ -47,7 +47,7 @@ def figure_robustness(record: Mapping[str, Any]) -> Figure:
     before = {name: m.value for name, m in inputs.items() if m is not None and math.isfinite(m.value)}
     skipped = [name for name in found if name not in rows]
     figure = new_figure(8.4, ROW_INCHES * len(order) + 1.35)
-    ax = _row_axes(figure, order, left=0.15, right=7.45, top=0.45, bottom=0.62 + 0.2 * bool(skipped))
+    ax = _row_axes(figure, order, left=0.15, right=7.25, top=0.45, bottom=0.62 + 0.2 * bool(skipped))
     values = [*(rows[name].value for name in order), *(before[name] for name in order if name in before)]
     room = 0.06 * max(max(values) - min(values), 2.0)
     ax.set_xlim(min(values) - room, max(values) + room)
@@ -104,7 +104,7 @@ def figure_consistency(record: Mapping[str, Any], *, features: str | None = None
     height = max(ROW_INCHES * len(order) + 1.35, 4.7 if points else 0.0)
     figure = new_figure(width, height)
     if order:
-        ax = _row_axes(figure, order, left=0.15, right=4.75 if both else 7.45, top=0.45, bottom=0.82)
+        ax = _row_axes(figure, order, left=0.15, right=4.6 if both else 7.25, top=0.45, bottom=0.82)
         _consistency_rows(ax, order, rows, dealt)
     if points:
         left = 6.45 if both else 0.8

@@ -218,6 +218,13 @@ def test_python_callers_may_pass_plain_arrays(tmp_path):
     assert results.protocol["images"] == 2
 
 
+def test_operators_and_strings_are_degradations_too(finished, tmp_path):
+    expected = numbers(finished[1])
+    for name, degradation in {"operator": BICUBIC_X2.operator((32, 32, 3)), "string": "bicubic-x2"}.items():
+        found = numbers(run(tmp_path / name, {"nearest": RESTORERS["nearest"]}, degradation=degradation, batch_size=4))
+        assert found == {key: value for key, value in expected.items() if key[0] == "nearest"}
+
+
 class TestBadInput:
     """Each is one clear line, and nothing is written."""
 
@@ -301,6 +308,10 @@ class TestBadInput:
     def test_degradation_that_does_not_fit(self, tmp_path):
         with pytest.raises(InputError, match="factor: found 3, which does not divide images of 32x32"):
             run(tmp_path / "run", degradation=Degradation("odd", parse_degradation("average-x3").build))
+        with pytest.raises(InputError, match=r"found images of shape \(32, 32, 3\), expected \(32, 40, 3\)"):
+            run(tmp_path / "run", degradation=BICUBIC_X2.operator((32, 40, 3)))
+        with pytest.raises(InputError, match="degradation: found function, expected a Degradation"):
+            run(tmp_path / "run", degradation=lambda x: x)
         with pytest.raises(InputError, match=r"found measurements of 8×8 pixels .* by its factor 2"):
             run(tmp_path / "run", degradation=Degradation("odd", parse_degradation("average-x4").build, factor=2))
 

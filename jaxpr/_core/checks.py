@@ -54,7 +54,7 @@ def check_images(
         name: the argument's name, for the message.
         images: (N, H, W, C).
         channels: required C, or None for any of 1-4.
-        data_range: the largest valid value; None skips the range check (NaN is still refused).
+        data_range: the largest valid value; None skips the range check (NaN and infinity are still refused).
         overshoot: by how much of `data_range` values may leave the range on both sides. Restorations overshoot near
             edges, clean images do not.
 
@@ -65,16 +65,17 @@ def check_images(
     if len(shape) != 4:
         raise InputError(f"{name}: found shape {shape}, expected a batch of images (N, H, W, C)")
     if not jnp.issubdtype(dtype, jnp.floating):
-        raise InputError(f"{name}: found dtype {dtype}, expected floating point with values in [0, 1]")
+        raise InputError(f"{name}: found dtype {dtype}, expected floating point")
     if shape[-1] not in CHANNEL_COUNTS and shape[1] in CHANNEL_COUNTS:
         raise InputError(f"{name}: found shape {shape}, which looks like NCHW; expected NHWC (N, H, W, C)")
-    if channels is not None and shape[-1] != channels:
-        raise InputError(f"{name}: found {shape[-1]} channels in shape {shape}, expected {channels}")
+    if shape[-1] not in (CHANNEL_COUNTS if channels is None else (channels,)):
+        raise InputError(f"{name}: found {shape[-1]} channels in shape {shape}, expected {channels or '1 to 4'}")
     if is_traced(images) or math.prod(shape) == 0:
         return
     low, high = float(jnp.min(images)), float(jnp.max(images))
-    if math.isnan(low) or math.isnan(high):
-        raise InputError(f"{name}: found {int(np.isnan(np.asarray(images)).sum())} NaN values, expected none")
+    if not (math.isfinite(low) and math.isfinite(high)):
+        bad = int((~np.isfinite(np.asarray(images))).sum())
+        raise InputError(f"{name}: found {bad} NaN or infinite values, expected none")
     if data_range is None:
         return
     slack = overshoot * data_range

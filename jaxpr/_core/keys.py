@@ -25,8 +25,9 @@ def example_keys(key: Key, count: int) -> Array:
     Raises:
         InputError: `key` is a legacy uint32 key or an array of another length.
     """
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        raise InputError(f"key: found an array of dtype {key.dtype}, expected a key made by jax.random.key")
+    dtype = getattr(key, "dtype", type(key).__name__)
+    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        raise InputError(f"key: found {dtype}, expected a key made by jax.random.key")
     if key.ndim == 0:
         return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(count))
     if key.shape != (count,):

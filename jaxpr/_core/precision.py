@@ -24,8 +24,8 @@ def in_float64(fn: Callable[..., Any]) -> Callable[..., Any]:
 
     On concrete arrays of any device: `xp` is NumPy on the host (LAPACK in double precision, no float64 on an
     accelerator) and results are NumPy float64. Under a JAX transformation: `xp` is `jax.numpy`, float64 is enabled for
-    the scope of `fn` only, and results return to the widest input dtype; on a TPU, which has no such unit, the
-    computation stays in the inputs' dtype.
+    the scope of `fn` and its reverse-mode gradient only (there is no forward mode), and results return to the widest
+    input dtype; on a TPU, which has no such unit, the computation stays in the inputs' dtype.
     """
 
     @functools.wraps(fn)
@@ -35,8 +35,30 @@ def in_float64(fn: Callable[..., Any]) -> Callable[..., Any]:
         dtype = jnp.result_type(*jax.tree.leaves(args))
         if jax.default_backend() == "tpu":
             return fn(jnp, *jax.tree.map(lambda a: jnp.asarray(a, dtype), args))
-        with jax.enable_x64(True):
-            out = fn(jnp, *jax.tree.map(lambda a: jnp.asarray(a).astype(jnp.float64), args))
-            return jax.tree.map(lambda a: jnp.asarray(a).astype(dtype), out)
+        return _traced_in_float64(functools.partial(fn, jnp), dtype, args)
 
     return wrapped
+
+
+def _traced_in_float64(fn: Callable[..., Any], dtype: jnp.dtype, args: tuple[Any, ...]) -> Any:
+    """Trace `fn` with float64 enabled. Its transpose is traced later, outside the scope, unless it has its own rule."""
+
+    def scoped(*values: Any) -> Any:
+        out = fn(*jax.tree.map(lambda a: jnp.asarray(a).astype(jnp.float64), values))
+        return jax.tree.map(lambda a: jnp.asarray(a).astype(dtype), out)
+
+    @jax.custom_vjp
+    def run(*values: Any) -> Any:
+        with jax.enable_x64(True):
+            return scoped(*values)
+
+    def forward(*values: Any) -> tuple[Any, Any]:
+        with jax.enable_x64(True):
+            return jax.vjp(scoped, *values)
+
+    def backward(pullback: Any, cotangent: Any) -> Any:
+        with jax.enable_x64(True):
+            return pullback(cotangent)
+
+    run.defvjp(forward, backward)
+    return run(*args)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpr._core import HIGHEST, Array, InputError, check_images, check_positive, check_same_shape
+from jaxpr.numerics.guards import safe_sqrt
 
 __all__ = ["mse", "psnr", "rmse", "ssim"]
 
@@ -39,8 +40,8 @@ def mse(restored: Array, reference: Array) -> Array:
 
 
 def rmse(restored: Array, reference: Array) -> Array:
-    """Root mean squared error of each image, in intensity units; see `mse`."""
-    return jnp.sqrt(mse(restored, reference))
+    """Root mean squared error of each image, in intensity units; see `mse`. Its gradient at zero error is zero."""
+    return safe_sqrt(mse(restored, reference))
 
 
 def psnr(restored: Array, reference: Array, *, data_range: float) -> Array:

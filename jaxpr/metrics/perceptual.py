@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from jaxpr._core import HIGHEST, Array, PerceptualNetwork, check_images, check_same_shape
+from jaxpr.numerics.guards import safe_sqrt
 
 __all__ = ["lpips"]
 
@@ -36,7 +37,4 @@ def lpips(restored: Array, reference: Array, *, network: PerceptualNetwork) -> A
 
 def _unit_channels(features: Array) -> Array:
     """Unit length over channels; 1e-10 outside the root as in the official code, with a finite gradient at zero."""
-    squares = jnp.sum(jnp.square(features), axis=-1, keepdims=True)
-    positive = squares > 0
-    norm = jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1)), 0)
-    return features / (norm + 1e-10)
+    return features / (safe_sqrt(jnp.sum(jnp.square(features), axis=-1, keepdims=True)) + 1e-10)

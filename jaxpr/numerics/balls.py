@@ -6,15 +6,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxpr._core import Array, Key, check_positive, example_keys
+from jaxpr.numerics.guards import safe_sqrt
 
 __all__ = ["example_norms", "project_l2", "project_linf", "sample_l2", "sample_linf"]
 
 
 def example_norms(x: Array) -> Array:
     """Euclidean norm of each example, shape (N,); its gradient at zero is zero, not NaN."""
-    squares = jnp.sum(jnp.square(x).reshape(x.shape[0], -1), axis=1)
-    positive = squares > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1)), 0)
+    return safe_sqrt(jnp.sum(jnp.square(x).reshape(x.shape[0], -1), axis=1))
 
 
 def project_linf(delta: Array, *, radius: float | Array) -> Array:

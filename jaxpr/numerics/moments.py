@@ -62,7 +62,7 @@ class Moments(NamedTuple):
 
 def _moments(xp: ModuleType, features: Any) -> tuple[Any, Any, Any]:
     mean = xp.mean(features, axis=0)
-    centred = features - mean
+    centred = features - mean[None]
     return xp.asarray(float(features.shape[0])), mean, centred.T @ centred
 
 

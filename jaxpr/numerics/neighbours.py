@@ -9,6 +9,8 @@ __all__ = ["nearest_distances", "squared_distances"]
 
 # Columns that the running selection treats side by side; a multiple of every vector width in use.
 _LANES = 128
+# The network's program grows with k; beyond this a partial sort per block compiles and runs faster.
+_LARGEST_NETWORK = 16
 
 
 def squared_distances(a: Array, b: Array) -> Array:
@@ -65,14 +67,21 @@ def nearest_distances(queries: Array, points: Array, *, k: int, block: int = 204
     def step(best: tuple[Array, ...], piece: tuple[Array, Array]) -> tuple[tuple[Array, ...], None]:
         pts, sq = piece
         found = query_squares + sq[None] - 2 * jnp.matmul(queries, pts.T, precision=HIGHEST)
+        if k > _LARGEST_NETWORK:
+            return (_smallest(jnp.concatenate([*best, found], axis=1), k),), None
         for column in range(0, block, _LANES):
             best = _insert(best, jax.lax.slice_in_dim(found, column, column + _LANES, axis=1))
         return best, None
 
-    start = tuple(jnp.full((queries.shape[0], _LANES), jnp.inf, queries.dtype) for _ in range(k))
+    lists, width = (1, k) if k > _LARGEST_NETWORK else (k, _LANES)
+    start = tuple(jnp.full((queries.shape[0], width), jnp.inf, queries.dtype) for _ in range(lists))
     best, _ = jax.lax.scan(step, start, (padded, squares))
-    smallest = -jax.lax.top_k(-jnp.concatenate(best, axis=1), k)[0]
-    return jnp.sqrt(jnp.maximum(smallest, 0))
+    return jnp.sqrt(jnp.maximum(_smallest(jnp.concatenate(best, axis=1), k), 0))
+
+
+def _smallest(values: Array, k: int) -> Array:
+    """The k smallest of each row, ascending."""
+    return -jax.lax.top_k(-values, k)[0]
 
 
 def _insert(best: tuple[Array, ...], new: Array) -> tuple[Array, ...]:

@@ -7,14 +7,16 @@ and it has no accelerated implementation.
 from types import ModuleType
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import AnyArray, InputError, in_float64
+from jaxpr._core import AnyArray, Array, InputError, in_float64, is_traced
 
 __all__ = ["bures_term", "psd_sqrt"]
 
-# A Cholesky factor with diagonal ratio above this is far enough from singular that squaring its singular values (in the
-# eigenproblem below) costs at most half of the digits of the smallest ones, which the sum does not feel.
+# A matrix whose Cholesky factor has a smaller ratio of diagonal entries is treated as singular. The eigenproblem below
+# squares singular values, which would cost more than half of the digits of the smallest ones.
 _WELL_CONDITIONED = 1e-4
 
 
@@ -28,7 +30,7 @@ def psd_sqrt(matrix: AnyArray) -> AnyArray:
         (d, d), symmetric PSD; NumPy float64 for concrete input, the input's dtype under a transformation.
 
     Raises:
-        InputError: not a square matrix.
+        InputError: not a square matrix, or not finite.
     """
     _check_square("matrix", matrix)
     return in_float64(_psd_sqrt)(matrix)
@@ -39,7 +41,8 @@ def bures_term(cov_a: AnyArray, cov_b: AnyArray) -> AnyArray:
 
     It is the cross term of the Wasserstein-2 distance between Gaussians and so of the Fréchet distance. For any factors
     $A = FF^\top$, $B = GG^\top$ it equals the sum of the singular values of $F^\top G$, which needs no square root of a
-    product and loses no digits when A or B is singular.
+    product and loses no digits when A or B is singular. The gradient is half the optimal transport map between the
+    two Gaussians.
 
     Args:
         cov_a: (d, d) symmetric PSD, of any rank.
@@ -49,7 +52,7 @@ def bures_term(cov_a: AnyArray, cov_b: AnyArray) -> AnyArray:
         Scalar; NumPy float64 for concrete input, the input's dtype under a transformation.
 
     Raises:
-        InputError: the matrices are not square or differ in size.
+        InputError: the matrices are not square, not finite, or differ in size.
     """
     _check_square("cov_a", cov_a)
     _check_square("cov_b", cov_b)
@@ -60,20 +63,49 @@ def bures_term(cov_a: AnyArray, cov_b: AnyArray) -> AnyArray:
 
 def _psd_sqrt(xp: ModuleType, matrix: Any) -> Any:
     values, vectors = xp.linalg.eigh(matrix)
-    return (vectors * xp.sqrt(xp.maximum(values, 0))) @ vectors.T
+    return (vectors * xp.sqrt(xp.maximum(values, 0))[None]) @ vectors.T
 
 
 def _bures_term(xp: ModuleType, cov_a: Any, cov_b: Any) -> Any:
-    if xp is np:
-        factor = _cholesky(cov_a)
-        if factor is None:
-            return np.linalg.svd(_thin_factor(cov_a).T @ _thin_factor(cov_b), compute_uv=False).sum()
-    else:
-        factor = _psd_sqrt(xp, cov_a)
-    values = xp.linalg.eigvalsh(factor.T @ cov_b @ factor)
-    # The inner `where` keeps the gradient of the square root finite at the eigenvalues that are zero.
-    positive = values > 0
-    return xp.sum(xp.where(positive, xp.sqrt(xp.where(positive, values, 1)), 0))
+    if xp is not np:
+        return _differentiable_bures(cov_a, cov_b)
+    factor = _cholesky(cov_a)
+    if factor is None or _cholesky(cov_b) is None:
+        return np.linalg.svd(_thin_factor(cov_a).T @ _thin_factor(cov_b), compute_uv=False).sum()
+    return np.sqrt(np.maximum(np.linalg.eigvalsh(factor.T @ cov_b @ factor), 0)).sum()
+
+
+@jax.custom_vjp
+def _differentiable_bures(cov_a: Array, cov_b: Array) -> Array:
+    return _bures_forward(cov_a, cov_b)[0]
+
+
+def _bures_forward(cov_a: Array, cov_b: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+    root = _psd_sqrt(jnp, cov_a)
+    values, vectors = jnp.linalg.eigh(root @ cov_b @ root)
+    # A comparison with NaN is false: `values <= 0` keeps NaN, `values > 0` would turn it into zero.
+    roots = jnp.where(values <= 0, 0, jnp.sqrt(jnp.where(values <= 0, 1, values)))
+    return jnp.sum(roots), (root, roots, vectors)
+
+
+def _bures_backward(residuals: tuple[Array, Array, Array], cotangent: Array) -> tuple[Array, Array]:
+    """Half the optimal transport maps: T = A^{-1/2} M^{1/2} A^{-1/2} for A and T⁻¹ for B, with M = A^{1/2} B A^{1/2}.
+
+    Differentiating the eigenvectors instead would divide by differences of eigenvalues, which coincide for white
+    covariances. In null spaces, where the overlap is not differentiable, the pseudo-inverse gives zero.
+    """
+    root, roots, vectors = residuals
+    inverse_root = jnp.linalg.pinv(root, hermitian=True)
+    limit = jnp.max(roots) * len(roots) * jnp.finfo(roots.dtype).eps
+    inverse_roots = jnp.where(roots > limit, 1 / jnp.where(roots > limit, roots, 1), 0)
+    half = inverse_root @ vectors
+    grad_a = (half * roots[None]) @ half.T
+    half = root @ vectors
+    grad_b = (half * inverse_roots[None]) @ half.T
+    return cotangent / 2 * grad_a, cotangent / 2 * grad_b
+
+
+_differentiable_bures.defvjp(_bures_forward, _bures_backward)
 
 
 def _cholesky(cov: np.ndarray) -> np.ndarray | None:
@@ -97,3 +129,5 @@ def _check_square(name: str, matrix: AnyArray) -> None:
     shape = np.shape(matrix)
     if len(shape) != 2 or shape[0] != shape[1]:
         raise InputError(f"{name}: found shape {shape}, expected a square matrix (d, d)")
+    if not is_traced(matrix) and not np.isfinite(np.asarray(matrix)).all():
+        raise InputError(f"{name}: found NaN or infinite values, expected a finite matrix")

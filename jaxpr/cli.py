@@ -25,7 +25,7 @@ from jaxpr.report import text_table
 
 __all__ = ["main"]
 
-_DICTIONARY = {"smoke": 256, "small": 2048, "paper": 16384}
+_DICTIONARY = {"smoke": 256, "small": 4096, "paper": 16384}
 
 
 @dataclass(frozen=True, kw_only=True)

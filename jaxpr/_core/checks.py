@@ -72,7 +72,9 @@ def check_images(
         raise InputError(f"{name}: found {shape[-1]} channels in shape {shape}, expected {channels or '1 to 4'}")
     if is_traced(images) or math.prod(shape) == 0:
         return
-    low, high = float(jnp.min(images)), float(jnp.max(images))
+    # Also inside a trace, where plain jnp would stage the reduction of a constant out instead of computing it.
+    with jax.ensure_compile_time_eval():
+        low, high = float(jnp.min(images)), float(jnp.max(images))
     if not (math.isfinite(low) and math.isfinite(high)):
         bad = int((~np.isfinite(np.asarray(images))).sum())
         raise InputError(f"{name}: found {bad} NaN or infinite values, expected none")

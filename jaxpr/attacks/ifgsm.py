@@ -9,6 +9,8 @@ from jaxpr.numerics.balls import sample_linf
 
 __all__ = ["ifgsm"]
 
+_START = 0.01
+
 
 def ifgsm(
     key: Key,
@@ -27,8 +29,8 @@ def ifgsm(
 
     Note:
         The usual objective, the shift of the output away from f(y), has gradient zero at δ = 0, where plain I-FGSM
-        would stay forever. So δ starts as a random perturbation, uniform in [-α/steps, α/steps]: inside the ball, no
-        larger than one step.
+        would stay forever. So δ starts as a small random perturbation, uniform in [-α/100, α/100]: large enough for
+        float32 to see the output move, small enough for the steps to reach the surface of the ball to within 1 %.
 
     Args:
         key: one key, or one per example; the start of example i uses only its own (see `example_keys`).
@@ -42,8 +44,8 @@ def ifgsm(
         The perturbed measurements y_adv, shape and dtype of y; |y_adv - y| <= α up to the rounding of the sum.
 
     Raises:
-        InputError: y is not floating, has values outside the bounds, bounds are reversed, alpha < 0, steps < 1, or the
-            objective does not return (N,).
+        InputError: y is not floating, not finite or has values outside the bounds, bounds are reversed, alpha < 0,
+            steps < 1, or the objective does not return (N,).
     """
     _check(objective, y, alpha, steps, bounds)
     low, high = bounds if bounds is not None else (-jnp.inf, jnp.inf)
@@ -57,7 +59,7 @@ def ifgsm(
         gradient = jax.grad(lambda z: jnp.sum(objective(z)))(perturbed(delta))
         return jnp.clip(delta + step_size * jnp.sign(gradient), -alpha, alpha).astype(y.dtype), None
 
-    start = sample_linf(key, y, radius=step_size).astype(y.dtype)
+    start = sample_linf(key, y, radius=alpha * _START).astype(y.dtype)
     delta, _ = jax.lax.scan(ascend, start, length=steps)
     return perturbed(delta)
 
@@ -72,14 +74,15 @@ def _check(
     found = jax.eval_shape(objective, y).shape
     if found != (y.shape[0],):
         raise InputError(f"objective: found values of shape {found}, expected ({y.shape[0]},), one per example")
-    if bounds is None:
-        return
-    low, high = bounds
+    low, high = bounds if bounds is not None else (-np.inf, np.inf)
     if not low < high:
         raise InputError(f"bounds: found {bounds}, expected (low, high) with low < high")
-    if not is_traced(y) and y.size:
-        smallest, largest = float(np.min(y)), float(np.max(y))
-        if not (low <= smallest and largest <= high):
-            raise InputError(
-                f"y: found values in [{smallest:.4g}, {largest:.4g}], expected them inside bounds {bounds}"
-            )
+    if is_traced(y) or not y.size:
+        return
+    values = np.asarray(y)
+    if not np.isfinite(values).all():
+        raise InputError(f"y: found {int((~np.isfinite(values)).sum())} NaN or infinite values, expected none")
+    if values.min() < low or values.max() > high:
+        raise InputError(
+            f"y: found values in [{values.min():.4g}, {values.max():.4g}], expected them inside bounds {bounds}"
+        )

@@ -62,8 +62,8 @@ def fit_exemplars(
     check_positive("contrast", contrast)
     pools = []
     for x, y in pairs:
-        base = np.asarray(bicubic(jnp.asarray(y)[None], factor=grid.factor, channels=np.shape(x)[-1])[0])
-        contexts, details = training_patches(np.asarray(x) - base, y, grid=grid)
+        base = bicubic(jnp.asarray(y)[None], factor=grid.factor, channels=np.shape(x)[-1])[0]
+        contexts, details = training_patches(x, y, grid=grid, base=base)
         pools.append((np.asarray(_without_mean(contexts, np.shape(y)[-1])), details))
     if not pools:
         raise InputError("pairs: found none, expected at least one training pair (x, y)")
@@ -106,9 +106,9 @@ def exemplar(params: Exemplars, y: Array, *, grid: PatchGrid, temperature: float
             f"y: found {y.shape[-1]} channels, expected {params.contexts.shape[1] // grid.context**2} as in training"
         )
     queries = _without_mean(contexts, y.shape[-1])
+    expected = functools.partial(_expected_details, params, temperature)
     flat = jnp.asarray(queries).reshape(-1, queries.shape[-1])
-    details = map_chunks(functools.partial(_expected_details, params, temperature), flat, size=_QUERIES)
-    details = details.reshape(*queries.shape[:3], -1)
+    details = map_chunks(expected, flat, size=_QUERIES).reshape(*queries.shape[:3], -1)
     return bicubic(y, factor=grid.factor, channels=channels) + grid.assemble(details, (y.shape[1], y.shape[2]))
 
 
@@ -119,7 +119,9 @@ def _expected_details(params: Exemplars, temperature: float | Array, queries: Ar
     # |p|² is the same for all exemplars and cancels in the softmax.
     overlap = jnp.matmul(queries, params.contexts.T, precision=HIGHEST)
     energies = overlap - 0.5 * jnp.sum(jnp.square(params.contexts), axis=1)[None]
-    weights = jax.nn.softmax(energies / temperature**2, axis=-1)
+    # Before the division, which would blow the rounding of the largest energy up; twice, because τ² can underflow.
+    energies = energies - jax.lax.stop_gradient(jnp.max(energies, axis=-1, keepdims=True))
+    weights = jax.nn.softmax(energies / temperature / temperature, axis=-1)
     return jnp.matmul(weights, params.details, precision=HIGHEST)
 
 

@@ -4,16 +4,17 @@ Patch number i along an axis predicts `core` pixels of y (times the scale factor
 either side. Neighbouring patches start `stride` pixels of y apart; where their predictions overlap they are averaged.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import jax.numpy as jnp
 
-from jaxpr._core import Array, InputError
+from jaxpr._core import Array, InputError, check_count
 
 __all__ = ["PatchGrid"]
 
 
-class PatchGrid(NamedTuple):
+@dataclass(frozen=True)
+class PatchGrid:
     """Geometry of overlapping patches; all fields are static.
 
     Attributes:
@@ -21,12 +22,22 @@ class PatchGrid(NamedTuple):
         core: predicted pixels of y per patch and axis; a multiple of `stride`.
         margin: further pixels of y that a patch sees on each side.
         stride: step between patches in pixels of y.
+
+    Raises:
+        InputError: a field is not a positive integer (margin: not a non-negative one), or stride does not divide core.
     """
 
     factor: int
     core: int
     margin: int
     stride: int
+
+    def __post_init__(self) -> None:
+        for name in ("factor", "core", "stride"):
+            check_count(name, getattr(self, name))
+        check_count("margin", self.margin, at_least=0)
+        if self.core % self.stride:
+            raise InputError(f"stride: found {self.stride}, expected a divisor of core = {self.core}")
 
     @property
     def context(self) -> int:
@@ -39,8 +50,6 @@ class PatchGrid(NamedTuple):
 
     def contexts(self, y: Array) -> Array:
         """Cut y (N, h, w, c) into (N, rows, columns, context · context · c); y is mirrored at its borders."""
-        if self.core % self.stride:
-            raise InputError(f"stride: found {self.stride}, expected a divisor of core = {self.core}")
         pads = [self._padding(side) for side in y.shape[1:3]]
         padded = jnp.pad(y, ((0, 0), *pads, (0, 0)), mode="symmetric")
         rows = self._windows(padded, axis=1, count=self.count(y.shape[1]))

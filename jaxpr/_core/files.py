@@ -14,8 +14,15 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a process killed at any moment, sees the old content or the new, never a part.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written; an earlier file is still there then.
+        OSError: the disk is full or the folder cannot be written, with the file's name; an earlier file is still there.
     """
+    try:
+        _write(path, content)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write(path: Path, content: bytes) -> None:
     handle, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

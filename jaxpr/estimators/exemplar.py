@@ -49,14 +49,14 @@ def fit_exemplars(
         key: decides which patches are drawn.
         pairs: (x, y) image pairs, (H, W, C) and (h, w, c) with H = factor · h.
         grid: geometry of the patches.
-        count: size M of the dictionary.
+        count: size M of the dictionary; all patches are taken where there are fewer.
         contrast: σ at which the probability is one half, in intensity units.
 
     Returns:
         Parameters for `exemplar`.
 
     Raises:
-        InputError: no pairs, sizes that do not fit the factor, or fewer than `count` patches in all.
+        InputError: no pairs, or sizes that do not fit the factor.
     """
     check_count("count", count)
     check_positive("contrast", contrast)
@@ -67,9 +67,7 @@ def fit_exemplars(
         pools.append((np.asarray(_without_mean(contexts, np.shape(y)[-1])), details))
     if not pools:
         raise InputError("pairs: found none, expected at least one training pair (x, y)")
-    found = sum(len(contexts) for contexts, _ in pools)
-    if found < count:
-        raise InputError(f"count: found {found} training patches, expected at least {count}")
+    count = min(count, sum(len(contexts) for contexts, _ in pools))
     random = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     shares = _shares(count, [len(contexts) for contexts, _ in pools])
     drawn = [

@@ -11,20 +11,21 @@ __all__ = ["training_patches"]
 def training_patches(
     x: AnyArray, y: AnyArray, *, grid: PatchGrid, base: AnyArray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Corresponding contexts of y and cores of x that lie inside the image.
+    """Corresponding contexts of y and cores of x, for all patches whose core lies inside the image.
+
+    Contexts see mirrored borders, as they do when y is restored.
 
     Args:
         x: image (H, W, C) in [0, 1].
         y: its measurement (h, w, c) with H = factor · h and W = factor · w.
-        grid: geometry; patches are taken every `stride` pixels of y.
+        grid: geometry.
         base: (H, W, C), subtracted from x; None for nothing.
 
     Returns:
         Contexts (n, context · context · c) and targets (n, core · factor · core · factor · C), on the host.
 
     Raises:
-        InputError: an image of another rank, dtype or range, sizes that do not fit the factor, or y smaller than a
-            context.
+        InputError: an image of another rank, dtype or range, or sizes that do not fit the factor.
     """
     image, measured = np.asarray(x), np.asarray(y)
     # Catches another scale, such as [0, 255]; a training image may otherwise be anything.
@@ -33,16 +34,15 @@ def training_patches(
     (height, width), (h, w) = image.shape[:2], measured.shape[:2]
     if (height, width) != (grid.factor * h, grid.factor * w):
         raise InputError(f"x: found {height}×{width} pixels for y of {h}×{w}, expected {grid.factor} times as many")
-    if min(h, w) < grid.context:
-        raise InputError(f"y: found {h}×{w} pixels, expected at least {grid.context} on a side for one patch")
     if base is not None:
         image = image - np.asarray(base)
-    margin, core = grid.margin * grid.factor, grid.core * grid.factor
-    inner = image[margin : height - margin, margin : width - margin]
-    return _windows(measured, grid.context, grid.stride), _windows(inner, core, grid.stride * grid.factor)
+    # The same patches as seen in x: without margin, everything `factor` times as large.
+    cores = PatchGrid(factor=1, core=grid.core * grid.factor, margin=0, stride=grid.stride * grid.factor)
+    return _inside(grid, measured), _inside(cores, image)
 
 
-def _windows(image: np.ndarray, size: int, stride: int) -> np.ndarray:
-    windows = np.lib.stride_tricks.sliding_window_view(image, (size, size), axis=(0, 1))[::stride, ::stride]
-    # The view puts channels in front of the window axes; patches are stored pixel by pixel, channels last.
-    return np.moveaxis(windows, 2, -1).reshape(windows.shape[0] * windows.shape[1], -1)
+def _inside(grid: PatchGrid, image: np.ndarray) -> np.ndarray:
+    overhanging = grid.core // grid.stride - 1
+    rows, columns = (slice(overhanging, side // grid.stride) for side in image.shape[:2])
+    patches = np.asarray(grid.contexts(image[None]))[0, rows, columns]
+    return patches.reshape(-1, patches.shape[-1])

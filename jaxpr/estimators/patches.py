@@ -5,10 +5,12 @@ either side. Neighbouring patches start `stride` pixels of y apart; where their 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
-from jaxpr._core import Array, InputError, check_count
+from jaxpr._core import AnyArray, Array, InputError, check_count
 
 __all__ = ["PatchGrid"]
 
@@ -48,12 +50,16 @@ class PatchGrid:
         """Number of patches along an axis of y with `side` pixels: every pixel is predicted equally often."""
         return -(-(side + self.core - self.stride) // self.stride)
 
-    def contexts(self, y: Array) -> Array:
-        """Cut y (N, h, w, c) into (N, rows, columns, context · context · c); y is mirrored at its borders."""
+    def contexts(self, y: AnyArray) -> AnyArray:
+        """Cut y (N, h, w, c) into (N, rows, columns, context · context · c); y is mirrored at its borders.
+
+        NumPy arrays are cut by NumPy: training images of many sizes would each compile a program.
+        """
+        xp: Any = np if isinstance(y, np.ndarray) else jnp
         pads = [self._padding(side) for side in y.shape[1:3]]
-        padded = jnp.pad(y, ((0, 0), *pads, (0, 0)), mode="symmetric")
-        rows = self._windows(padded, axis=1, count=self.count(y.shape[1]))
-        windows = self._windows(rows, axis=2, count=self.count(y.shape[2]))
+        padded = xp.pad(y, ((0, 0), *pads, (0, 0)), mode="symmetric")
+        rows = self._windows(xp, padded, axis=1, count=self.count(y.shape[1]))
+        windows = self._windows(xp, rows, axis=2, count=self.count(y.shape[2]))
         return windows.reshape(*windows.shape[:3], -1)
 
     def assemble(self, predictions: Array, shape: tuple[int, int]) -> Array:
@@ -85,14 +91,14 @@ class PatchGrid:
         after = (self.count(side) - 1) * self.stride + self.context - before - side
         return before, after
 
-    def _windows(self, padded: Array, *, axis: int, count: int) -> Array:
+    def _windows(self, xp: Any, padded: AnyArray, *, axis: int, count: int) -> AnyArray:
         """Stack the `context` shifted, strided slices of an axis behind the patch axes, in front of the channels."""
         last = (count - 1) * self.stride + 1
         slices = [_strided(padded, axis, shift, last, self.stride) for shift in range(self.context)]
-        return jnp.stack(slices, axis=-2)
+        return xp.stack(slices, axis=-2)
 
 
-def _strided(x: Array, axis: int, start: int, length: int, stride: int) -> Array:
+def _strided(x: AnyArray, axis: int, start: int, length: int, stride: int) -> AnyArray:
     index = [slice(None)] * x.ndim
     index[axis] = slice(start, start + length, stride)
     return x[tuple(index)]

@@ -41,11 +41,11 @@ class Training(NamedTuple):
     """What fitted restorers learn from; nothing is read unless one of them is asked for.
 
     Attributes:
-        images: called for the clean images (H, W, C) in [0, 1], of any sizes.
+        images: called once for the clean images (H, W, C) in [0, 1], of any sizes, which are then iterated repeatedly.
         degrade: `(keys, x) -> y` on batches, exactly as in the evaluation.
         degradation: the same degradation's description (scale factor, operator).
         channels: of x.
-        dictionary: number of exemplars.
+        dictionary: number of exemplars, at most.
         key: decides training noise and the choice of exemplars.
     """
 
@@ -82,25 +82,27 @@ class _Fitted:
 
     def __init__(self, training: Training) -> None:
         self._training = training
-        factor = training.degradation.factor
-        # A little more context for the linear map; the exemplars' distances grow noisy in more dimensions.
-        self.linear_grid = PatchGrid(factor=factor, core=2, margin=2, stride=1)
-        self.exemplar_grid = PatchGrid(factor=factor, core=2, margin=1, stride=1)
+
+    @functools.cached_property
+    def _images(self) -> Iterable[np.ndarray]:
+        return self._training.images()
 
     @functools.cached_property
     def linear(self) -> Estimator:
-        params = fit_lmmse(self._pairs(), grid=self.linear_grid)
-        return functools.partial(lmmse, params, grid=self.linear_grid)
+        grid = PatchGrid(self._training.degradation.factor, core=2, margin=2, stride=1)
+        return functools.partial(lmmse, fit_lmmse(self._pairs(), grid=grid), grid=grid)
 
     @functools.cached_property
     def exemplars(self) -> Callable[..., Array]:
         k_choice, _ = jax.random.split(self._training.key)
-        params = fit_exemplars(k_choice, self._pairs(), grid=self.exemplar_grid, count=self._training.dictionary)
-        return functools.partial(exemplar, params, grid=self.exemplar_grid, channels=self._training.channels)
+        # Less context than the linear map: distances grow noisy in more dimensions.
+        grid = PatchGrid(self._training.degradation.factor, core=2, margin=1, stride=1)
+        params = fit_exemplars(k_choice, self._pairs(), grid=grid, count=self._training.dictionary)
+        return functools.partial(exemplar, params, grid=grid, channels=self._training.channels)
 
     def _pairs(self) -> Iterator[tuple[Array, Array]]:
         factor, (_, k_noise) = self._training.degradation.factor, jax.random.split(self._training.key)
-        for index, image in enumerate(self._training.images()):
+        for index, image in enumerate(self._images):
             height, width = (side // factor * factor for side in image.shape[:2])
             x = jnp.asarray(image[None, :height, :width])
             yield x[0], self._training.degrade(jax.random.fold_in(k_noise, index)[None], x)[0]

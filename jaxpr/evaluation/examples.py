@@ -56,7 +56,10 @@ def examples_of(images: ImageSource | Sequence[np.ndarray], degradation: Degrada
     else:
         if protocol.crop % factor:
             raise InputError(f"crop: found {protocol.crop}, expected a multiple of the scale factor {factor}")
-        source = crops(whole, protocol.crop)
+        try:
+            source = crops(whole, protocol.crop)
+        except InputError as error:
+            raise InputError(f"{error}; crop None (--crop 0) evaluates whole images") from error
         counts = [
             (whole.shape(i)[0] // protocol.crop) * (whole.shape(i)[1] // protocol.crop) for i in range(len(whole))
         ]

@@ -23,12 +23,14 @@ def uniform(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def local_map(y: np.ndarray) -> np.ndarray:
-    """A known x: every one of its pixels is an affine function of the 3x3 neighbourhood in y (h, w, 2)."""
+    """A known x: every one of its pixels is an affine function of the 3x3 neighbourhood in y (h, w, 2), mirrored."""
     taps = np.random.default_rng(7).normal(size=(2, 2, 3, 3, 2, 3)) / 5  # phase (2), shift (2), channels in, out
     x = np.full((*y.shape[:2], 2, 2, 3), 0.25)
+    padded = np.pad(y, ((1, 1), (1, 1), (0, 0)), mode="symmetric")
     for i in range(3):
         for j in range(3):
-            x += np.einsum("hwc,abco->hwabo", np.roll(y, (1 - i, 1 - j), axis=(0, 1)), taps[:, :, i, j])
+            shifted = padded[i : i + y.shape[0], j : j + y.shape[1]]
+            x += np.einsum("hwc,abco->hwabo", shifted, taps[:, :, i, j])
     return x.swapaxes(1, 2).reshape(2 * y.shape[0], 2 * y.shape[1], 3).astype(np.float32)
 
 
@@ -38,8 +40,8 @@ def test_a_known_linear_map_is_recovered():
     other = uniform(12, 11, 2, seed=1)
     found = lmmse(params, jnp.asarray(other)[None], grid=GRID)
     assert found.shape == (1, 24, 22, 3)
-    # At the border the map sees pixels of the opposite side, the restorer mirrored ones.
-    np.testing.assert_allclose(found[0, 4:-4, 4:-4], local_map(other)[4:-4, 4:-4], rtol=0, atol=1e-3)
+    # At the very border, predictions of patches whose core overhangs it are averaged in; they see less than the map.
+    np.testing.assert_allclose(found[0, 2:-2, 2:-2], local_map(other)[2:-2, 2:-2], rtol=0, atol=1e-3)
 
 
 def test_fit_equals_least_squares():
@@ -104,7 +106,7 @@ def test_held_out_photographs_are_restored_better_than_by_bicubic():
     [
         ([], {}, "pairs: found none"),
         ([(uniform(8, 8, 3), uniform(8, 8, 3))], {}, "x: found 8×8 pixels"),
-        ([(uniform(6, 6, 3), uniform(3, 3, 3))], {}, "y: found 3×3 pixels"),
+        ([(uniform(6, 6, 3)[0], uniform(3, 3, 3))], {}, "x: found shape"),
         ([(uniform(16, 16, 3), uniform(8, 8, 3))], {"ridge": -1.0}, "ridge: found -1.0"),
         ([(uniform(16, 16, 3), np.full((8, 8, 3), np.nan))], {}, "y: found 192 NaN or infinite values"),
         ([(uniform(16, 16, 3), uniform(8, 8, 3)), (uniform(16, 16, 3), uniform(8, 8, 1))], {}, "features: found width"),

@@ -53,7 +53,7 @@ def test_names_are_the_specs_in_their_order():
     images = Images()
     restorers = build(*specs, images=images)
     assert list(restorers) == specs
-    assert images.calls == 2  # one for lmmse, one for all exemplars
+    assert images.calls == 1
     restored = {name: restore(Y) for name, restore in restorers.items()}
     assert {x.shape for x in restored.values()} == {(1, 12, 10, 3)}
     np.testing.assert_array_equal(restored["exemplar:0.1"], restored["exemplar:1e-1"])
@@ -66,12 +66,30 @@ def test_names_are_the_specs_in_their_order():
 
 
 @pytest.mark.parametrize(
-    ("specs", "calls"), [(["lmmse"], 1), (["lmmse", "lmmse+project"], 1), (["exemplar:1", "exemplar:2"], 1)]
+    ("specs", "fits"),
+    [
+        (["lmmse"], 1),
+        (["lmmse", "lmmse+project"], 1),
+        (["exemplar:1", "exemplar:2"], 1),
+        (["lmmse", "exemplar:1", "exemplar:2+project"], 2),
+    ],
 )
-def test_fitting_happens_once(specs, calls):
-    images = Images()
-    build(*specs, images=images)
-    assert images.calls == calls
+def test_fitting_happens_once(specs, fits):
+    degraded = []
+
+    def degrade(key, x):
+        degraded.append(x.shape)
+        return DEGRADATION(key, x)
+
+    build(*specs, degrade=degrade)
+    assert len(degraded) == fits * len(IMAGES)
+
+
+def test_tiny_training_images_get_smaller_patches():
+    tiny = [np.random.default_rng(seed).random((8, 8, 3), np.float32) for seed in range(4)]
+    restorers = build("lmmse", "exemplar:0.1", images=lambda: tiny)
+    y = jnp.asarray(np.random.default_rng(5).random((1, 4, 4, 3), np.float32))
+    assert {restore(y).shape for restore in restorers.values()} == {(1, 8, 8, 3)}
 
 
 def test_the_key_decides_training_noise_and_exemplars():

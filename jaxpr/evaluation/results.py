@@ -1,6 +1,7 @@
 """From per-example values to the record: means with standard errors, Fréchet distances, JSON and CSV."""
 
 import csv
+import functools
 import io
 import json
 import math
@@ -10,9 +11,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxpr.metrics import Moments, frechet_distance, joint_features
-from jaxpr.numerics.statistics import Estimate, grouped_mean, jackknife
+from jaxpr.numerics.statistics import grouped_mean, jackknife
 
-__all__ = ["Metric", "Results", "RestorerResult", "frechet_estimates", "mean_metrics", "to_csv", "to_json", "to_record"]
+__all__ = [
+    "Metric",
+    "RestorerResult",
+    "Results",
+    "frechet_metric",
+    "mean_metrics",
+    "moments_by_block",
+    "to_csv",
+    "to_json",
+    "to_record",
+]
 
 # Delete-one jackknife groups for the Fréchet distances: each costs an eigenproblem.
 _MOST_GROUPS = 10
@@ -72,64 +83,48 @@ def _mean_metric(values: np.ndarray, groups: np.ndarray) -> Metric:
     return Metric(*estimate)
 
 
-def frechet_estimates(
-    real_x: Iterable[np.ndarray], real_y: Iterable[np.ndarray], fake_x: Iterable[np.ndarray], groups: np.ndarray
-) -> tuple[Metric, Metric]:
-    """Fréchet distance of the features of x̂ against x and of (x̂, y) against (x, y), with jackknife standard errors.
-
-    Features stream example by example in order, so the numbers do not depend on how examples were batched.
+def moments_by_block(
+    x_features: Iterable[np.ndarray], y_features: Iterable[np.ndarray], groups: np.ndarray
+) -> list[Moments]:
+    """Moments of joint features, for each block of photographs, from features that stream example by example.
 
     Args:
-        real_x: for each example the features (P, d) of the patches of x.
-        real_y: likewise of y.
-        fake_x: likewise of x̂.
-        groups: (N,), the photograph that each example comes from; consecutive examples of one photograph.
+        x_features: for each example the features (P, d_x) of its patches of x, or of x̂.
+        y_features: for each example the features (P, d_y) of its patches of y.
+        groups: (N,), the photograph that each example comes from.
+
+    Returns:
+        One `Moments` of dimension d_x + d_y per photograph, or per block of neighbouring ones where there are many.
     """
-    labels = _merged_groups(groups)
-    pairs: dict[int, _Pair] = {}
-    for label, x, y, x_hat in zip(labels, real_x, real_y, fake_x, strict=True):
-        pairs[label] = pairs.get(label, _Pair.zero(x.shape[1], y.shape[1])).update(x, y, x_hat)
-    blocks = list(pairs.values())
-    return _frechet_metric(blocks, joint=False), _frechet_metric(blocks, joint=True)
+    blocks: dict[int, Moments] = {}
+    for label, x, y in zip(_merged_groups(groups), x_features, y_features, strict=True):
+        joint = np.asarray(joint_features(x, y))
+        blocks[label] = blocks.get(label, Moments.zero(joint.shape[1])).update(joint)
+    return list(blocks.values())
 
 
-class _Pair(NamedTuple):
-    """Moments of joint features of natural images and of restorations; x comes first in both."""
+def frechet_metric(real: Sequence[Moments], fake: Sequence[Moments], *, width: int | None = None) -> Metric:
+    """Fréchet distance of restorations from natural images, with its jackknife standard error over blocks.
 
-    real: Moments
-    fake: Moments
-    width: int
+    Args:
+        real: from `moments_by_block` of x and y.
+        fake: from `moments_by_block` of x̂ and y, same blocks.
+        width: compare only so many leading features: the width of x's features leaves y out.
+    """
 
-    @classmethod
-    def zero(cls, x_width: int, y_width: int) -> "_Pair":
-        return cls(Moments.zero(x_width + y_width), Moments.zero(x_width + y_width), x_width)
+    def distance(pairs: Sequence[tuple[Moments, Moments]]) -> float:
+        merged = [functools.reduce(Moments.merge, side) for side in zip(*pairs, strict=True)]
+        return float(frechet_distance(*(_leading(moments, width) for moments in merged)))
 
-    def update(self, x: np.ndarray, y: np.ndarray, x_hat: np.ndarray) -> "_Pair":
-        return self._replace(
-            real=self.real.update(np.asarray(joint_features(x, y))),
-            fake=self.fake.update(np.asarray(joint_features(x_hat, y))),
-        )
-
-
-def _frechet_metric(blocks: Sequence[_Pair], *, joint: bool) -> Metric:
-    def distance(chosen: Sequence[_Pair]) -> float:
-        real, fake = chosen[0].real, chosen[0].fake
-        for block in chosen[1:]:
-            real, fake = real.merge(block.real), fake.merge(block.fake)
-        if not joint:
-            real, fake = _leading(real, chosen[0].width), _leading(fake, chosen[0].width)
-        return float(frechet_distance(real, fake))
-
-    if sum(float(block.real.count) for block in blocks) < 2:
+    pairs, counts = list(zip(real, fake, strict=True)), [float(moments.count) for moments in real]
+    if sum(counts) < 2:
         return Metric(math.nan, math.nan, "undefined for fewer than two patches")
-    smallest_rest = sum(float(b.real.count) for b in blocks) - max(float(b.real.count) for b in blocks)
-    if smallest_rest < 2:
-        return Metric(distance(blocks), math.nan)
-    estimate: Estimate = jackknife(distance, blocks)
-    return Metric(*estimate)
+    if sum(counts) - max(counts) < 2:
+        return Metric(distance(pairs), math.nan)
+    return Metric(*jackknife(distance, pairs))
 
 
-def _leading(moments: Moments, width: int) -> Moments:
+def _leading(moments: Moments, width: int | None) -> Moments:
     """Moments of the first `width` coordinates."""
     return Moments(moments.count, moments.mean[:width], moments.scatter[:width, :width])
 

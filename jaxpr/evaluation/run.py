@@ -1,7 +1,7 @@
 """`evaluate`: stream images through restorers, attack and metrics; resume; write the record and the report."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,25 +15,28 @@ from jaxpr.data import ImageSource
 from jaxpr.degradations import Degradation, LinearOperator, as_degradation
 from jaxpr.evaluation.examples import Examples, batch_indices, examples_of
 from jaxpr.evaluation.measure import CompiledRestorer, compile_restorer, degrader, patch_features, scorer
+from jaxpr.evaluation.pictures import load_strips, packed_pictures, without_pictures
 from jaxpr.evaluation.protocol import Protocol
 from jaxpr.evaluation.provenance import protocol_record, provenance_record
 from jaxpr.evaluation.results import (
     RestorerResult,
     Results,
-    frechet_estimates,
+    frechet_metric,
     mean_metrics,
+    moments_by_block,
     to_csv,
     to_json,
     to_record,
 )
 from jaxpr.evaluation.state import BatchStore, open_run
-from jaxpr.report import Strip, write_report
+from jaxpr.metrics import Moments
+from jaxpr.report import write_report
 
 __all__ = ["evaluate"]
 
 _STRIPS = 3
-_WHITE = 65535
 _REFERENCE = "reference images"
+_METRIC = "metric_"
 
 
 class _Run(NamedTuple):
@@ -131,6 +134,8 @@ def evaluate(
     check_count("batch_size", batch_size)
     if not restorers:
         raise InputError("restorers: found none, expected at least one name and callable")
+    if _REFERENCE in restorers:
+        raise InputError(f"restorers: found one named {_REFERENCE!r}, expected another name")
     run = _prepare(key, images, degradation, protocol, batch_size, progress)
     record = protocol_record(key, run.examples, degradation, protocol)
     compiled = {name: compile_restorer(estimator, protocol) for name, estimator in restorers.items()}
@@ -147,14 +152,10 @@ def evaluate(
     for name, restorer in compiled.items():
         _stream(run, stores[name], name, _restorer_batches(run, name, restorer, score, features))
 
-    results = Results(
-        protocol=record,
-        provenance=provenance_record(
-            batch_size, {name: _seconds(store, len(run.examples)) for name, store in stores.items()}
-        ),
-        restorers=tuple(_summary(run, name, stores[name], reference) for name in restorers),
-    )
-    write_report(to_record(results), list(_load_strips(run, stores, reference)), out=out)
+    results = _results(run, record, stores, reference, batch_size=batch_size)
+    shown = {number: run.examples.name(number) for number in run.strips}
+    strips = load_strips(shown, stores, reference, count=len(run.examples))
+    write_report(to_record(results), strips, out=out)
     write_atomically(out / "results.csv", to_csv(results))
     # Last, so that a results.json means a complete folder.
     write_atomically(out / "results.json", to_json(results))
@@ -232,14 +233,10 @@ def _stream(run: _Run, store: BatchStore, title: str, compute: Callable[[list[in
                 start = time.perf_counter()
                 arrays = run.by_piece(batch, compute)
                 seconds = np.full(len(batch), (time.perf_counter() - start) / len(batch))
-                store.save(batch, {**_without_pictures(run, batch, arrays), "seconds": seconds})
+                if not set(batch) & set(run.strips):
+                    arrays = without_pictures(arrays)
+                store.save(batch, {**arrays, "seconds": seconds})
             bar.update(len(batch))
-
-
-def _without_pictures(run: _Run, batch: list[int], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Only batches that hold an example of the strips keep pictures; of all others they would fill the disk."""
-    keep = bool(set(batch) & set(run.strips))
-    return {name: array for name, array in arrays.items() if keep or not name.startswith("picture_")}
 
 
 def _reference_batches(run: _Run, features: Callable[..., Array]) -> Callable[[list[int]], dict[str, np.ndarray]]:
@@ -250,7 +247,7 @@ def _reference_batches(run: _Run, features: Callable[..., Array]) -> Callable[[l
         arrays = {
             "features_x": features(x, size=factor * size, stride=factor * stride),
             "features_y": features(y, size=size, stride=stride),
-            **_pictures({"x": x, "y": y}),
+            **packed_pictures({"x": x, "y": y}),
         }
         return {name: np.asarray(array) for name, array in arrays.items()}
 
@@ -271,67 +268,47 @@ def _restorer_batches(
         attacked = restorer(run.attack_keys[np.array(numbers)], y)
         _check_finite(run, name, numbers, np.asarray(attacked.restored))
         arrays = {
-            **{f"metric_{metric}": values for metric, values in score(x, y, attacked).items()},
+            **{_METRIC + metric: values for metric, values in score(x, y, attacked).items()},
             "features": features(attacked.restored, size=factor * size, stride=factor * stride),
-            **_pictures({"restored": attacked.restored, "restored_adv": attacked.restored_adv}),
+            **packed_pictures({"restored": attacked.restored, "restored_adv": attacked.restored_adv}),
         }
         return {key: np.asarray(array) for key, array in arrays.items()}
 
     return compute
 
 
-def _pictures(images: dict[str, Array]) -> dict[str, np.ndarray]:
-    """16-bit copies of images for the report."""
-    return {
-        f"picture_{name}": np.round(np.clip(array, 0, 1) * _WHITE).astype(np.uint16) for name, array in images.items()
-    }
+def _results(
+    run: _Run, record: dict[str, Any], stores: Mapping[str, BatchStore], reference: BatchStore, *, batch_size: int
+) -> Results:
+    count, groups = len(run.examples), run.examples.groups
+    width = record["features_dim"]
+
+    def moments(store: BatchStore, name: str) -> list[Moments]:
+        features = (arrays[name] for arrays in store.load(count))
+        return moments_by_block(features, (arrays["features_y"] for arrays in reference.load(count)), groups)
+
+    real, restorers, seconds = moments(reference, "features_x"), [], {}
+    for name, store in stores.items():
+        columns = _columns(store, count)
+        seconds[name] = round(float(columns.pop("seconds").sum()), 2)
+        fake, metrics = moments(store, "features"), mean_metrics(columns, groups)
+        metrics[f"fd_{run.protocol.features}"] = frechet_metric(real, fake, width=width)
+        metrics[f"joint_fd_{run.protocol.features}"] = frechet_metric(real, fake)
+        restorers.append(RestorerResult(name, {key: metrics[key] for key in sorted(metrics, key=_reading_order)}))
+    return Results(record, provenance_record(batch_size, seconds), tuple(restorers))
 
 
-def _summary(run: _Run, name: str, store: BatchStore, reference: BatchStore) -> RestorerResult:
-    count, features = len(run.examples), run.protocol.features
+def _columns(store: BatchStore, count: int) -> dict[str, np.ndarray]:
+    """The per-example numbers of a restorer: metrics, and seconds."""
     columns: dict[str, list[np.ndarray]] = {}
     for arrays in store.load(count):
-        for key, value in arrays.items():
-            if key.startswith("metric_"):
-                columns.setdefault(key.removeprefix("metric_"), []).append(value)
-    metrics = mean_metrics({key: np.array(values) for key, values in columns.items()}, run.examples.groups)
-    marginal, joint = frechet_estimates(
-        (arrays["features_x"] for arrays in reference.load(count)),
-        (arrays["features_y"] for arrays in reference.load(count)),
-        (arrays["features"] for arrays in store.load(count)),
-        run.examples.groups,
-    )
-    metrics |= {f"fd_{features}": marginal, f"joint_fd_{features}": joint}
-    return RestorerResult(name, {key: metrics[key] for key in sorted(metrics, key=_reading_order)})
+        for name, value in arrays.items():
+            if name.startswith(_METRIC) or name == "seconds":
+                columns.setdefault(name.removeprefix(_METRIC), []).append(value)
+    return {name: np.array(values) for name, values in columns.items()}
 
 
 def _reading_order(metric: str) -> int:
     """Distortion, consistency, perception, robustness; compiled functions return dicts in alphabetical order."""
     order = ("rmse", "psnr", "ssim", "lpips", "lr_psnr", "fd", "joint_fd", "lipschitz_mean", "adversarial")
     return next(rank for rank, prefix in enumerate(order) if metric.startswith(prefix))
-
-
-def _seconds(store: BatchStore, count: int) -> float:
-    return round(float(sum(arrays["seconds"] for arrays in store.load(count))), 2)
-
-
-def _load_strips(run: _Run, stores: Mapping[str, BatchStore], reference: BatchStore) -> Iterator[Strip]:
-    pictures = {name: _picture_arrays(run, store) for name, store in [*stores.items(), (_REFERENCE, reference)]}
-    for number in run.strips:
-        truth = pictures[_REFERENCE][number]
-        outputs: dict[str, Any] = {
-            name: (pictures[name][number]["picture_restored"], pictures[name][number]["picture_restored_adv"])
-            for name in stores
-        }
-        yield Strip(run.examples.name(number), truth["picture_x"], truth["picture_y"], outputs)
-
-
-def _picture_arrays(run: _Run, store: BatchStore) -> dict[int, dict[str, np.ndarray]]:
-    """For each example of the strips its images, as floats in [0, 1]."""
-    return {
-        number: {
-            name: array.astype(np.float32) / _WHITE for name, array in arrays.items() if name.startswith("picture_")
-        }
-        for number, arrays in enumerate(store.load(len(run.examples)))
-        if number in run.strips
-    }

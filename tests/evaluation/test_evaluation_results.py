@@ -1,0 +1,124 @@
+"""Aggregation: means and Fréchet distances with standard errors, JSON and CSV."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from jaxpr._core import InputError
+from jaxpr.evaluation.results import (
+    Metric,
+    RestorerResult,
+    Results,
+    frechet_metric,
+    mean_metrics,
+    moments_by_block,
+    to_csv,
+    to_json,
+)
+from jaxpr.evaluation.state import BatchStore, open_run
+from jaxpr.metrics import Moments, frechet_distance
+
+RANDOM = np.random.default_rng(5)
+GROUPS = np.array([0, 0, 0, 1, 1, 2])
+X, Y, X_HAT = (RANDOM.normal(size=(6, 7, d)).astype(np.float32) for d in (3, 2, 3))
+# The same sums in float64 in another order.
+FLOAT64 = 1e-9
+
+
+def direct(x, x_hat, y=None) -> float:
+    stacked = [part if y is None else np.concatenate([part, y], axis=-1) for part in (x, x_hat)]
+    real, fake = (Moments.zero(part.shape[-1]).update(part.reshape(-1, part.shape[-1])) for part in stacked)
+    return float(frechet_distance(real, fake))
+
+
+def test_frechet_metric_equals_the_distance_of_all_patches():
+    real, fake = moments_by_block(X, Y, GROUPS), moments_by_block(X_HAT, Y, GROUPS)
+    assert len(real) == 3
+    assert frechet_metric(real, fake).value == pytest.approx(direct(X, X_HAT, Y), rel=FLOAT64)
+    assert frechet_metric(real, fake, width=3).value == pytest.approx(direct(X, X_HAT), rel=FLOAT64)
+    assert frechet_metric(real, fake).value >= frechet_metric(real, fake, width=3).value
+
+
+def test_frechet_error_leaves_one_photograph_out_at_a_time():
+    real, fake = moments_by_block(X, Y, GROUPS), moments_by_block(X_HAT, Y, GROUPS)
+    left_out = np.array([direct(X[g != GROUPS], X_HAT[g != GROUPS], Y[g != GROUPS]) for g in range(3)])
+    expected = math.sqrt(2 / 3 * np.sum((left_out - left_out.mean()) ** 2))
+    assert frechet_metric(real, fake).stderr == pytest.approx(expected, rel=FLOAT64)
+
+
+def test_many_photographs_share_ten_blocks():
+    features = RANDOM.normal(size=(23, 4, 2))
+    blocks = moments_by_block(features, features, np.arange(23))
+    assert len(blocks) == 10
+    assert sum(float(block.count) for block in blocks) == 23 * 4
+
+
+def test_one_photograph_has_no_error_and_one_patch_no_distance():
+    one = [moments_by_block(part[:2], Y[:2], np.zeros(2, int)) for part in (X, X_HAT)]
+    assert math.isnan(frechet_metric(*one).stderr)
+    assert frechet_metric(*one).value > 0
+    single = [moments_by_block(part[:1, :1], Y[:1, :1], np.zeros(1, int)) for part in (X, X_HAT)]
+    assert math.isnan(frechet_metric(*single).value)
+    assert frechet_metric(*single).note == "undefined for fewer than two patches"
+
+
+def test_means_and_notes():
+    values = {"psnr": np.array([1.0, 2, 3, 4, 5, 9]), "lr_psnr": np.array([1.0, np.inf] * 3), "k": np.full(6, np.nan)}
+    found = mean_metrics(values, GROUPS)
+    assert found["psnr"].value == 4
+    # Sums of deviations by photograph: -6, 1, 5; three photographs, six examples.
+    assert found["psnr"].stderr == pytest.approx(math.sqrt(3 / 2 * (36 + 1 + 25)) / 6)
+    assert found["lr_psnr"] == (math.inf, pytest.approx(math.nan, nan_ok=True), "infinite for 3 of 6 examples")
+    assert math.isnan(found["k"].value)
+    assert found["k"].note == "undefined for 6 of 6 examples"
+
+
+def test_json_and_csv_hold_no_infinities():
+    metrics = {"psnr": Metric(30.5, 0.25), "lr_psnr": Metric(math.inf, math.nan, "infinite for 1 of 1 examples")}
+    results = Results({"data": "é"}, {}, (RestorerResult("a,b", metrics), RestorerResult("c", {"psnr": Metric(1, 2)})))
+    record = json.loads(to_json(results))
+    assert record["restorers"][0]["metrics"] == {
+        "psnr": {"value": 30.5, "stderr": 0.25},
+        "lr_psnr": {"value": None, "stderr": None, "note": "infinite for 1 of 1 examples"},
+    }
+    assert to_csv(results).decode().splitlines() == [
+        "restorer,psnr,psnr_stderr,lr_psnr,lr_psnr_stderr",
+        '"a,b",30.5,0.25,,',
+        "c,1,2,,",
+    ]
+
+
+def test_batches_of_different_sizes_are_read_in_order(tmp_path):
+    state = open_run(tmp_path / "run", {"a": 1})
+    store = BatchStore(state, "x/y: ü")
+    store.save([0, 1, 2], {"v": np.arange(3)})
+    store.save([3], {"v": np.array([3])})
+    again = BatchStore(open_run(tmp_path / "run", {"a": 1}), "x/y: ü")
+    assert again.done([0, 3])
+    assert not again.done([3, 4])
+    again.save([3, 4], {"v": np.array([3, 4])})
+    for opened in (again, BatchStore(state, "x/y: ü")):
+        assert [int(arrays["v"]) for arrays in opened.load(5)] == [0, 1, 2, 3, 4]
+    assert not BatchStore(state, "x/y: u").done([0])  # names that differ only in what file names cannot hold
+
+
+def test_leftovers_of_a_killed_process_are_removed(tmp_path):
+    state = open_run(tmp_path / "run", {"a": 1})
+    store = BatchStore(state, "r")
+    leftovers = [tmp_path / "run" / ".partial-1", store.folder / ".partial-2"]
+    for path in leftovers:
+        path.write_bytes(b"half")
+    open_run(tmp_path / "run", {"a": 1})
+    assert not any(path.exists() for path in leftovers)
+
+
+def test_protocol_fields_are_compared_both_ways(tmp_path):
+    open_run(tmp_path / "run", {"a": 1, "b": 2})
+    for protocol, message in (({"a": 1}, "b = 2"), ({"a": 1, "b": 2, "c": 3}, "c = None"), ({"a": 0, "b": 2}, "a = 1")):
+        with pytest.raises(InputError, match=message):
+            open_run(tmp_path / "run", protocol)
+    (tmp_path / "run" / "protocol.json").write_text("{broken")
+    with pytest.raises(InputError, match="cannot use"):
+        open_run(tmp_path / "run", {"a": 1})

@@ -227,6 +227,18 @@ def test_operators_and_strings_are_degradations_too(finished, tmp_path):
         assert found == {key: value for key, value in expected.items() if key[0] == "nearest"}
 
 
+def test_every_restorer_is_compiled_once(tmp_path, monkeypatch):
+    from jaxpr.evaluation import run as pipeline
+
+    compiled = []
+    compile_restorer = pipeline.compile_restorer
+    monkeypatch.setattr(
+        pipeline, "compile_restorer", lambda *args: compiled.append(compile_restorer(*args)) or compiled[-1]
+    )
+    run(tmp_path / "run", batch_size=3)
+    assert [(r.restore._cache_size(), r.attack._cache_size()) for r in compiled] == [(1, 1), (1, 1)]
+
+
 class TestBadInput:
     """Each is one clear line, and nothing is written."""
 

@@ -19,7 +19,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     try:
         _write(path, content)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise OSError(error.errno or 0, error.strerror or str(error), str(path)) from error
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -197,7 +197,7 @@ def _factorise(matrix: np.ndarray) -> _Factors:
 
 
 def _complete(basis: np.ndarray) -> np.ndarray:
-    """Add orthonormal columns up to a square matrix; about three times faster than asking the SVD for them."""
+    """Add orthonormal columns up to a square matrix, by QR, which is cheaper than a complete SVD."""
     rest = np.linalg.qr(basis, mode="complete")[0][:, basis.shape[1] :]
     return np.concatenate([basis, rest], axis=1)
 

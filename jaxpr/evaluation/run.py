@@ -83,7 +83,7 @@ class _Run(NamedTuple):
 
 
 def _piece_size(batch_size: int) -> int:
-    """One example at a time on a CPU, where that costs nothing; a whole batch on an accelerator.
+    """One example at a time on a CPU, whose cores one example keeps busy; a whole batch on an accelerator.
 
     Compiled for another number of examples, a program rounds differently in the last digit; the sign in an attack's
     step can turn such a difference into one of 1e-4 in K̄. With one example at a time numbers are the same for every

@@ -9,7 +9,7 @@ __all__ = ["nearest_distances", "squared_distances"]
 
 # Columns that the running selection treats side by side; a multiple of every vector width in use.
 _LANES = 128
-# The network's program grows with k; beyond this a partial sort per block compiles and runs faster.
+# The network's program, and the time to compile it, grow with k; beyond this a partial sort per block takes over.
 _LARGEST_NETWORK = 16
 
 

@@ -18,7 +18,7 @@ from jaxpr._core import InputError, first_line
 from jaxpr.data import ImageSource, digits, image_folder, photos, tfds_images
 from jaxpr.degradations import parse_degradation
 from jaxpr.estimators import Training, build_restorers
-from jaxpr.evaluation import SCALES, Protocol, evaluate, to_record
+from jaxpr.evaluation import SCALES, Protocol, compare, evaluate, to_record
 from jaxpr.evaluation.measure import degrader
 from jaxpr.evaluation.provenance import provenance_record
 from jaxpr.report import text_table
@@ -84,6 +84,30 @@ class Evaluate:
     limit: int | None = None
     """Evaluate only so many crops or images."""
 
+    border: int | None = None
+    """Pixels cut off on every side before RMSE, PSNR and SSIM."""
+
+    channel: Literal["rgb", "y"] | None = None
+    """RMSE, PSNR and SSIM on colours or on luma."""
+
+    attack: Literal["ifgsm", "l2_adam"] | None = None
+    """The attack behind K̄: ∞-norm (--alpha-levels) or Euclidean (--epsilon)."""
+
+    epsilon: float | None = None
+    """Radius of l2_adam, Euclidean norm over a measurement."""
+
+    probes: int | None = None
+    """Examples for the costly measures (attack sweep, spectral norm, exploration); 0 leaves these measures out."""
+
+    samples: int | None = None
+    """Draws per measurement from stochastic restorers."""
+
+    explore_samples: int | None = None
+    """Explore the posterior by attacks: outputs per measurement; 0 for none."""
+
+    explore_steps: int | None = None
+    """Steps of the exploration per output."""
+
     dictionary: int | None = None
     """Number of exemplars."""
 
@@ -99,6 +123,19 @@ class Evaluate:
     progress: bool = True
     """Show progress bars."""
 
+    distributed: bool = False
+    """One of several processes that share the folder --out; cluster schedulers and TPUs are recognised, elsewhere give
+    the next three options as well."""
+
+    coordinator: str | None = None
+    """HOST:PORT of process 0."""
+
+    processes: int | None = None
+    """Number of processes."""
+
+    process_id: int | None = None
+    """Number of this process, from 0."""
+
     def protocol(self) -> Protocol:
         """The scale's protocol with this command's changes."""
         changes: dict[str, Any] = {
@@ -108,12 +145,24 @@ class Evaluate:
             "attack_steps": self.attack_steps,
             "features": self.features,
             "limit": self.limit,
+            "border": self.border,
+            "channel": self.channel,
+            "attack": self.attack,
+            "epsilon": self.epsilon,
+            "probes": self.probes or None,
+            "samples": self.samples,
+            "explore_samples": self.explore_samples,
+            "explore_steps": self.explore_steps,
         }
         protocol = SCALES[self.scale]._replace(**{name: value for name, value in changes.items() if value is not None})
+        if self.probes == 0:
+            protocol = protocol._replace(sweep=(), lipschitz_iterations=0, explore_samples=0)
         return protocol if self.crop is None else protocol._replace(crop=self.crop or None)
 
     def run(self) -> None:
         """Evaluate and print the table."""
+        if self.distributed:
+            _join(self.coordinator, self.processes, self.process_id)
         key, protocol = jax.random.key(self.seed), self.protocol()
         protocol.check()
         k_evaluate, k_fit = jax.random.split(key)
@@ -137,10 +186,41 @@ class Evaluate:
             protocol=protocol,
             out=self.out,
             batch_size=self.batch_size,
-            progress=self.progress,
+            progress=self.progress and jax.process_index() == 0,
         )
-        print(text_table(to_record(results)))
-        print(f"\nReport: {self.out / 'report.html'}")
+        if jax.process_index() == 0:
+            _show(to_record(results), self.out)
+
+
+def _join(coordinator: str | None, processes: int | None, process_id: int | None) -> None:
+    """Join the other processes of a distributed run."""
+    try:
+        jax.distributed.initialize(coordinator, processes, process_id)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"distributed: cannot join the other processes ({first_line(error)}), expected a known cluster or "
+            "--coordinator, --processes and --process-id"
+        ) from error
+
+
+def _show(record: dict[str, Any], out: Path) -> None:
+    print(text_table(record))
+    print(f"\nReport: {out / 'report.html'}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Merge finished runs of one protocol into one table and one set of figures."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of finished runs."""
+
+    out: Path
+    """Folder for the merged report."""
+
+    def run(self) -> None:
+        """Merge and print the table."""
+        _show(compare(self.runs, out=self.out), self.out)
 
 
 _PACKAGED = {"photos": photos, "digits": digits}
@@ -170,7 +250,11 @@ class Version:
                 print(f"{name}: {value}")
 
 
-_Command = Annotated[Evaluate, tyro.conf.subcommand("evaluate")] | Annotated[Version, tyro.conf.subcommand("version")]
+_Command = (
+    Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Version, tyro.conf.subcommand("version")]
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -179,7 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: words after the program's name; None takes them from the terminal.
     """
-    command: Evaluate | Version = tyro.cli(_Command, prog="jaxpr", description=jaxpr.__doc__, args=arguments)
+    command: Evaluate | Compare | Version = tyro.cli(_Command, prog="jaxpr", description=jaxpr.__doc__, args=arguments)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]

@@ -7,6 +7,7 @@ from jaxpr._core.checks import (
     check_points,
     check_positive,
     check_same_shape,
+    check_square,
     first_line,
     is_traced,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "check_points",
     "check_positive",
     "check_same_shape",
+    "check_square",
     "example_keys",
     "first_line",
     "in_float64",

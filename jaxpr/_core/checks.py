@@ -19,6 +19,7 @@ __all__ = [
     "check_points",
     "check_positive",
     "check_same_shape",
+    "check_square",
     "first_line",
     "is_traced",
 ]
@@ -104,6 +105,15 @@ def check_same_shape(name_a: str, a: ArrayLike, name_b: str, b: ArrayLike) -> No
     """Raise unless both arrays have one shape; nothing is broadcast."""
     if jnp.shape(a) != jnp.shape(b):
         raise InputError(f"{name_a} and {name_b}: found shapes {jnp.shape(a)} and {jnp.shape(b)}, expected one shape")
+
+
+def check_square(name: str, matrix: ArrayLike) -> None:
+    """Raise unless `matrix` is a finite square matrix (d, d)."""
+    shape = jnp.shape(matrix)
+    if len(shape) != 2 or shape[0] != shape[1]:
+        raise InputError(f"{name}: found shape {shape}, expected a square matrix (d, d)")
+    if not is_traced(matrix) and not np.isfinite(np.asarray(matrix)).all():
+        raise InputError(f"{name}: found NaN or infinite values, expected a finite matrix")
 
 
 def check_count(name: str, value: int, *, at_least: int = 1) -> None:

@@ -1,11 +1,14 @@
-"""Lower bounds of an estimator's Lipschitz constant from pairs of nearby measurements."""
+"""Lower bounds of an estimator's Lipschitz constant: from pairs of measurements, and from its Jacobian at one."""
 
+import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, Estimator, check_same_shape
+from jaxpr._core import Array, Estimator, InputError, Key, check_count, check_same_shape, example_keys
+from jaxpr.attacks.boundary import check_measurements
 from jaxpr.numerics.balls import example_norms
+from jaxpr.numerics.convolution import canonical_convolutions
 
-__all__ = ["lipschitz_ratio", "shift_ratio"]
+__all__ = ["lipschitz_ratio", "local_lipschitz", "shift_ratio"]
 
 
 def lipschitz_ratio(estimator: Estimator, y: Array, y_adv: Array) -> Array:
@@ -35,3 +38,67 @@ def shift_ratio(restored: Array, restored_adv: Array, y: Array, y_adv: Array) ->
     check_same_shape("restored", restored, "restored_adv", restored_adv)
     moved = example_norms(y - y_adv)
     return jnp.where(moved > 0, example_norms(restored - restored_adv) / jnp.where(moved > 0, moved, 1), jnp.nan)
+
+
+def local_lipschitz(key: Key, estimator: Estimator, y: Array, *, iterations: int) -> Array:
+    r"""Largest singular value of the estimator's Jacobian at each measurement, by power iteration on $J^\top J$.
+
+    It is the limit of the ratio ‖f(y') - f(y)‖ / ‖y' - y‖ over the worst direction as y' approaches y, hence a lower
+    bound of the Lipschitz constant of any region around y ([ohayon2024], eq. (1)). One product with J and one with Jᵀ
+    serve all examples.
+
+    Note:
+        The estimate is never above the truth but for rounding. Its relative error is below log(d) / iterations on
+        average over the start (Kuczyński and Woźniakowski 1992), and falls as (σ2 / σ1)^(4 · iterations) if the next
+        singular value σ2 is lower. J is the transpose of the reverse-mode product, so estimators with only a
+        `custom_vjp` are accepted.
+
+    Args:
+        key: one key, or one per example; the first direction of example i comes only from its own.
+        estimator: maps measurements (N, ...) to floating restorations (N, ...), examples independent.
+        y: measurements (N, ...).
+        iterations: products with J and Jᵀ. Static.
+
+    Returns:
+        (N,), dtype of y; zero where the Jacobian is zero, NaN where it has NaN or infinite entries.
+
+    Raises:
+        InputError: iterations < 1, y is not floating or not finite, or the estimator's output is not floating or has
+            another number of examples.
+    """
+    check_count("iterations", iterations)
+    check_measurements(y, bounds=None)
+    restored, pull = jax.vjp(estimator, y)
+    if not jnp.issubdtype(restored.dtype, jnp.floating) or restored.shape[:1] != y.shape[:1]:
+        raise InputError(
+            f"estimator: found {restored.dtype} of shape {restored.shape}, expected {y.shape[0]} floating restorations"
+        )
+    push = jax.linear_transpose(pull, restored)
+
+    # Both transposes are pure functions of their argument, so each is brought to the fast layout once.
+    apply = canonical_convolutions(lambda direction: push((direction,))[0])
+    apply_transpose = canonical_convolutions(lambda direction: pull(direction)[0])
+
+    def iterate(direction: Array, _: None) -> tuple[Array, None]:
+        image, _length = _normalised(apply(direction))
+        found, length = _normalised(apply_transpose(image))
+        usable = (length > 0) & jnp.isfinite(length)
+        return jnp.where(usable.reshape(-1, *(1,) * (y.ndim - 1)), found, direction), None
+
+    def draw(k: Key) -> Array:
+        return jax.random.normal(k, y.shape[1:], y.dtype)
+
+    start, _length = _normalised(jax.vmap(draw)(example_keys(key, y.shape[0])))
+    last, _ = jax.lax.scan(iterate, start, length=iterations)
+    _, largest = _normalised(apply(last))
+    return jnp.where(jnp.isfinite(largest), largest, jnp.nan).astype(y.dtype)
+
+
+def _normalised(x: Array) -> tuple[Array, Array]:
+    """(x / ‖x‖, ‖x‖) per example without over- or underflow of the squares; zero stays zero."""
+    axes = tuple(range(1, x.ndim))
+    scale = jnp.max(jnp.abs(x), axis=axes, keepdims=True, initial=0)
+    scaled = x / jnp.where(scale > 0, scale, 1)
+    norms = example_norms(scaled)
+    unit = scaled / jnp.where(norms > 0, norms, 1).reshape(scale.shape)
+    return unit, norms * scale.reshape(-1)

@@ -52,6 +52,16 @@ class Degradation:
         if self.jpeg_quality is not None:
             check_quality(self.jpeg_quality)
 
+    @property
+    def traceable(self) -> bool:
+        """True if JAX can trace the whole degradation; libjpeg runs on the host."""
+        return self.jpeg_quality is None
+
+    @property
+    def has_operator(self) -> bool:
+        """True if there is a linear operator A to compare A x̂ with y."""
+        return True
+
     def operator(self, shape: Shape) -> LinearOperator:
         """The linear operator for images of `shape` (H, W, C); the last few are kept.
 

@@ -1,7 +1,8 @@
 """The main job: restorers through degradation, attack and metrics to a record and a report."""
 
+from jaxpr.evaluation.compare import compare
 from jaxpr.evaluation.protocol import SCALES, Protocol
 from jaxpr.evaluation.results import Metric, RestorerResult, Results, to_record
 from jaxpr.evaluation.run import evaluate
 
-__all__ = ["SCALES", "Metric", "Protocol", "RestorerResult", "Results", "evaluate", "to_record"]
+__all__ = ["SCALES", "Metric", "Protocol", "RestorerResult", "Results", "compare", "evaluate", "to_record"]

@@ -84,11 +84,11 @@ def examples_of(images: ImageSource | Sequence[np.ndarray], degradation: Degrada
     return Examples(source, indices, groups[list(indices)], shapes, factor)
 
 
-def batch_indices(examples: Examples, size: int) -> list[list[int]]:
-    """Consecutive examples of one shape, at most `size` together."""
+def batch_indices(shapes: Sequence[tuple[int, int, int]], size: int) -> list[list[int]]:
+    """Positions of consecutive examples of one shape, at most `size` together."""
     batches: list[list[int]] = []
-    for index, shape in enumerate(examples.shapes):
-        if batches and len(batches[-1]) < size and examples.shapes[batches[-1][0]] == shape:
+    for index, shape in enumerate(shapes):
+        if batches and len(batches[-1]) < size and shapes[batches[-1][0]] == shape:
             batches[-1].append(index)
         else:
             batches.append([index])

@@ -1,4 +1,7 @@
-"""The compiled work on one batch: degrade, restore, attack, restore again, score. Nothing here touches files."""
+"""The compiled work on one batch: degrade, restore, attack, score. Nothing here touches files.
+
+Every program runs spread over the devices of the process (`devices.spread`); each batch shape compiles it once.
+"""
 
 import functools
 from collections.abc import Callable
@@ -8,36 +11,25 @@ import jax
 import jax.numpy as jnp
 
 from jaxpr._core import Array, Estimator, Key
-from jaxpr.attacks import ifgsm, output_shift, shift_ratio
+from jaxpr.attacks import expected_output_shift, gradient_status, ifgsm, l2_adam, output_shift
 from jaxpr.degradations import Degradation
+from jaxpr.evaluation.devices import spread
 from jaxpr.evaluation.protocol import Protocol
-from jaxpr.metrics import extract_patches, lpips, psnr, rmse, ssim
+from jaxpr.evaluation.restorers import Restorer
+from jaxpr.metrics import crop_border, extract_patches, lpips, luma, pairwise_diversity, per_pixel_std, psnr, rmse, ssim
 from jaxpr.models import feature_extractor, perceptual_network
+from jaxpr.numerics.balls import example_norms
 
-__all__ = ["Attacked", "CompiledRestorer", "compile_restorer", "degrader", "patch_features", "scorer"]
+__all__ = ["Programs", "Responses", "degrader", "gradient_size", "patch_features", "programs", "scorer", "to_rgb"]
 
 _SSIM_WINDOW = 11
 _LPIPS_SMALLEST = {"alexnet": 31, "vgg16": 16}
 
 
-class Attacked(NamedTuple):
-    """One batch through one restorer.
-
-    Attributes:
-        restored: x̂ = f(y), (N, H, W, C).
-        y_adv: attacked measurements, (N, h, w, c).
-        restored_adv: f(y_adv), (N, H, W, C).
-    """
-
-    restored: Array
-    y_adv: Array
-    restored_adv: Array
-
-
 def degrader(degradation: Degradation, *, bits: int | None) -> Callable[[Key, Array], Array]:
     """`(keys, x) -> y`: the degradation, clipped to [0, 1] and rounded to `bits` as an image file holds it.
 
-    Compiled, except for JPEG, which runs in libjpeg on the host.
+    Compiled, except for degradations that run on the host, such as libjpeg.
     """
 
     def degrade(keys: Key, x: Array) -> Array:
@@ -47,77 +39,162 @@ def degrader(degradation: Degradation, *, bits: int | None) -> Callable[[Key, Ar
         levels = 2**bits - 1
         return jnp.round(jnp.clip(y, 0, 1) * levels) / levels
 
-    return degrade if degradation.jpeg_quality is not None else jax.jit(degrade)
+    return spread(degrade) if degradation.traceable else degrade
 
 
-class CompiledRestorer(NamedTuple):
-    """A restorer's two compiled programs; each batch shape compiles each of them once.
+class Responses(NamedTuple):
+    """How a restorer answers to the attacked measurements; one draw (D = 1) for a deterministic restorer.
 
     Attributes:
-        restore: y -> x̂.
-        attack: `(keys, y) -> y_adv`, I-FGSM on the output shift.
+        shift: (N,), root mean square over draws of ‖G(y, z) − G(y_adv, z)‖₂ with the same seed z for both
+            ([ohayon2023], eq. (6)).
+        output_psnr: (N,), mean over draws of the PSNR between the two ([ohayon2023], eq. (9)).
+        restored_adv: (N, H, W, C), the first draw of the attacked output.
     """
 
-    restore: Estimator
-    attack: Callable[[Key, Array], Array]
-
-    def __call__(self, keys: Key, y: Array) -> Attacked:
-        """Restore, attack, and restore again."""
-        y_adv = self.attack(keys, y)
-        return Attacked(self.restore(y), y_adv, self.restore(y_adv))
+    shift: Array
+    output_psnr: Array
+    restored_adv: Array
 
 
-def compile_restorer(estimator: Estimator, protocol: Protocol) -> CompiledRestorer:
+class Programs(NamedTuple):
+    """A restorer's compiled programs; `keys` holds one key per example.
+
+    Attributes:
+        restore: `(keys, y) -> x̂`, one draw.
+        attack: `(keys, y) -> (y_adv, gradient)`; `gradient` (N,) is the size of the restorer's gradient at y: where it
+            is zero or NaN the attack is blind.
+        respond: `(keys, y, y_adv) -> Responses`.
+        diversity: `(keys, y) -> {metric: (N,)}` of several draws; None for a deterministic restorer.
+    """
+
+    restore: Callable[[Key, Array], Array]
+    attack: Callable[[Key, Array], tuple[Array, Array]]
+    respond: Callable[[Key, Array, Array], Responses]
+    diversity: Callable[[Key, Array], dict[str, Array]] | None
+
+
+def programs(restorer: Restorer, protocol: Protocol) -> Programs:
     """The programs for one restorer; compilation happens at the first batch of each shape."""
-    bounds = None if protocol.measurement_bits is None else (0.0, 1.0)
+    draws = protocol.attack_draws if restorer.stochastic else 1
 
-    def attack(keys: Key, y: Array) -> Array:
-        objective = output_shift(estimator, y)
-        return ifgsm(keys, objective, y, alpha=protocol.alpha, steps=protocol.attack_steps, bounds=bounds)
+    def attack(keys: Key, y: Array) -> tuple[Array, Array]:
+        k_start, k_seeds = _two_keys(keys)
+        if restorer.stochastic:
+            objective = expected_output_shift(k_seeds, restorer.sampler, y, draws=draws)
+        else:
+            objective = output_shift(functools.partial(restorer.draw, keys), y)
+        gradient = gradient_size(k_seeds, functools.partial(restorer.draw, keys), y)
+        if protocol.attack == "l2_adam":
+            y_adv = l2_adam(
+                k_start,
+                objective,
+                y,
+                epsilon=protocol.epsilon,
+                steps=protocol.attack_steps,
+                learning_rate=protocol.learning_rate,
+                bounds=protocol.bounds,
+            )
+        else:
+            steps = protocol.attack_steps
+            y_adv = ifgsm(k_start, objective, y, alpha=protocol.alpha, steps=steps, bounds=protocol.bounds)
+        return y_adv, gradient
 
-    return CompiledRestorer(jax.jit(estimator), jax.jit(attack))
+    def respond(keys: Key, y: Array, y_adv: Array) -> Responses:
+        before, after = (restorer.draws(keys, measured, count=draws) for measured in (y, y_adv))
+        norms = jax.vmap(example_norms)(after - before)
+        unit = functools.partial(psnr, data_range=1.0)
+        return Responses(
+            jnp.sqrt(jnp.mean(norms**2, axis=0)), jnp.mean(jax.vmap(unit)(after, before), axis=0), after[0]
+        )
+
+    def diversity(keys: Key, y: Array) -> dict[str, Array]:
+        return _diversity(restorer.draws(keys, y, count=protocol.samples), protocol)
+
+    def restore(keys: Key, y: Array) -> Array:
+        # The first of the draws of `respond`, so that both speak of one output.
+        return restorer.draws(keys, y, count=1)[0]
+
+    return Programs(
+        spread(restore), spread(attack), spread(respond), spread(diversity) if restorer.stochastic else None
+    )
 
 
-def scorer(degradation: Degradation, protocol: Protocol) -> Callable[[Array, Array, Attacked], dict[str, Array]]:
-    """Compiled `(x, y, attacked) -> {metric: (N,)}`; metrics that the image size does not allow are left out."""
+def gradient_size(keys: Key, estimator: Estimator, y: Array) -> Array:
+    """Size of the gradient along a random direction of the output, (N,); NaN where it is not finite."""
+    status = gradient_status(keys, estimator, y)
+    return jnp.where(status.finite, status.norm, jnp.nan)
+
+
+def _two_keys(keys: Key) -> tuple[Key, Key]:
+    pairs = jax.vmap(jax.random.split)(keys)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _diversity(samples: Array, protocol: Protocol) -> dict[str, Array]:
+    """How much the draws (S, N, H, W, C) for one measurement differ."""
+    found = {"per_pixel_std": per_pixel_std(samples)}
+    if min(samples.shape[2:4]) >= _LPIPS_SMALLEST[protocol.lpips_network]:
+        network = perceptual_network(protocol.lpips_network)
+
+        def distance(a: Array, b: Array) -> Array:
+            return lpips(to_rgb(a), to_rgb(jnp.clip(b, 0, 1)), network=network)
+
+        found[f"pairwise_lpips_{protocol.lpips_network}"] = pairwise_diversity(samples, distance)
+    features = jax.lax.map(feature_extractor(protocol.features).apply, samples)
+    found[f"pairwise_distance_{protocol.features}"] = pairwise_diversity(features, lambda a, b: example_norms(a - b))
+    return found
+
+
+def scorer(degradation: Degradation, protocol: Protocol) -> Callable[..., dict[str, Array]]:
+    """Compiled `(x, y, restored, y_adv, responses) -> {metric: (N,)}`.
+
+    Metrics that the image size or the degradation does not allow are left out.
+    """
     network = perceptual_network(protocol.lpips_network)
 
-    @jax.jit
-    def score(x: Array, y: Array, attacked: Attacked) -> dict[str, Array]:
-        restored, y_adv, restored_adv = attacked
+    def score(x: Array, y: Array, restored: Array, y_adv: Array, responses: Responses) -> dict[str, Array]:
         height, width, channels = x.shape[1:]
-        again = degradation.operator((height, width, channels))(restored)
         unit = functools.partial(psnr, data_range=1.0)
+        moved = example_norms(y_adv - y)
         values = {
-            "rmse": rmse(restored, x),
-            "psnr": unit(restored, x),
-            "lr_psnr": unit(again, y),
-            "lipschitz_mean": shift_ratio(restored, restored_adv, y, y_adv),
-            "adversarial_output_psnr": unit(restored_adv, restored),
+            "lipschitz_mean": jnp.where(moved > 0, responses.shift / jnp.where(moved > 0, moved, 1), jnp.nan),
+            "adversarial_output_psnr": responses.output_psnr,
             "adversarial_input_psnr": unit(y_adv, y),
         }
-        if min(height, width) >= _SSIM_WINDOW:
-            values["ssim"] = ssim(restored, x, data_range=1.0)
+        shown, truth = (_compared(images, protocol) for images in (restored, x))
+        values |= {"rmse": rmse(shown, truth), "psnr": unit(shown, truth)}
+        if min(shown.shape[1:3]) >= _SSIM_WINDOW:
+            values["ssim"] = ssim(shown, truth, data_range=1.0)
         if min(height, width) >= _LPIPS_SMALLEST[protocol.lpips_network]:
-            values[f"lpips_{protocol.lpips_network}"] = lpips(_rgb(restored), _rgb(x), network=network)
+            values[f"lpips_{protocol.lpips_network}"] = lpips(to_rgb(restored), to_rgb(x), network=network)
+        if degradation.has_operator:
+            again = degradation.operator((height, width, channels))(restored)
+            values |= {"lr_psnr": unit(again, y), "measurement_rmse": rmse(again, y)}
         return values
 
-    return score
+    return spread(score)
 
 
-def patch_features(name: str) -> Callable[..., Array]:
-    """Compiled `(images, *, size, stride) -> (N, P, d)`: features of all patches of each image.
+def _compared(images: Array, protocol: Protocol) -> Array:
+    """What distortion is measured on: cropped, and luma if the protocol says so."""
+    shown = crop_border(images, border=protocol.border) if protocol.border else images
+    return luma(shown) if protocol.channel == "y" and images.shape[-1] == 3 else shown
+
+
+def patch_features(name: str, *, size: int, stride: int) -> Callable[[Array], Array]:
+    """Compiled `images -> (N, P, d)`: features of all patches of each image.
 
     One image at a time, so that memory does not grow with the batch.
     """
     extract = feature_extractor(name).apply
 
-    @functools.partial(jax.jit, static_argnames=("size", "stride"))
-    def features(images: Array, *, size: int, stride: int) -> Array:
+    def features(images: Array) -> Array:
         return jax.lax.map(lambda image: extract(extract_patches(image[None], size=size, stride=stride)), images)
 
-    return features
+    return spread(features)
 
 
-def _rgb(images: Array) -> Array:
+def to_rgb(images: Array) -> Array:
+    """A single channel repeated to three."""
     return jnp.broadcast_to(images, (*images.shape[:3], 3))

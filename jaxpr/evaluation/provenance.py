@@ -1,14 +1,18 @@
 """What a record says about itself: everything that decides the numbers, and where they were computed."""
 
+import functools
+import hashlib
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+import jaxpr
 from jaxpr import __version__
 from jaxpr._core import Key
 from jaxpr.degradations import Degradation
@@ -29,6 +33,7 @@ def protocol_record(key: Key, examples: Examples, degradation: Degradation, prot
         * ((w // examples.factor - protocol.patch_size) // protocol.patch_stride + 1)
         for h, w, _ in examples.shapes
     ]
+    probing = protocol.probing
     return {
         "data": examples.source.name,
         "data_fingerprint": examples.source.fingerprint,
@@ -42,34 +47,61 @@ def protocol_record(key: Key, examples: Examples, degradation: Degradation, prot
         "scale_factor": examples.factor,
         "measurement_bits": protocol.measurement_bits,
         "data_range": 1.0,
+        "border": protocol.border,
+        "channel": protocol.channel,
+        "ssim_window": "Gaussian 11 × 11, std 1.5, inside the image",
         "patch_size": protocol.patch_size,
         "patch_stride": protocol.patch_stride,
         "patches": sum(per_example),
+        "set_patches": protocol.set_patches,
         "features": protocol.features,
         "features_dim": extractor.dim,
         "features_sha256": extractor.weights_sha256,
+        "neighbours": protocol.neighbours,
         "lpips_network": protocol.lpips_network,
         "lpips_sha256": packaged_weights(protocol.lpips_network).sha256,
-        "attack": "I-FGSM on the output shift",
-        "alpha": protocol.alpha,
-        "attack_steps": protocol.attack_steps,
+        **protocol.attack_record(),
+        "probes": protocol.probes if probing else 0,
+        "sweep": list(protocol.sweep),
+        "lipschitz_iterations": protocol.lipschitz_iterations,
+        "explore_samples": protocol.explore_samples,
+        "explore_alpha": protocol.explore_alpha if protocol.explore_samples else None,
+        "explore_steps": protocol.explore_steps if protocol.explore_samples else None,
+        "samples": protocol.samples,
+        "attack_draws": protocol.attack_draws,
+        "uncertainty_block": protocol.uncertainty_block,
         "key": np.asarray(jax.random.key_data(key)).ravel().tolist(),
         "dtype": "float32",
     }
 
 
-def provenance_record(batch_size: int, seconds: Mapping[str, float]) -> dict[str, Any]:
+def provenance_record(
+    batch_size: int, seconds: Mapping[str, float], strips: Mapping[int, str] | None = None
+) -> dict[str, Any]:
     """The `provenance` of a record: versions, devices and times, which do not decide the numbers."""
     return {
         "jaxpr": __version__,
+        "code_sha256": _code_sha256(),
         "python": platform.python_version(),
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "platform": platform.platform(),
         "devices": [device.device_kind for device in jax.devices()],
+        "processes": jax.process_count(),
         "batch_size": batch_size,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": dict(seconds),
+        "strips": {str(number): name for number, name in (strips or {}).items()},
     }
+
+
+@functools.cache
+def _code_sha256() -> str:
+    """Hash of the package's source files: equal for equal code, whatever the version says."""
+    folder = Path(jaxpr.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _version(name: str) -> str:

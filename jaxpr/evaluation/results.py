@@ -1,32 +1,31 @@
-"""From per-example values to the record: means with standard errors, Fréchet distances, JSON and CSV."""
+"""From values to the record: means with standard errors, jackknife, JSON and CSV."""
 
 import csv
-import functools
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from jaxpr.metrics import Moments, frechet_distance, joint_features
-from jaxpr.numerics.statistics import grouped_mean, jackknife
+from jaxpr.numerics.statistics import grouped_mean
 
 __all__ = [
     "Metric",
     "RestorerResult",
     "Results",
-    "frechet_metric",
+    "from_record",
+    "leave_one_out",
     "mean_metrics",
-    "moments_by_block",
+    "record_csv",
+    "record_json",
     "to_csv",
     "to_json",
     "to_record",
 ]
 
-# Delete-one jackknife groups for the Fréchet distances: each costs an eigenproblem.
-_MOST_GROUPS = 10
+T = TypeVar("T")
 
 
 class Metric(NamedTuple):
@@ -44,10 +43,19 @@ class Metric(NamedTuple):
 
 
 class RestorerResult(NamedTuple):
-    """All numbers of one restorer, by metric name."""
+    """All numbers of one restorer.
+
+    Attributes:
+        name: of the restorer.
+        metrics: by metric name.
+        curves: curve name to columns of equal length; an empty dict if none was measured.
+        labels: verdicts in words, such as the region of the uncertainty-perception plane.
+    """
 
     name: str
     metrics: dict[str, Metric]
+    curves: dict[str, dict[str, list[float]]]
+    labels: dict[str, str]
 
 
 class Results(NamedTuple):
@@ -57,11 +65,13 @@ class Results(NamedTuple):
         protocol: everything that decides the numbers.
         provenance: versions, devices, times: what does not.
         restorers: in the order in which they were given.
+        references: numbers that belong to the problem, not to a restorer, such as its inherent uncertainty.
     """
 
     protocol: dict[str, Any]
     provenance: dict[str, Any]
     restorers: tuple[RestorerResult, ...]
+    references: dict[str, Any]
 
 
 def mean_metrics(values: Mapping[str, np.ndarray], groups: np.ndarray) -> dict[str, Metric]:
@@ -83,57 +93,23 @@ def _mean_metric(values: np.ndarray, groups: np.ndarray) -> Metric:
     return Metric(*estimate)
 
 
-def moments_by_block(
-    x_features: Iterable[np.ndarray], y_features: Iterable[np.ndarray], groups: np.ndarray
-) -> list[Moments]:
-    """Moments of joint features, for each block of photographs, from features that stream example by example.
+def leave_one_out(statistics: Callable[[Sequence[T]], dict[str, float]], blocks: Sequence[T]) -> dict[str, Metric]:
+    """Several statistics of blocks of data, each with its delete-one-block jackknife standard error.
 
     Args:
-        x_features: for each example the features (P, d_x) of its patches of x, or of x̂.
-        y_features: for each example the features (P, d_y) of its patches of y.
-        groups: (N,), the photograph that each example comes from.
-
-    Returns:
-        One `Moments` of dimension d_x + d_y per photograph, or per block of neighbouring ones where there are many.
+        statistics: maps blocks to named numbers; computed together because they share work.
+        blocks: for instance the moments of each photograph.
     """
-    blocks: dict[int, Moments] = {}
-    for label, x, y in zip(_merged_groups(groups), x_features, y_features, strict=True):
-        joint = np.asarray(joint_features(x, y))
-        blocks[label] = blocks.get(label, Moments.zero(joint.shape[1])).update(joint)
-    return list(blocks.values())
-
-
-def frechet_metric(real: Sequence[Moments], fake: Sequence[Moments], *, width: int | None = None) -> Metric:
-    """Fréchet distance of restorations from natural images, with its jackknife standard error over blocks.
-
-    Args:
-        real: from `moments_by_block` of x and y.
-        fake: from `moments_by_block` of x̂ and y, same blocks.
-        width: compare only so many leading features: the width of x's features leaves y out.
-    """
-
-    def distance(pairs: Sequence[tuple[Moments, Moments]]) -> float:
-        merged = [functools.reduce(Moments.merge, side) for side in zip(*pairs, strict=True)]
-        return float(frechet_distance(*(_leading(moments, width) for moments in merged)))
-
-    pairs, counts = list(zip(real, fake, strict=True)), [float(moments.count) for moments in real]
-    if sum(counts) < 2:
-        return Metric(math.nan, math.nan, "undefined for fewer than two patches")
-    if sum(counts) - max(counts) < 2:
-        return Metric(distance(pairs), math.nan)
-    return Metric(*jackknife(distance, pairs))
-
-
-def _leading(moments: Moments, width: int | None) -> Moments:
-    """Moments of the first `width` coordinates."""
-    return Moments(moments.count, moments.mean[:width], moments.scatter[:width, :width])
-
-
-def _merged_groups(groups: np.ndarray) -> np.ndarray:
-    """At most `_MOST_GROUPS` labels: neighbouring photographs share one if there are more."""
-    _, index = np.unique(groups, return_inverse=True)
-    count = int(index.max()) + 1
-    return index if count <= _MOST_GROUPS else index * _MOST_GROUPS // count
+    values = statistics(blocks)
+    if len(blocks) < 2:
+        return {name: Metric(value, math.nan) for name, value in values.items()}
+    left_out = [statistics([*blocks[:i], *blocks[i + 1 :]]) for i in range(len(blocks))]
+    metrics = {}
+    for name, value in values.items():
+        others = np.array([found[name] for found in left_out])
+        spread = (len(blocks) - 1) / len(blocks) * np.sum((others - others.mean()) ** 2)
+        metrics[name] = Metric(value, float(np.sqrt(spread)))
+    return metrics
 
 
 def to_record(results: Results) -> dict[str, Any]:
@@ -141,10 +117,51 @@ def to_record(results: Results) -> dict[str, Any]:
     return {
         "protocol": results.protocol,
         "provenance": results.provenance,
-        "restorers": [
-            {"name": restorer.name, "metrics": {name: _cell(metric) for name, metric in restorer.metrics.items()}}
-            for restorer in results.restorers
-        ],
+        "references": results.references,
+        "restorers": [_restorer_record(restorer) for restorer in results.restorers],
+    }
+
+
+def from_record(record: Mapping[str, Any]) -> Results:
+    """The results that a record holds; numbers that JSON could not hold come back as NaN, or as inf by their note."""
+    restorers = tuple(
+        RestorerResult(
+            entry["name"],
+            {name: _metric(cell) for name, cell in entry["metrics"].items()},
+            {
+                name: {c: [_number(v) for v in values] for c, values in curve.items()}
+                for name, curve in entry["curves"].items()
+            },
+            dict(entry["labels"]),
+        )
+        for entry in record["restorers"]
+    )
+    return Results(record["protocol"], record["provenance"], restorers, record["references"])
+
+
+def _metric(cell: Mapping[str, Any]) -> Metric:
+    note = cell.get("note", "")
+    value = math.inf if cell["value"] is None and note.startswith("infinite") else _number(cell["value"])
+    return Metric(value, _number(cell["stderr"]), note)
+
+
+def _curve(columns: Mapping[str, Sequence[float | None]]) -> dict[str, list[float]]:
+    return {name: [_number(value) for value in values] for name, values in columns.items()}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _restorer_record(restorer: RestorerResult) -> dict[str, Any]:
+    return {
+        "name": restorer.name,
+        "metrics": {name: _cell(metric) for name, metric in restorer.metrics.items()},
+        "curves": {
+            name: {column: [_finite(value) for value in values] for column, values in curve.items()}
+            for name, curve in restorer.curves.items()
+        },
+        "labels": restorer.labels,
     }
 
 
@@ -159,19 +176,27 @@ def _finite(value: float) -> float | None:
 
 def to_json(results: Results) -> bytes:
     """`results.json`: the same results give the same bytes."""
-    return (json.dumps(to_record(results), indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+    return record_json(to_record(results))
 
 
-def to_csv(results: Results) -> bytes:
+def record_json(record: Mapping[str, Any]) -> bytes:
+    """A record as the bytes of `results.json`."""
+    return (json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+def record_csv(record: Mapping[str, Any]) -> bytes:
     """`results.csv`: one row per restorer, each metric followed by its standard error; empty where undefined."""
-    names = list(dict.fromkeys(name for restorer in results.restorers for name in restorer.metrics))
+    restorers = record["restorers"]
+    names = list(dict.fromkeys(name for restorer in restorers for name in restorer["metrics"]))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["restorer", *(column for name in names for column in (name, f"{name}_stderr"))])
-    for restorer in results.restorers:
-        row: list[Any] = [restorer.name]
-        for name in names:
-            cell = _cell(restorer.metrics.get(name, Metric(math.nan, math.nan)))
-            row += [cell["value"], cell["stderr"]]
-        writer.writerow(row)
+    for restorer in restorers:
+        cells = [restorer["metrics"].get(name, {"value": None, "stderr": None}) for name in names]
+        writer.writerow([restorer["name"], *(cell[field] for cell in cells for field in ("value", "stderr"))])
     return text.getvalue().encode()
+
+
+def to_csv(results: Results) -> bytes:
+    """`results.csv` of these results; see `record_csv`."""
+    return record_csv(to_record(results))

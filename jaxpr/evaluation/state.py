@@ -70,8 +70,12 @@ class BatchStore:
         slug = re.sub(r"[^A-Za-z0-9.+-]+", "_", name)[:40].strip("._")
         # The hash keeps names apart that differ only in characters that file names do not allow.
         self.folder = state / f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self._files: dict[int, Path] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look for batches that other processes have stored."""
         for path in sorted(self.folder.glob("batch-*.npz")):
             for index in _indices(path):
                 self._files[index] = path

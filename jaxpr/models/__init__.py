@@ -2,6 +2,7 @@
 
 from jaxpr.models.features import FEATURES, FeatureExtractor, feature_extractor, perceptual_network
 from jaxpr.models.functional import Model, functional
+from jaxpr.models.layers import Conv
 from jaxpr.models.packaged import PackagedWeights, packaged_weights
 from jaxpr.models.trunks import ALEXNET, VGG16, ConvTrunk, TrunkSpec
 
@@ -9,6 +10,7 @@ __all__ = [
     "ALEXNET",
     "FEATURES",
     "VGG16",
+    "Conv",
     "ConvTrunk",
     "FeatureExtractor",
     "Model",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpr._core import AnyArray, InputError, check_count, check_points, in_float64
+from jaxpr._core import AnyArray, InputError, check_count, check_points, in_float64, is_traced
 
 __all__ = ["Moments"]
 
@@ -52,6 +52,8 @@ class Moments(NamedTuple):
             raise InputError(
                 f"other: found moments of dimension {other.mean.shape[-1]}, expected {self.mean.shape[-1]}"
             )
+        if not is_traced(self, other) and self.count == 0:
+            return Moments(*in_float64(_same)(tuple(other)))
         return Moments(*in_float64(_merge)(tuple(self), tuple(other)))
 
     @property
@@ -76,6 +78,10 @@ def _merge(xp: ModuleType, a: Any, b: Any) -> tuple[Any, Any, Any]:
         mean_a + share * shift,
         scatter_a + scatter_b + (count_a * share) * xp.outer(shift, shift),
     )
+
+
+def _same(xp: ModuleType, moments: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+    return moments
 
 
 def _covariance(xp: ModuleType, count: Any, scatter: Any) -> Any:

@@ -1,15 +1,20 @@
 """Means with standard errors, honest about examples that come in groups (crops of one photograph)."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import AnyArray, InputError
+from jaxpr._core import AnyArray, Array, InputError, Key, check_count
 
-__all__ = ["Estimate", "grouped_mean", "jackknife"]
+__all__ = ["Bootstrap", "Estimate", "bootstrap", "grouped_mean", "jackknife"]
 
 T = TypeVar("T")
+
+# Resamples computed side by side; bounds the memory at so many times that of one statistic.
+_TOGETHER = 16
 
 
 class Estimate(NamedTuple):
@@ -22,6 +27,27 @@ class Estimate(NamedTuple):
 
     value: float
     stderr: float
+
+
+class Bootstrap(NamedTuple):
+    """A number, its bootstrap standard error and a percentile interval.
+
+    Attributes:
+        value: the statistic of the data, every example with weight one.
+        stderr: sample standard deviation of the statistic over the resamples; NaN for one group.
+        low: lower end of the percentile interval; NaN for one group.
+        high: upper end.
+    """
+
+    value: float
+    stderr: float
+    low: float
+    high: float
+
+    @property
+    def estimate(self) -> Estimate:
+        """Value and standard error."""
+        return Estimate(self.value, self.stderr)
 
 
 def grouped_mean(values: AnyArray, groups: np.ndarray | None = None) -> Estimate:
@@ -70,3 +96,59 @@ def jackknife(statistic: Callable[[Sequence[T]], float], groups: Sequence[T]) ->
         return Estimate(value, float("nan"))
     left_out = np.array([statistic([*groups[:g], *groups[g + 1 :]]) for g in range(count)])
     return Estimate(value, float(np.sqrt((count - 1) / count * np.sum((left_out - left_out.mean()) ** 2))))
+
+
+def bootstrap(
+    key: Key,
+    statistic: Callable[[Any, Array], Array],
+    values: Any,
+    *,
+    draws: int,
+    groups: AnyArray | None = None,
+    level: float = 0.95,
+) -> Bootstrap:
+    """Bootstrap of a weighted statistic (Efron 1979): groups (photographs) are drawn with replacement. Host only.
+
+    Drawing an example three times is giving it weight three, so a resample is a vector of weights and all resamples
+    share one compiled program. A statistic of resampled pairs of points, such as a nearest neighbour, has no weights
+    and is not for the bootstrap: repeated points would be neighbours at distance zero. Use `jackknife` there.
+
+    Args:
+        key: from `jax.random.key`.
+        statistic: maps (values, weights (N,) float32) to a scalar; must be traceable by JAX.
+        values: array (N, ...) or a pytree of such arrays, given to `statistic` as they are.
+        draws: number of resamples. Static.
+        groups: (N,), integer or string label of each example's group; None makes every example its own group.
+        level: probability of the percentile interval.
+
+    Raises:
+        InputError: no examples, lengths differ, draws < 2, or level not in (0, 1).
+    """
+    check_count("draws", draws, at_least=2)
+    if not 0 < level < 1:
+        raise InputError(f"level: found {level}, expected a probability between 0 and 1")
+    lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(values)}
+    if len(lengths) != 1 or lengths <= {(), (0,)}:
+        raise InputError(f"values: found leading axes {sorted(lengths)}, expected one N >= 1 for all")
+    ((count,),) = lengths
+    if groups is not None and np.shape(groups) != (count,):
+        raise InputError(f"groups: found shape {np.shape(groups)}, expected ({count},)")
+    labels, index = np.unique(np.arange(count) if groups is None else np.asarray(groups), return_inverse=True)
+    kinds = len(labels)
+
+    def resampled(data: Any, member: Array, one: Key) -> Array:
+        drawn = jax.random.randint(one, (kinds,), 0, kinds)
+        return statistic(data, jnp.zeros(kinds, jnp.float32).at[drawn].add(1)[member])
+
+    def run(data: Any, member: Array, keys: Array) -> tuple[Array, Array]:
+        together = min(_TOGETHER, draws)
+        found = jax.lax.map(lambda one: resampled(data, member, one), keys, batch_size=together)
+        return statistic(data, jnp.ones(count, jnp.float32)), found
+
+    # Data as arguments: as constants of the program they would be folded while it compiles.
+    whole, found = jax.jit(run)(jax.tree.map(jnp.asarray, values), jnp.asarray(index), jax.random.split(key, draws))
+    value, found = float(whole), np.asarray(found, np.float64)
+    if kinds < 2:
+        return Bootstrap(value, *[float("nan")] * 3)
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return Bootstrap(value, float(found.std(ddof=1)), float(low), float(high))

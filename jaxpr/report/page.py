@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 
 from jaxpr._core import InputError, write_atomically
 from jaxpr.report.bars import figure_consistency, figure_robustness
-from jaxpr.report.metric_table import metric_info
+from jaxpr.report.curves import figure_sweep
+from jaxpr.report.metric_table import GROUPS, MetricInfo, metric_info
 from jaxpr.report.record import (
     MissingMetricError,
     best_names,
@@ -25,10 +26,11 @@ from jaxpr.report.record import (
     metric_names,
     restorer_names,
 )
-from jaxpr.report.scatter import figure_distortion_perception, figure_tradeoff
+from jaxpr.report.scatter import figure_distortion_perception, figure_manifold, figure_tradeoff
 from jaxpr.report.strips import Strip, figure_strip
 from jaxpr.report.style import png_bytes
 from jaxpr.report.text import format_value
+from jaxpr.report.uncertainty import figure_uncertainty
 from jaxpr.report.words import CAPTIONS, STRIP_CAPTION, findings, summary
 
 __all__ = ["write_report"]
@@ -83,13 +85,15 @@ def _pictures(record: Mapping[str, Any], out: Path) -> Iterator[_Picture]:
     per_features: list[tuple[str, str, Callable[..., Figure]]] = [
         ("tradeoff", "joint_fd_", figure_tradeoff),
         ("distortion_perception", "fd_", figure_distortion_perception),
+        ("manifold", "precision_", figure_manifold),
         ("consistency", "joint_fd_", figure_consistency),
     ]
     for name, prefix, draw in per_features:
         for index, features in enumerate(feature_names(record, prefix) or [None]):
             file = name if index == 0 else f"{name}_{_slug(str(features))}"
             yield _picture(name, file, out, functools.partial(draw, record, features=features))
-    yield _picture("robustness", "robustness", out, functools.partial(figure_robustness, record))
+    for name, draw in (("robustness", figure_robustness), ("sweep", figure_sweep), ("uncertainty", figure_uncertainty)):
+        yield _picture(name, name, out, functools.partial(draw, record))
 
 
 def _picture(name: str, file: str, out: Path, draw: Callable[[], Figure]) -> _Picture:
@@ -137,35 +141,44 @@ def _render(record: Mapping[str, Any], pictures: Sequence[_Picture], samples: Se
         pictures=pictures[1:],
         samples=samples,
         columns=columns,
-        rows=_rows(record),
+        tables=_tables(record),
         protocol=_flat(record.get("protocol") or {}),
         provenance=_flat(record.get("provenance") or {}),
     )
 
 
-def _rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The table of each group of metrics that the record has, with its title, columns and rows."""
     columns = [metric_info(name) for name in metric_names(record)]
+    tables = []
+    for group in GROUPS:
+        shown = [info for info in columns if info.group == group]
+        if shown:
+            tables.append({"title": group, "columns": shown, "rows": _rows(record, shown)})
+    return tables
+
+
+def _rows(record: Mapping[str, Any], columns: Sequence[MetricInfo]) -> list[dict[str, Any]]:
     best = {info.key: best_names(record, info.key, direction=info.direction) for info in columns}
-    rows = []
-    for entry in record["restorers"]:
-        cells = []
-        for info in columns:
-            found = measured(entry, info.key)
-            if found is None:
-                cells.append({"value": "–", "stderr": "", "sort": "", "note": "not measured", "best": False})
-                continue
-            shown, _, stderr = format_value(found.value * info.scale, found.stderr * info.scale).partition(" ± ")
-            cells.append(
-                {
-                    "value": shown,
-                    "stderr": stderr,
-                    "sort": "" if math.isnan(found.value) else _sortable(found.value),
-                    "note": found.note or ("undefined" if math.isnan(found.value) else ""),
-                    "best": entry["name"] in best[info.key],
-                }
-            )
-        rows.append({"name": entry["name"], "cells": cells})
-    return rows
+    return [
+        {"name": entry["name"], "cells": [_cell(entry, info, best=best[info.key]) for info in columns]}
+        for entry in record["restorers"]
+        if any(info.key in entry["metrics"] for info in columns)
+    ]
+
+
+def _cell(entry: Mapping[str, Any], info: MetricInfo, *, best: set[str]) -> dict[str, Any]:
+    found = measured(entry, info.key)
+    if found is None:
+        return {"value": "–", "stderr": "", "sort": "", "note": "not measured", "best": False}
+    shown, _, stderr = format_value(found.value * info.scale, found.stderr * info.scale).partition(" ± ")
+    return {
+        "value": shown,
+        "stderr": stderr,
+        "sort": "" if math.isnan(found.value) else _sortable(found.value),
+        "note": found.note or ("undefined" if math.isnan(found.value) else ""),
+        "best": entry["name"] in best,
+    }
 
 
 def _sortable(value: float) -> str:

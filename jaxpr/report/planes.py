@@ -67,6 +67,7 @@ def draw_plane(
     y: Axis,
     corner: str = "",
     envelope: str = "",
+    include: Sequence[tuple[float, float]] = (),
 ) -> None:
     """Draw labelled restorers into `ax`.
 
@@ -78,8 +79,9 @@ def draw_plane(
         y: label of the vertical axis.
         corner: text for the lower-left corner, left out where it would cover a point.
         envelope: text on the line through the restorers that no other beats on both axes; "" for no line.
+        include: further places (x, y) that the axes must show.
     """
-    _axes(ax, points, x, y)
+    _axes(ax, [*points, *(Point("", *place, 0.0, 0.0) for place in include)], x, y)
     front = _pareto(points) if envelope and len(points) > 1 else []
     if front:
         _shade_beyond(ax, front)

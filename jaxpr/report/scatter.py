@@ -1,4 +1,4 @@
-"""Figures of the tradeoffs: K̄ versus √joint FD, and RMSE versus √FD ([ohayon2024] Figures 3 and 9)."""
+"""Figures of the tradeoffs in planes of two metrics ([ohayon2024] Figures 3, 9 and Appendix E.2)."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from jaxpr.report.planes import Axis, Point, draw_plane, features_words, root, s
 from jaxpr.report.record import MissingMetricError, check_record, feature_names, measured, restorer_names
 from jaxpr.report.style import MUTED, looks, new_figure, styled
 
-__all__ = ["choose_features", "figure_distortion_perception", "figure_tradeoff"]
+__all__ = ["choose_features", "figure_distortion_perception", "figure_manifold", "figure_tradeoff"]
 
 Coordinate = Callable[[Mapping[str, Any]], tuple[float, float]]
 
@@ -96,6 +96,38 @@ def figure_distortion_perception(record: Mapping[str, Any], *, features: str | N
         Axis("RMSE  (grey levels of 255)", "closer to the truth"),
         "natural and exact at once:\nout of reach",
     )
+
+
+@styled()
+def figure_manifold(record: Mapping[str, Any], *, features: str | None = None) -> Figure:
+    """What is missed: 1 - recall versus 1 - precision ([ohayon2024] Appendix E.2), both better when lower.
+
+    Args:
+        record: the dict of `results.json`.
+        features: suffix of the metrics, for example `alexnet`; None for the first recorded one.
+
+    Returns:
+        A figure with an Agg canvas, drawn like `figure_tradeoff`.
+
+    Raises:
+        InputError: the record has no restorers, or (`MissingMetricError`) none with both metrics.
+    """
+    check_record(record)
+    features = choose_features(record, "precision_", features)
+    words = features_words(features)
+    return _plane_figure(
+        record,
+        lambda entry: _missed(entry, f"precision_{features}"),
+        lambda entry: _missed(entry, f"recall_{features}"),
+        Axis(f"1 − precision  ({words} features)", "more believable"),
+        Axis("1 − recall", "more varied"),
+        "",
+    )
+
+
+def _missed(entry: Mapping[str, Any], metric: str) -> tuple[float, float]:
+    found = measured(entry, metric)
+    return (math.nan, math.nan) if found is None else (1 - found.value, found.stderr)
 
 
 def _scaled(entry: Mapping[str, Any], metric: str) -> tuple[float, float]:

@@ -36,6 +36,24 @@ CAPTIONS = {
         "restorers with equally natural outputs (same position across) differ in height if their outputs fit "
         "the inputs differently well.",
     ),
+    "manifold": (
+        "Precision and recall",
+        "Further left, more of the restored patches lie among real ones; further down, more of the real patches lie "
+        "among restored ones. Averaging restorers often miss the variety of real images, which shows as low recall.",
+    ),
+    "sweep": (
+        "Attacks of growing strength",
+        "Each line follows one restorer through attacks of growing radius (written above), on a few examples. At the "
+        "same horizontal position all restorers got an equally changed input; the lower the line, the more their "
+        "output changed. Below the grey diagonal the output changes more than the input.",
+    ),
+    "uncertainty": (
+        "Uncertainty and perception",
+        "For small blocks of pixels, given their surroundings in y: how unpredictable the error of a restorer is, and "
+        "how far its outputs are from varying as natural images do. No restorer can be below the lower curve; between "
+        "the curves lie the best possible ones. At the right the same uncertainty against the mean squared error, "
+        "which cannot be smaller than it (dashed line).",
+    ),
     "robustness": (
         "Sensitivity to a small change of the input",
         "An attack changes each input slightly, so as to change the output as much as it can. The open circle is the "

@@ -138,7 +138,7 @@ def test_page_marks_the_best_and_explains_nulls(tmp_path):
 def test_page_tolerates_missing_metrics_and_one_restorer(tmp_path):
     run = {"restorers": [{"name": "only", "metrics": {"psnr": cell(20.0), "mystery": cell(1.0, None)}}]}
     text = write_report(run, [strip(["stranger"])], out=tmp_path).read_text("utf-8")
-    assert text.count("This figure is left out") == 5
+    assert text.count("This figure is left out") == 8
     assert "mystery" in text
     assert "Nothing was recorded" in text
     assert 'class="best"' not in text

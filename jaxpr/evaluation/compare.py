@@ -1,0 +1,129 @@
+"""Several finished runs of one protocol as one table and one set of figures."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxpr._core import InputError, write_atomically
+from jaxpr.evaluation.pictures import load_strips
+from jaxpr.evaluation.results import record_csv, record_json
+from jaxpr.evaluation.state import BatchStore
+from jaxpr.report import Strip, check_record, write_report
+
+__all__ = ["compare"]
+
+_RECORD = "results.json"
+
+
+def compare(runs: Sequence[Path | str], *, out: Path | str) -> dict[str, Any]:
+    """Merge runs and write `results.json`, `results.csv`, `report.html` and figures into `out`.
+
+    Restorers keep their names; one that several runs have under the same name with the same numbers appears once, with
+    other numbers under `name [run folder]`.
+
+    Args:
+        runs: folders of finished runs, or their `results.json` files; at least two.
+        out: folder for the merged report; not the folder of a run.
+
+    Returns:
+        The merged record, as in `results.json`.
+
+    Raises:
+        InputError: fewer than two runs, a folder without results, a damaged record, `out` is a run's folder, or
+            protocols differ; the message names the field and both values.
+    """
+    out = Path(out)
+    if len(runs) < 2:
+        raise InputError(f"runs: found {len(runs)}, expected at least two folders of finished runs")
+    folders = [Path(run).parent if Path(run).name == _RECORD else Path(run) for run in runs]
+    if (out / "protocol.json").exists() or out.resolve() in {folder.resolve() for folder in folders}:
+        raise InputError(f"out: found the folder of a run at {out}, expected another folder")
+    records = [_read(folder) for folder in folders]
+    for folder, record in zip(folders[1:], records[1:], strict=True):
+        _check_comparable(folders[0], records[0], folder, record)
+    names = _names(folders, records)
+    merged = {
+        "protocol": records[0]["protocol"],
+        "provenance": {
+            "runs": [
+                {"folder": folder.name, **record.get("provenance", {})}
+                for folder, record in zip(folders, records, strict=True)
+            ]
+        },
+        "references": records[0].get("references", {}),
+        "restorers": [
+            {**entry, "name": names[position, entry["name"]]}
+            for position, record in enumerate(records)
+            for entry in record["restorers"]
+            if (position, entry["name"]) in names
+        ],
+    }
+    write_report(merged, _strips(folders, records, names), out=out)
+    write_atomically(out / "results.csv", record_csv(merged))
+    write_atomically(out / _RECORD, record_json(merged))
+    return merged
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    path = folder / _RECORD
+    try:
+        record = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"runs: found no {_RECORD} in {folder}, expected the folder of a finished run") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"runs: cannot read {path} ({error}), expected the record of a finished run") from error
+    if not isinstance(record, dict) or not isinstance(record.get("protocol"), dict):
+        raise InputError(f"runs: found no protocol in {path}, expected the record of a finished run")
+    check_record(record)
+    return record
+
+
+def _check_comparable(first: Path, one: Mapping[str, Any], second: Path, other: Mapping[str, Any]) -> None:
+    missing = object()
+    for field in [*one["protocol"], *other["protocol"]]:
+        a, b = one["protocol"].get(field, missing), other["protocol"].get(field, missing)
+        if a != b:
+            shown = ["nothing" if value is missing else repr(value) for value in (a, b)]
+            raise InputError(
+                f"runs: found {field} = {shown[0]} in {first} and {shown[1]} in {second}, expected one protocol"
+            )
+
+
+def _names(folders: Sequence[Path], records: Sequence[Mapping[str, Any]]) -> dict[tuple[int, str], str]:
+    """For each (run, restorer) that is shown its name in the merged record."""
+    seen: dict[str, Mapping[str, Any]] = {}
+    names: dict[tuple[int, str], str] = {}
+    for position, (folder, record) in enumerate(zip(folders, records, strict=True)):
+        for entry in record["restorers"]:
+            name = entry["name"]
+            if name in seen and seen[name]["metrics"] == entry["metrics"]:
+                continue
+            shown = f"{name} [{folder.name}]" if name in seen else name
+            if shown in seen:
+                shown = f"{name} [{folder.name} {position + 1}]"
+            seen[shown] = entry
+            names[position, name] = shown
+    return names
+
+
+def _strips(
+    folders: Sequence[Path], records: Sequence[Mapping[str, Any]], names: Mapping[tuple[int, str], str]
+) -> list[Strip]:
+    """The sample images of the runs whose state is still there, side by side."""
+    strips: dict[str, Strip] = {}
+    for position, (folder, record) in enumerate(zip(folders, records, strict=True)):
+        shown = record.get("provenance", {}).get("strips", {})
+        if not (folder / "state").is_dir() or not shown:
+            continue
+        kept = {names[position, e["name"]]: e["name"] for e in record["restorers"] if (position, e["name"]) in names}
+        stores = {name: BatchStore(folder / "state", original) for name, original in kept.items()}
+        reference = BatchStore(folder / "state", "reference images")
+        numbers, count = {int(number): title for number, title in shown.items()}, record["protocol"]["examples"]
+        if not all(store.done(range(count)) for store in (reference, *stores.values())):
+            continue
+        for strip in load_strips(numbers, stores, reference, count=count):
+            known = strips.get(strip.name)
+            outputs = {**known.outputs, **strip.outputs} if known else strip.outputs
+            strips[strip.name] = strip._replace(outputs=outputs)
+    return list(strips.values())

@@ -1,0 +1,85 @@
+"""Where the work runs: over all devices of this process, and over processes that share a run's folder.
+
+Each device runs the program of a single device on its own examples (`shard_map`), so numbers do not depend on how many
+devices there are. Processes take batches in turn and meet through the files of the run.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, PartitionSpec
+
+from jaxpr._core import InputError
+
+__all__ = ["barrier", "local_devices", "main_first", "my_share", "piece_size", "spread"]
+
+T = TypeVar("T")
+
+_AXIS = "examples"
+
+
+def local_devices() -> list[jax.Device]:
+    """The devices that this process uses: all of its own."""
+    return jax.local_devices()
+
+
+def spread(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `fn`, whose inputs and outputs all have the examples as leading axis, for this process's devices.
+
+    With several devices the number of examples must be a multiple of theirs; every device gets a part of it.
+    """
+    devices = local_devices()
+    if len(devices) == 1:
+        return jax.jit(fn)
+    mesh = Mesh(np.array(devices), (_AXIS,))
+    examples = PartitionSpec(_AXIS)
+    # Restorers are arbitrary programs: there is no use in checking which of their values differ between devices.
+    return jax.jit(jax.shard_map(fn, mesh=mesh, in_specs=examples, out_specs=examples, check_vma=False))
+
+
+def piece_size(batch_size: int) -> int:
+    """Most examples in one call of a compiled program.
+
+    On CPUs one for each device, however many cores: one example keeps them busy, and compiled for another number of
+    examples a program rounds differently in the last digit, which the sign in an attack's step can turn into a
+    difference of 1e-4 in K̄. So numbers there are the same for every batch size. On accelerators a whole batch.
+    """
+    count = len(local_devices())
+    return count if jax.default_backend() == "cpu" else -(-batch_size // count) * count
+
+
+def my_share(batches: Sequence[T]) -> list[T]:
+    """The batches that this process computes: every n-th of them if there are n processes."""
+    return list(batches[jax.process_index() :: jax.process_count()])
+
+
+def main_first(action: Callable[[], T]) -> T | None:
+    """Run `action` in the main process, and nowhere else; return its result there and None elsewhere.
+
+    Raises:
+        InputError: `action` failed: in the main process its own error, in the others that it failed there. So no
+            process waits for one that has stopped.
+    """
+    if jax.process_count() == 1:
+        return action()
+    result, error = None, None
+    if jax.process_index() == 0:
+        try:
+            result = action()
+        except Exception as caught:
+            error = caught
+    succeeded = multihost_utils.broadcast_one_to_all(np.array(error is None))
+    if error is not None:
+        raise error
+    if not succeeded:
+        raise InputError("process 0: stopped with an error, expected success; its own message says why")
+    return result
+
+
+def barrier(name: str) -> None:
+    """Wait until all processes are here; nothing if there is only one."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)

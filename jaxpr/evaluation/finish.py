@@ -1,0 +1,143 @@
+"""From the stored batches of a run to its results. Reads one example at a time; nothing here runs a restorer."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxpr._core import Key
+from jaxpr.evaluation.planes import PlaneReference, plane_metrics, plane_reference
+from jaxpr.evaluation.probes import SWEEP
+from jaxpr.evaluation.provenance import provenance_record
+from jaxpr.evaluation.results import Metric, RestorerResult, Results, mean_metrics
+from jaxpr.evaluation.sets import PatchSets, patch_sets, set_metrics
+from jaxpr.evaluation.state import BatchStore
+from jaxpr.evaluation.stream import Run
+from jaxpr.numerics.statistics import grouped_mean
+
+__all__ = ["METRIC_PREFIX", "finish"]
+
+METRIC_PREFIX = "metric_"
+_ATTACKED = ("lipschitz_mean", "adversarial_output_psnr")
+_ORDER = (
+    *("rmse", "psnr", "ssim", "lpips_", "niqe", "lr_psnr", "measurement_rmse", "residual_"),
+    *("fd_", "joint_fd_", "consistency_fd_", "conditional_fd_", "extrapolated_"),
+    *("kid_", "joint_kid_", "precision_", "joint_precision_", "recall_", "joint_recall_"),
+    *("density_", "joint_density_", "coverage_", "joint_coverage_"),
+    *("lipschitz_mean", "adversarial_", "local_lipschitz", "exploration_"),
+    *("per_pixel_std", "pairwise_", "entropy_power", "renyi_divergence", "block_mse"),
+)
+
+
+def finish(
+    key: Key,
+    run: Run,
+    record: dict[str, Any],
+    *,
+    reference: BatchStore,
+    stores: Mapping[str, BatchStore],
+    probe_stores: Mapping[str, BatchStore],
+) -> Results:
+    """All numbers of a run.
+
+    Args:
+        key: of the run; decides the choice of patches.
+        run: examples and settings.
+        record: the protocol, as recorded.
+        reference: stored batches of the natural images.
+        stores: stored batches of each restorer.
+        probe_stores: stored batches of the probes, for the restorers that have any.
+    """
+    protocol, groups = run.protocol, run.examples.groups
+    k_sets, k_planes = jax.random.split(jax.random.fold_in(key, 3))
+    most = protocol.set_patches
+    sets = patch_sets(k_sets, reference, groups, most=most, neighbours=protocol.neighbours)
+    plane = plane_reference(k_planes, reference, groups, most=most)
+    restorers, seconds = [], {}
+    for name, store in stores.items():
+        result, took = _restorer(run, name, store, probe_stores.get(name), reference, sets, plane)
+        restorers.append(result)
+        seconds[name] = round(took, 2)
+    references = {} if plane is None else {"uncertainty": plane.record}
+    strips = {number: run.examples.name(number) for number in run.strips}
+    return Results(record, provenance_record(run.batch_size, seconds, strips), tuple(restorers), references)
+
+
+def _restorer(
+    run: Run,
+    name: str,
+    store: BatchStore,
+    probes: BatchStore | None,
+    reference: BatchStore,
+    sets: PatchSets,
+    plane: PlaneReference | None,
+) -> tuple[RestorerResult, float]:
+    count, groups, features = len(run.examples), run.examples.groups, run.protocol.features
+    columns = _columns(store, count)
+    seconds = float(columns.pop("seconds").sum())
+    metrics = _seen_by_the_attack(columns, groups)
+    metrics |= set_metrics(sets, store, reference, features=features)
+    curves: dict[str, dict[str, list[float]]] = {}
+    if probes is not None:
+        probed = _columns(probes, len(run.probes))
+        seconds += float(probed.pop("seconds").sum())
+        found, curves = _probe_results(run, probed)
+        metrics |= found
+    labels: dict[str, str] = {}
+    if plane is not None:
+        found, labels = plane_metrics(plane, store)
+        metrics |= found
+    ordered = {metric: metrics[metric] for metric in sorted(metrics, key=_reading_order)}
+    return RestorerResult(name, ordered, curves, labels), seconds
+
+
+def _columns(store: BatchStore, count: int) -> dict[str, np.ndarray]:
+    """The per-example numbers of a store: metrics without their prefix, and what is no image and no features."""
+    columns: dict[str, list[np.ndarray]] = {}
+    for arrays in store.load(count):
+        for name, value in arrays.items():
+            if value.ndim == 0 or name.startswith("sweep_"):
+                columns.setdefault(name.removeprefix(METRIC_PREFIX), []).append(value)
+    return {name: np.array(values) for name, values in columns.items()}
+
+
+def _seen_by_the_attack(columns: dict[str, np.ndarray], groups: np.ndarray) -> dict[str, Metric]:
+    """Mean metrics; those of the attack are undefined, with the reason, where it had no gradient to follow."""
+    note = _blindness(columns.pop("gradient"))
+    metrics = mean_metrics(columns, groups)
+    return metrics | {name: Metric(math.nan, math.nan, note) for name in _ATTACKED if note}
+
+
+def _blindness(gradient: np.ndarray) -> str:
+    """Why an attack cannot judge a restorer with these sizes of its gradient, or ""."""
+    blind = ~(gradient > 0)
+    if not blind.any():
+        return ""
+    what = "zero" if (gradient[blind] == 0).all() else "undefined, or JAX cannot compute it,"
+    return f"undefined: the gradient is {what} for {int(blind.sum())} of {len(blind)} examples; no attack can follow it"
+
+
+def _probe_results(
+    run: Run, columns: dict[str, np.ndarray]
+) -> tuple[dict[str, Metric], dict[str, dict[str, list[float]]]]:
+    groups = run.examples.groups[list(run.probes)]
+    note = _blindness(columns.pop("gradient"))
+    sweep = {name: columns.pop(f"sweep_{name}") for name in SWEEP if f"sweep_{name}" in columns}
+    metrics = mean_metrics(columns, groups)
+    if note:
+        return {name: Metric(math.nan, math.nan, note) for name in metrics}, {}
+    if not sweep:
+        return metrics, {}
+    curve: dict[str, list[float]] = {"alpha": list(run.protocol.sweep)}
+    for name, values in sweep.items():
+        found = [grouped_mean(values[:, position], groups) for position in range(values.shape[1])]
+        curve[name] = [estimate.value for estimate in found]
+        curve[f"{name}_stderr"] = [estimate.stderr for estimate in found]
+    return metrics, {"attack_sweep": curve}
+
+
+def _reading_order(metric: str) -> int:
+    """Distortion, consistency, perception, robustness, diversity, uncertainty."""
+    return next((rank for rank, prefix in enumerate(_ORDER) if metric.startswith(prefix)), len(_ORDER))

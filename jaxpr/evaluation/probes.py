@@ -1,0 +1,69 @@
+"""The measures that cost many passes through a restorer and therefore run on a few examples, the probes only."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxpr._core import Array, Estimator, Key
+from jaxpr.attacks import attack_sweep, explore_posterior, local_lipschitz, range_coverage
+from jaxpr.evaluation.devices import spread
+from jaxpr.evaluation.measure import gradient_size
+from jaxpr.evaluation.protocol import Protocol
+from jaxpr.evaluation.restorers import Restorer
+
+__all__ = ["SWEEP", "probe_program"]
+
+SWEEP = ("input_psnr", "output_psnr", "ratio")
+"""Columns of the curve over attack radii, stored as `sweep_<column>` (N, A)."""
+
+
+def probe_program(restorer: Restorer, protocol: Protocol) -> Callable[[Key, Array, Array], dict[str, Array]]:
+    """Compiled `(keys, x, y) -> {name: (N, ...)}` for a differentiable restorer.
+
+    A stochastic restorer is probed at one seed per example. The spectral norm is left out where a restorer has
+    reverse-mode derivatives only (a `custom_vjp`).
+    """
+
+    def measure(keys: Key, x: Array, y: Array) -> dict[str, Array]:
+        seeds, starts = jax.vmap(jax.random.split, out_axes=1)(keys)
+        estimator = functools.partial(restorer.draw, seeds)
+        found: dict[str, Array] = {"gradient": gradient_size(starts, estimator, y)}
+        if protocol.sweep:
+            alphas = jnp.asarray(protocol.sweep, y.dtype)
+            steps, bounds = protocol.attack_steps, protocol.bounds
+            sweep = attack_sweep(starts, estimator, y, alphas=alphas, steps=steps, bounds=bounds)
+            found |= {f"sweep_{name}": getattr(sweep, name).T for name in SWEEP}
+        if protocol.lipschitz_iterations:
+            found |= _spectral_norm(starts, estimator, y, iterations=protocol.lipschitz_iterations)
+        if protocol.explore_samples:
+            found |= _exploration(starts, estimator, x, y, protocol)
+        return found
+
+    return spread(measure)
+
+
+def _spectral_norm(keys: Key, estimator: Estimator, y: Array, *, iterations: int) -> dict[str, Array]:
+    try:
+        return {"local_lipschitz": local_lipschitz(keys, estimator, y, iterations=iterations)}
+    except TypeError:
+        return {}
+
+
+def _exploration(keys: Key, estimator: Estimator, x: Array, y: Array, protocol: Protocol) -> dict[str, Array]:
+    found = explore_posterior(
+        keys,
+        estimator,
+        y,
+        samples=protocol.explore_samples,
+        alpha=protocol.explore_alpha,
+        steps=protocol.explore_steps,
+        bounds=protocol.bounds,
+    )
+    width = (found.ranges.upper - found.ranges.lower).reshape(y.shape[0], -1)
+    return {
+        "exploration_coverage": range_coverage(found.outputs, x),
+        "exploration_range": jnp.mean(width, axis=1),
+        "exploration_input_psnr": jnp.min(found.input_psnr[1:], axis=0),
+    }

@@ -1,0 +1,219 @@
+"""Measures of whole sets of patches: Fréchet, kernel and neighbour measures, each also for pairs with y.
+
+Features stream from the stores of a run. Fréchet distances see all patches as moments; kernel and neighbour measures,
+whose cost grows with the square of their number, see at most `Protocol.set_patches` of them, chosen at random.
+"""
+
+import functools
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxpr._core import Key
+from jaxpr.evaluation.results import Metric, leave_one_out
+from jaxpr.evaluation.state import BatchStore
+from jaxpr.metrics import (
+    Moments,
+    SmallSampleWarning,
+    conditional_frechet_distance,
+    frechet_bias_note,
+    frechet_distance,
+    frechet_extrapolated,
+    joint_features,
+    kernel_distance_grouped,
+    manifold_scores,
+)
+from jaxpr.numerics.statistics import grouped_mean
+
+__all__ = ["PatchSets", "choose", "gather", "merged_groups", "moments_by_block", "patch_sets", "set_metrics"]
+
+# Delete-one jackknife groups for the Fréchet distances: each costs an eigenproblem.
+_MOST_GROUPS = 10
+# Subset sizes of the extrapolation, from half of the patches to all of them.
+_SIZES = 6
+
+
+class PatchSets(NamedTuple):
+    """The patches of the natural images, and which of them the quadratic measures see.
+
+    Attributes:
+        moments: of joint features of (x, y), one per block of photographs.
+        width: of the features of x, which come first.
+        blocks: (N,) the block of photographs that each example belongs to.
+        chosen: for each example the numbers of its patches that the quadratic measures see.
+        x: (M, d) features of the chosen patches of x.
+        y: (M, d) features of the chosen patches of y.
+        groups: (M,) the photograph of each chosen patch.
+        total: number of all patches.
+        key: for subsets of the extrapolation.
+        neighbours: k of the neighbour measures.
+    """
+
+    moments: list[Moments]
+    width: int
+    blocks: np.ndarray
+    chosen: list[np.ndarray]
+    x: np.ndarray
+    y: np.ndarray
+    groups: np.ndarray
+    total: int
+    key: Key
+    neighbours: int
+
+
+def patch_sets(key: Key, reference: BatchStore, groups: np.ndarray, *, most: int | None, neighbours: int) -> PatchSets:
+    """Read the natural images' side once for all restorers.
+
+    Args:
+        key: decides the choice of patches.
+        reference: stored batches with `features_x` and `features_y`.
+        groups: (N,), the photograph that each example comes from.
+        most: see `Protocol.set_patches`.
+        neighbours: k of precision, recall, density and coverage.
+    """
+    count = len(groups)
+    k_choice, k_extrapolate = jax.random.split(key)
+    patches = [len(arrays["features_x"]) for arrays in reference.load(count)]
+    chosen = choose(k_choice, patches, most)
+    x, y = (gather(reference.load(count), name, chosen) for name in ("features_x", "features_y"))
+    moments = moments_by_block(_column(reference, "features_x", count), _column(reference, "features_y", count), groups)
+    labels = np.repeat(groups, [len(rows) for rows in chosen])
+    blocks = merged_groups(groups)
+    return PatchSets(moments, x.shape[1], blocks, chosen, x, y, labels, sum(patches), k_extrapolate, neighbours)
+
+
+def set_metrics(real: PatchSets, store: BatchStore, reference: BatchStore, *, features: str) -> dict[str, Metric]:
+    """All set measures of one restorer.
+
+    Args:
+        real: the natural images' side.
+        store: the restorer's stored batches, with `features` of its outputs.
+        reference: the natural images' batches.
+        features: name of the extractor, which ends the metrics' names.
+    """
+    count = len(real.blocks)
+    fake_moments = moments_by_block(
+        _column(store, "features", count), _column(reference, "features_y", count), real.blocks
+    )
+    fake = gather(store.load(count), "features", real.chosen)
+    found = _frechet(real, fake_moments)
+    for prefix, x, x_hat in (
+        ("", real.x, fake),
+        ("joint_", np.asarray(joint_features(real.x, real.y)), np.asarray(joint_features(fake, real.y))),
+    ):
+        found[f"extrapolated_{prefix}fd"] = _extrapolated(real, x, x_hat)
+        found |= {prefix + name: metric for name, metric in _quadratic(real, x, x_hat).items()}
+    return {f"{name}_{features}": metric for name, metric in found.items()}
+
+
+def _frechet(real: PatchSets, fake: Sequence[Moments]) -> dict[str, Metric]:
+    """FD, joint FD, what the pairing adds, and the conditional distance, with errors over blocks of photographs."""
+
+    def distances(pairs: Sequence[tuple[Moments, Moments]]) -> dict[str, float]:
+        truth, found = (functools.reduce(Moments.merge, side) for side in zip(*pairs, strict=True))
+        if min(truth.count, found.count) < 2:
+            return dict.fromkeys(("fd", "joint_fd", "consistency_fd", "conditional_fd"), math.nan)
+        with warnings.catch_warnings():
+            # The record's notes say it.
+            warnings.simplefilter("ignore", SmallSampleWarning)
+            joint = float(frechet_distance(truth, found))
+            marginal = float(frechet_distance(_leading(truth, real.width), _leading(found, real.width)))
+            conditional = float(conditional_frechet_distance(truth, found, width=real.width))
+        return {
+            "fd": marginal,
+            "joint_fd": joint,
+            "consistency_fd": math.sqrt(max(joint - marginal, 0.0)),
+            "conditional_fd": conditional,
+        }
+
+    metrics = leave_one_out(distances, list(zip(real.moments, fake, strict=True)))
+    dims = {"fd": real.width, "joint_fd": real.x.shape[1] + real.y.shape[1]}
+    dims |= {"consistency_fd": dims["joint_fd"], "conditional_fd": dims["joint_fd"]}
+    return {
+        name: metric._replace(note=metric.note or frechet_bias_note(real.total, dims[name]))
+        for name, metric in metrics.items()
+    }
+
+
+def _extrapolated(real: PatchSets, x: np.ndarray, x_hat: np.ndarray) -> Metric:
+    needed = 2 * x.shape[1]
+    if len(x) < needed:
+        return Metric(math.nan, math.nan, f"undefined for {len(x)} patches; needs at least {needed}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SmallSampleWarning)
+        found = frechet_extrapolated(real.key, x, x_hat, points=_SIZES, smallest=0.5, subset_real=True)
+    return Metric(float(found.value), float(found.stderr))
+
+
+def _quadratic(real: PatchSets, x: np.ndarray, x_hat: np.ndarray) -> dict[str, Metric]:
+    """Kernel distance and neighbour measures. A share's error is over photographs, the other side held fixed."""
+    undefined = f"undefined for {len(x)} patches; needs at least {real.neighbours + 1}"
+    names = ("kid", "precision", "recall", "density", "coverage")
+    if len(x) <= real.neighbours:
+        return dict.fromkeys(names, Metric(math.nan, math.nan, undefined))
+    blocks = merged_groups(real.groups)
+    kernel = kernel_distance_grouped(x, x_hat, blocks, blocks)
+    scores = manifold_scores(x, x_hat, k=real.neighbours)
+    shares = {
+        "precision": scores.fake_in_real,
+        "recall": scores.real_in_fake,
+        "density": scores.fake_density,
+        "coverage": scores.real_covered,
+    }
+    means = {name: Metric(*grouped_mean(np.asarray(values), real.groups)) for name, values in shares.items()}
+    return {"kid": Metric(float(kernel.value), float(kernel.stderr)), **means}
+
+
+def moments_by_block(
+    x_features: Iterable[np.ndarray], y_features: Iterable[np.ndarray], groups: np.ndarray
+) -> list[Moments]:
+    """Moments of joint features, for each block of photographs, from features that stream example by example.
+
+    Args:
+        x_features: for each example the features (P, d_x) of its patches of x, or of x̂.
+        y_features: for each example the features (P, d_y) of its patches of y.
+        groups: (N,), the photograph that each example comes from.
+
+    Returns:
+        One `Moments` of dimension d_x + d_y per photograph, or per block of neighbouring ones where there are many.
+    """
+    blocks: dict[int, Moments] = {}
+    for label, x, y in zip(merged_groups(groups), x_features, y_features, strict=True):
+        joint = np.asarray(joint_features(x, y))
+        blocks[label] = blocks.get(label, Moments.zero(joint.shape[1])).update(joint)
+    return list(blocks.values())
+
+
+def merged_groups(groups: np.ndarray) -> np.ndarray:
+    """At most ten labels: neighbouring photographs share one if there are more."""
+    _, index = np.unique(groups, return_inverse=True)
+    count = int(index.max()) + 1
+    return index if count <= _MOST_GROUPS else index * _MOST_GROUPS // count
+
+
+def _leading(moments: Moments, width: int) -> Moments:
+    """Moments of the first `width` coordinates."""
+    return Moments(moments.count, moments.mean[:width], moments.scatter[:width, :width])
+
+
+def choose(key: Key, patches: Sequence[int], most: int | None) -> list[np.ndarray]:
+    """For each example the numbers of the patches that are chosen, ascending; all if `most` allows it."""
+    total = sum(patches)
+    if most is None or total <= most:
+        return [np.arange(count) for count in patches]
+    marked = np.zeros(total, bool)
+    marked[np.asarray(jax.random.permutation(key, total))[:most]] = True
+    return [np.flatnonzero(part) for part in np.split(marked, np.cumsum(patches)[:-1])]
+
+
+def _column(store: BatchStore, name: str, count: int) -> Iterable[np.ndarray]:
+    return (arrays[name] for arrays in store.load(count))
+
+
+def gather(stored: Iterable[dict[str, np.ndarray]], name: str, chosen: Sequence[np.ndarray]) -> np.ndarray:
+    """The chosen rows of one array of every example, one below the other."""
+    return np.concatenate([arrays[name][rows] for arrays, rows in zip(stored, chosen, strict=True)])

@@ -1,0 +1,106 @@
+"""Consistency: does a restoration explain the measurement it came from?
+
+For a linear degradation y = A x + noise the answer is A x̂ against y; for denoising, whether y - x̂ looks like noise.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpr._core import Array, InputError, check_count, check_images, check_positive, check_same_shape
+from jaxpr.metrics.distortion import mse, psnr
+from jaxpr.numerics.guards import safe_sqrt
+
+__all__ = ["ResidualNoise", "measurement_deviation", "measurement_psnr", "measurement_rmse", "residual_noise"]
+
+
+def measurement_psnr(operator: Callable[[Array], Array], restored: Array, y: Array, *, data_range: float) -> Array:
+    """LR-PSNR: PSNR between the restoration degraded again, A x̂, and y ([ohayon2024], Section 3.3).
+
+    Args:
+        operator: maps x (N, H, W, C) to A x.
+        restored: x̂, (N, H, W, C).
+        y: measurements, of the operator's output shape.
+        data_range: largest possible intensity.
+
+    Returns:
+        (N,), dB; inf for exact consistency.
+
+    Raises:
+        InputError: as `psnr`.
+    """
+    return psnr(operator(restored), y, data_range=data_range)
+
+
+def measurement_deviation(operator: Callable[[Array], Array], restored: Array, y: Array) -> Array:
+    r"""$\|A\hat x - y\|_2$ per example, a norm over all entries of y; shape (N,). Arguments as `measurement_psnr`."""
+    return measurement_rmse(operator, restored, y) * math.sqrt(math.prod(y.shape[1:]))
+
+
+def measurement_rmse(operator: Callable[[Array], Array], restored: Array, y: Array) -> Array:
+    """Root mean square of A x̂ - y per example, in intensity units; shape (N,). Arguments as `measurement_psnr`."""
+    return safe_sqrt(mse(operator(restored), y))
+
+
+class ResidualNoise(NamedTuple):
+    """What a denoiser took away, y - x̂, compared with white noise; each (N,).
+
+    Attributes:
+        std_ratio: its standard deviation over that of the noise: 1 if exactly the noise went, below 1 for a timid
+            restorer, above 1 where structure went as well.
+        whiteness: root mean square of its autocorrelation over lags up to the radius, times √(H W C): 1 on average for
+            white noise, larger for correlated residuals.
+        correlation: Pearson correlation with x̂: 0 if what was removed has nothing to do with what was kept.
+    """
+
+    std_ratio: Array
+    whiteness: Array
+    correlation: Array
+
+
+def residual_noise(restored: Array, y: Array, *, std: float, radius: int = 4) -> ResidualNoise:
+    r"""Is y - x̂ white noise of the right strength? For y = x + white noise ([ohayon2024], Appendix D.2.2).
+
+    A posterior sample and the truth leave residuals with the law of the noise; the posterior mean leaves less.
+    Autocorrelations are $\rho(\Delta) = \sum_p r_p r_{p+\Delta} / \sum_p r_p^2$ with circular boundary and the mean of
+    each channel removed; for white noise each has mean about 0 and variance about 1/(H W C).
+
+    Args:
+        restored: x̂, (N, H, W, C).
+        y: noisy images, same shape; not clipped, or clipped values spoil the comparison.
+        std: standard deviation of the noise, intensity units.
+        radius: largest lag in pixels along an axis. Static.
+
+    Raises:
+        InputError: shapes differ, std <= 0, or images not larger than the radius.
+    """
+    for name, images in (("restored", restored), ("y", y)):
+        check_images(name, images, data_range=None)
+    check_same_shape("restored", restored, "y", y)
+    check_positive("std", std)
+    check_count("radius", radius)
+    height, width = y.shape[1:3]
+    if min(height, width) <= 2 * radius:
+        raise InputError(f"radius: found {radius} for images of {height}×{width}, expected less than half of a side")
+    residual = y - restored
+    centred = residual - jnp.mean(residual, axis=(1, 2), keepdims=True)
+    kept = restored - jnp.mean(restored, axis=(1, 2), keepdims=True)
+    power = jnp.sum(centred**2, axis=(1, 2, 3))
+    correlation = jnp.sum(centred * kept, axis=(1, 2, 3)) / jnp.sqrt(power * jnp.sum(kept**2, axis=(1, 2, 3)))
+    # All lags at once; one half of them, since the autocorrelation is symmetric.
+    spectrum = jnp.abs(jnp.fft.rfft2(centred, axes=(1, 2))) ** 2
+    lags = jnp.sum(jnp.fft.irfft2(spectrum, s=(height, width), axes=(1, 2)), axis=3) / power[:, None, None]
+    rows, columns = _half_plane(radius)
+    count = math.prod(y.shape[1:])
+    whiteness = jnp.sqrt(count * jnp.mean(lags[:, rows, columns] ** 2, axis=1))
+    return ResidualNoise(jnp.sqrt(jnp.mean(residual**2, axis=(1, 2, 3))) / std, whiteness, correlation)
+
+
+def _half_plane(radius: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lags (row, column) with row > 0, or row = 0 and column > 0."""
+    pairs = [(r, c) for r in range(radius + 1) for c in range(-radius, radius + 1) if r > 0 or c > 0]
+    rows, columns = np.array(pairs).T
+    return rows, columns

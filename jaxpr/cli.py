@@ -3,6 +3,7 @@
 Bad input ends with one line on stderr and exit code 2; an interrupted run resumes with the same command.
 """
 
+import dataclasses
 import sys
 import warnings
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import tyro
 
 import jaxpr
 from jaxpr._core import InputError, first_line
-from jaxpr.data import ImageSource, digits, image_folder, photos, tfds_images
+from jaxpr.data import ImageSource, PairedSource, digits, image_folder, paired_folder, photos, tfds_images
 from jaxpr.degradations import parse_degradation
 from jaxpr.estimators import Training, build_restorers
 from jaxpr.evaluation import SCALES, Protocol, compare, evaluate, to_record
@@ -36,14 +37,16 @@ class Evaluate:
     """Folder of the run. The same command in the same folder resumes an interrupted run."""
 
     data: str = "photos"
-    """photos or digits (packaged, test split), a folder of images, or tfds:NAME:SPLIT[:IMAGE_KEY]."""
+    """photos or digits (packaged, test split), a folder of images, tfds:NAME:SPLIT[:IMAGE_KEY], or
+    pairs:LOW_FOLDER:HIGH_FOLDER for data that bring their own measurements."""
 
     train: str | None = None
     """Where fitted restorers (lmmse, exemplar) learn: as --data; default: the train split of packaged data, else the
     packaged photographs. Must not overlap with --data."""
 
     degradation: str = "bicubic-x4"
-    """For example bicubic-x4, average-x2, blur-1.5, grayscale, noise-0.1, bicubic-x4+noise-0.02+jpeg-50."""
+    """For example bicubic-x4, average-x2, blur-1.5, grayscale, noise-0.1, bicubic-x4+noise-0.02+jpeg-50, realworld-x4;
+    with pairs: given."""
 
     restorers: tuple[str, ...] = (
         "nearest",
@@ -166,14 +169,16 @@ class Evaluate:
         key, protocol = jax.random.key(self.seed), self.protocol()
         protocol.check()
         k_evaluate, k_fit = jax.random.split(key)
-        images = _images(self.data, "test", skip_bad=self.skip_bad)
+        images = _test_images(self.data, skip_bad=self.skip_bad)
         train = self.train if self.train is not None else (self.data if self.data in _PACKAGED else "photos")
         degradation = parse_degradation(self.degradation)
+        if isinstance(images, PairedSource) and not degradation.has_operator:
+            degradation = dataclasses.replace(degradation, factor=images.factor)
         training = Training(
             images=lambda: _images(train, "train", skip_bad=self.skip_bad),
-            degrade=degrader(degradation, bits=protocol.measurement_bits),
+            degrade=degrader(degradation, bits=protocol.measurement_bits, compiled=jax.jit),
             degradation=degradation,
-            channels=images.shape(0)[2],
+            channels=(images.high if isinstance(images, PairedSource) else images).shape(0)[2],
             dictionary=self.dictionary or _DICTIONARY[self.scale],
             key=k_fit,
         )
@@ -224,6 +229,15 @@ class Compare:
 
 
 _PACKAGED = {"photos": photos, "digits": digits}
+
+
+def _test_images(spec: str, *, skip_bad: bool) -> ImageSource | PairedSource:
+    if not spec.startswith("pairs:"):
+        return _images(spec, "test", skip_bad=skip_bad)
+    folders = spec.split(":")[1:]
+    if len(folders) != 2 or skip_bad:
+        raise InputError(f"data: found {spec!r}, expected pairs:LOW_FOLDER:HIGH_FOLDER, without --skip-bad")
+    return paired_folder(*folders)
 
 
 def _images(spec: str, split: Literal["train", "test"], *, skip_bad: bool) -> ImageSource:

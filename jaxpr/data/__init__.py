@@ -11,11 +11,13 @@ from jaxpr.data.crops import crop_grid, crops
 from jaxpr.data.decode import read_image
 from jaxpr.data.folder import image_folder
 from jaxpr.data.packaged import digits, photos
+from jaxpr.data.pairs import PairedSource, paired_crops, paired_folder
 from jaxpr.data.source import ImageSource, Reader, Skipped
 from jaxpr.data.tfds_images import tfds_images
 
 __all__ = [
     "ImageSource",
+    "PairedSource",
     "Reader",
     "Skipped",
     "crop_grid",
@@ -23,6 +25,8 @@ __all__ = [
     "digits",
     "from_arrays",
     "image_folder",
+    "paired_crops",
+    "paired_folder",
     "photos",
     "read_image",
     "tfds_images",

@@ -1,6 +1,6 @@
 """Square crops on a regular grid: equal sizes from images of any size."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ import numpy as np
 from jaxpr._core import InputError, check_count
 from jaxpr.data.source import ImageSource
 
-__all__ = ["crop_grid", "crops"]
+__all__ = ["crop_grid", "crops", "crops_at"]
 
 
 class _Grid(NamedTuple):
@@ -59,16 +59,26 @@ def crops(source: ImageSource, size: int) -> ImageSource:
     Raises:
         InputError: `size` is not a positive integer, or an image is smaller than it.
     """
-    shapes = tuple(source.shape(i) for i in range(len(source)))
-    places, names = [], []
+    places = []
     for i, name in enumerate(source.names):
-        grid = _grid(name, shapes[i], size)
+        grid = _grid(name, source.shape(i), size)
         for row, column in np.ndindex(grid.rows, grid.columns):
             places.append((i, grid.top + row * size, grid.left + column * size))
-            names.append(f"{name}[{row},{column}]")
+    return crops_at(source, size, places)
+
+
+def crops_at(source: ImageSource, size: int, places: Sequence[tuple[int, int, int]]) -> ImageSource:
+    """Crops at given places, named by their row and column among the crops of their image.
+
+    Args:
+        source: images.
+        size: side of a crop in pixels.
+        places: (image, top, left) of each crop, all inside their images.
+    """
+    shapes = tuple(source.shape(i) for i in range(len(source)))
     return ImageSource(
         name=f"{source.name}-crops{size}",
-        names=tuple(names),
+        names=tuple(f"{source.names[i]}[{top // size},{left // size}]" for i, top, left in places),
         reader=_Crops(source, size, shapes, tuple(places)),
         labels=None if source.labels is None else tuple(source.labels[i] for i, _, _ in places),
     )

@@ -6,7 +6,7 @@ so a source costs little memory and travels cheaply to the worker processes of g
 
 import hashlib
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol, overload
@@ -115,11 +115,19 @@ class ImageSource:
             raise IndexError(f"{self.name}: found index {position}, expected one below {len(self)}")
         return position % len(self)
 
+    def select(self, indices: Sequence[int]) -> "ImageSource":
+        """The images at these positions, in this order, under the same name."""
+        return self._chosen(tuple(self._position(i) for i in indices), self.name)
+
     def _part(self, chosen: slice) -> "ImageSource":
         indices = tuple(range(len(self))[chosen])
         bounds = [chosen.start, chosen.stop] + ([] if chosen.step is None else [chosen.step])
+        name = f"{self.name}[{':'.join('' if bound is None else str(bound) for bound in bounds)}]"
+        return self._chosen(indices, name)
+
+    def _chosen(self, indices: tuple[int, ...], name: str) -> "ImageSource":
         return ImageSource(
-            name=f"{self.name}[{':'.join('' if bound is None else str(bound) for bound in bounds)}]",
+            name=name,
             names=tuple(self.names[i] for i in indices),
             reader=_Selection(self.reader, indices),
             labels=None if self.labels is None else tuple(self.labels[i] for i in indices),

@@ -6,6 +6,7 @@ from jaxpr.degradations.jpeg import jpeg, jpeg_surrogate
 from jaxpr.degradations.linear import CUTOFF, SVD, LinearOperator
 from jaxpr.degradations.noise import gaussian_noise
 from jaxpr.degradations.pixelwise import Grayscale, Identity, Inpainting
+from jaxpr.degradations.real_world import RealWorldRanges, real_world
 from jaxpr.degradations.separable import AverageDownsample, BicubicDownsample, Separable
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Identity",
     "Inpainting",
     "LinearOperator",
+    "RealWorldRanges",
     "Separable",
     "as_degradation",
     "gaussian_kernel",
@@ -26,4 +28,5 @@ __all__ = [
     "jpeg",
     "jpeg_surrogate",
     "parse_degradation",
+    "real_world",
 ]

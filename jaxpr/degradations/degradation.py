@@ -15,37 +15,44 @@ from jaxpr.degradations.jpeg import check_quality, jpeg
 from jaxpr.degradations.linear import LinearOperator, Shape, check_shape
 from jaxpr.degradations.noise import gaussian_noise
 from jaxpr.degradations.pixelwise import Grayscale, Identity, Inpainting
+from jaxpr.degradations.real_world import real_world
 from jaxpr.degradations.separable import AverageDownsample, BicubicDownsample
 
 __all__ = ["Degradation", "as_degradation", "parse_degradation"]
 
+_GIVEN = "given"
 _BICUBIC_FACTORS = (2, 3, 4, 8, 16)
 _KNOWN_TERMS = (
     "identity, bicubic-x{2,3,4,8,16}, average-x{N}, grayscale, blur-{std in pixels}, inpaint-center-{fraction}; "
-    "then noise-{std in 0..1}; then jpeg-{quality 1..100}"
+    "then noise-{std in 0..1}; then jpeg-{quality 1..100}; or, alone, realworld-x{1,2,3,4,8,16} or given"
 )
 
 
 @dataclass(frozen=True)
 class Degradation:
-    """A linear operator, then Gaussian noise, then JPEG.
+    """A linear operator, then Gaussian noise, then JPEG; or any stochastic function `(key, x) -> y`.
 
     Attributes:
         name: a short name, as it appears in records.
-        build: makes the linear operator for images of shape (H, W, C).
+        build: makes the linear operator for images of shape (H, W, C); None where there is none to compare A x̂ with y.
         noise_std: standard deviation of the added noise, in units of the [0, 1] range.
         jpeg_quality: libjpeg quality of the final compression; None for none.
         factor: pixels of x per pixel of y along an axis; images are cut to a multiple of it before evaluation.
+        transform: `(key, x) -> y` in place of operator, noise and JPEG, with one key or one for each example, whose
+            result for an example depends on its own key only.
+        on_host: True if JAX cannot trace `transform`.
 
     Raises:
         InputError: noise_std is negative, or jpeg_quality no integer in 1..100.
     """
 
     name: str
-    build: Callable[[Shape], LinearOperator]
+    build: Callable[[Shape], LinearOperator] | None
     noise_std: float = 0.0
     jpeg_quality: int | None = None
     factor: int = 1
+    transform: Callable[[Key, Array], Array] | None = None
+    on_host: bool = False
 
     def __post_init__(self) -> None:
         check_positive("noise_std", self.noise_std, or_zero=True)
@@ -55,19 +62,21 @@ class Degradation:
     @property
     def traceable(self) -> bool:
         """True if JAX can trace the whole degradation; libjpeg runs on the host."""
-        return self.jpeg_quality is None
+        return self.jpeg_quality is None and not self.on_host
 
     @property
     def has_operator(self) -> bool:
         """True if there is a linear operator A to compare A x̂ with y."""
-        return True
+        return self.build is not None
 
     def operator(self, shape: Shape) -> LinearOperator:
         """The linear operator for images of `shape` (H, W, C); the last few are kept.
 
         Raises:
-            InputError: shape is not three positive integers, or the degradation is not defined for it.
+            InputError: shape is not three positive integers, or the degradation is not defined for it or not linear.
         """
+        if self.build is None:
+            raise InputError(f"degradation: found {self.name!r}, which has no linear operator, expected one that has")
         return _build(self.build, check_shape(shape))
 
     def __call__(self, key: Key, x: ArrayLike) -> Array:
@@ -84,6 +93,8 @@ class Degradation:
             InputError: x is not such a batch, or the degradation is not defined for its shape.
         """
         check_images("x", x)
+        if self.transform is not None:
+            return self.transform(key, jnp.asarray(x))
         height, width, channels = jnp.shape(x)[1:]
         y = self.operator((height, width, channels))(x)
         if self.noise_std > 0:
@@ -110,6 +121,9 @@ def parse_degradation(spec: str) -> Degradation:
     - `noise-{std}`, std in units of the [0, 1] range;
     - `jpeg-{quality}`.
 
+    Two terms stand alone: `realworld-x{N}`, the mixture of `real_world`, and `given`, for data that bring their own
+    measurements. Neither has an operator, so consistency is not measured.
+
     Args:
         spec: the string; it becomes the degradation's name.
 
@@ -118,6 +132,13 @@ def parse_degradation(spec: str) -> Degradation:
     """
     if not isinstance(spec, str):
         raise InputError(f"spec: found {spec!r}, expected a string of terms joined by '+': {_KNOWN_TERMS}")
+    if spec == _GIVEN:
+        return Degradation(spec, None, transform=_refuse)
+    alone = re.fullmatch(r"realworld-x([0-9]+)", spec)
+    if alone is not None and int(alone[1]) in (1, *_BICUBIC_FACTORS):
+        factor = int(alone[1])
+        mixture = functools.partial(real_world, factor=factor)
+        return Degradation(spec, None, factor=factor, transform=mixture, on_host=True)
     build: Callable[[Shape], LinearOperator] = Identity
     noise_std, jpeg_quality, factor, last_rank = 0.0, None, 1, -1
     for term in spec.split("+"):
@@ -142,6 +163,10 @@ def parse_degradation(spec: str) -> Degradation:
         else:
             raise _unknown(spec, term)
     return Degradation(spec, build, noise_std=noise_std, jpeg_quality=jpeg_quality, factor=factor)
+
+
+def _refuse(key: Key, x: Array) -> Array:
+    raise InputError("degradation: found 'given', which cannot degrade images, expected one that can")
 
 
 def as_degradation(value: Degradation | LinearOperator | str) -> Degradation:

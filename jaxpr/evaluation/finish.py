@@ -20,7 +20,7 @@ from jaxpr.numerics.statistics import grouped_mean
 __all__ = ["METRIC_PREFIX", "finish"]
 
 METRIC_PREFIX = "metric_"
-_ATTACKED = ("lipschitz_mean", "adversarial_output_psnr")
+_ATTACKED = ("lipschitz_mean", "adversarial_output_psnr", "adversarial_input_psnr")
 _ORDER = (
     *("rmse", "psnr", "ssim", "lpips_", "niqe", "lr_psnr", "measurement_rmse", "residual_"),
     *("fd_", "joint_fd_", "consistency_fd_", "conditional_fd_", "extrapolated_"),

@@ -5,7 +5,7 @@ Every program runs spread over the devices of the process (`devices.spread`); ea
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,10 +26,12 @@ _SSIM_WINDOW = 11
 _LPIPS_SMALLEST = {"alexnet": 31, "vgg16": 16}
 
 
-def degrader(degradation: Degradation, *, bits: int | None) -> Callable[[Key, Array], Array]:
+def degrader(
+    degradation: Degradation, *, bits: int | None, compiled: Callable[..., Any] = spread
+) -> Callable[[Key, Array], Array]:
     """`(keys, x) -> y`: the degradation, clipped to [0, 1] and rounded to `bits` as an image file holds it.
 
-    Compiled, except for degradations that run on the host, such as libjpeg.
+    Compiled by `compiled`, except for degradations that run on the host, such as libjpeg.
     """
 
     def degrade(keys: Key, x: Array) -> Array:
@@ -39,7 +41,7 @@ def degrader(degradation: Degradation, *, bits: int | None) -> Callable[[Key, Ar
         levels = 2**bits - 1
         return jnp.round(jnp.clip(y, 0, 1) * levels) / levels
 
-    return spread(degrade) if degradation.traceable else degrade
+    return compiled(degrade) if degradation.traceable else degrade
 
 
 class Responses(NamedTuple):
@@ -98,7 +100,9 @@ def programs(restorer: Restorer, protocol: Protocol) -> Programs:
         else:
             steps = protocol.attack_steps
             y_adv = ifgsm(k_start, objective, y, alpha=protocol.alpha, steps=steps, bounds=protocol.bounds)
-        return y_adv, gradient
+        # An example whose gradient is not finite keeps its measurement; the record will say that nothing is known.
+        seen = jnp.isfinite(gradient).reshape(-1, *(1,) * (y.ndim - 1))
+        return jnp.where(seen, y_adv, y), gradient
 
     def respond(keys: Key, y: Array, y_adv: Array) -> Responses:
         before, after = (restorer.draws(keys, measured, count=draws) for measured in (y, y_adv))
@@ -111,12 +115,8 @@ def programs(restorer: Restorer, protocol: Protocol) -> Programs:
     def diversity(keys: Key, y: Array) -> dict[str, Array]:
         return _diversity(restorer.draws(keys, y, count=protocol.samples), protocol)
 
-    def restore(keys: Key, y: Array) -> Array:
-        # The first of the draws of `respond`, so that both speak of one output.
-        return restorer.draws(keys, y, count=1)[0]
-
     return Programs(
-        spread(restore), spread(attack), spread(respond), spread(diversity) if restorer.stochastic else None
+        spread(restorer.first), spread(attack), spread(respond), spread(diversity) if restorer.stochastic else None
     )
 
 

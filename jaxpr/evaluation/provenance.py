@@ -37,6 +37,8 @@ def protocol_record(key: Key, examples: Examples, degradation: Degradation, prot
     return {
         "data": examples.source.name,
         "data_fingerprint": examples.source.fingerprint,
+        "measurements": "made from the images" if examples.low is None else examples.low.name,
+        "measurements_fingerprint": None if examples.low is None else examples.low.fingerprint,
         "images": len(np.unique(examples.groups)),
         "examples": len(examples),
         "limit": protocol.limit,

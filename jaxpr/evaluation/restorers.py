@@ -25,11 +25,15 @@ class Restorer(NamedTuple):
     sampler: Sampler
     stochastic: bool
 
+    def first(self, keys: Key, y: Array) -> Array:
+        """Draw number 0 of each measurement, (N, H, W, C)."""
+        return self.draw(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, 0), y)
+
     def draws(self, keys: Key, y: Array, *, count: int) -> Array:
         """`count` restorations of each measurement, (count, N, H, W, C); draw number i depends on i only."""
         if not self.stochastic or count == 1:
             # Outside a loop, where XLA treats convolutions better; a deterministic restorer has one answer anyway.
-            first = self.draw(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, 0), y)
+            first = self.first(keys, y)
             return jnp.broadcast_to(first, (count, *first.shape))
 
         def one(number: Array) -> Array:

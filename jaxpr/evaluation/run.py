@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxpr._core import Array, Estimator, InputError, Key, Sampler, check_count, write_atomically
-from jaxpr.data import ImageSource
+from jaxpr.data import ImageSource, PairedSource
 from jaxpr.degradations import Degradation, LinearOperator, as_degradation
 from jaxpr.evaluation.devices import barrier, main_first
 from jaxpr.evaluation.examples import examples_of
@@ -35,7 +35,7 @@ _METRIC = "metric_"
 def evaluate(
     key: Key,
     restorers: Mapping[str, Estimator | Sampler],
-    images: ImageSource | Sequence[np.ndarray],
+    images: ImageSource | PairedSource | Sequence[np.ndarray],
     degradation: Degradation | LinearOperator | str,
     *,
     protocol: Protocol,
@@ -57,8 +57,10 @@ def evaluate(
         restorers: name to callable. One required argument: a deterministic `y -> x̂` on batches. Two: a stochastic
             `(key, y) -> x̂`, which is called for each example on its own. JAX must be able to trace them; one that it
             cannot differentiate is measured without attack, and the record says so.
-        images: an `ImageSource` (from `jaxpr.data`), or a sequence of float images (H, W, C) in [0, 1].
-        degradation: a `Degradation`, a linear operator, or a string such as "bicubic-x4".
+        images: an `ImageSource` (from `jaxpr.data`), a sequence of float images (H, W, C) in [0, 1], or a
+            `PairedSource`, whose measurements are then taken as they are.
+        degradation: a `Degradation`, a linear operator, or a string such as "bicubic-x4"; with pairs "given", or what
+            is believed to have made them, which decides consistency only.
         protocol: settings that decide the numbers; `SCALES["small"]` suits the packaged photographs.
         out: folder of the run.
         batch_size: examples computed and saved together; on an accelerator also compiled together.

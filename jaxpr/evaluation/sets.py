@@ -131,6 +131,8 @@ def _frechet(real: PatchSets, fake: Sequence[Moments]) -> dict[str, Metric]:
         }
 
     metrics = leave_one_out(distances, list(zip(real.moments, fake, strict=True)))
+    if real.total < 2:
+        return {name: Metric(math.nan, math.nan, "undefined for fewer than two patches") for name in metrics}
     dims = {"fd": real.width, "joint_fd": real.x.shape[1] + real.y.shape[1]}
     dims |= {"consistency_fd": dims["joint_fd"], "conditional_fd": dims["joint_fd"]}
     return {

@@ -54,6 +54,8 @@ class Run(NamedTuple):
     def inputs(self, numbers: list[int]) -> tuple[Array, Array]:
         """X and y of these examples."""
         x = jnp.asarray(np.stack([self.examples.image(number) for number in numbers]))
+        if self.examples.low is not None:
+            return x, jnp.asarray(np.stack([self.examples.measurement(number) for number in numbers]))
         return x, self.degrade(self.degrade_keys[np.array(numbers)], x)
 
     def first_piece(self) -> list[int]:

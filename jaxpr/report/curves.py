@@ -50,14 +50,12 @@ def figure_sweep(record: Mapping[str, Any]) -> Figure:
     members: dict[tuple[str, str], int] = {}
     for name in ordered:
         look, (_, before, after) = dealt[name], curves[name]
-        style: dict[str, Any] = {
-            "marker": look.marker,
-            "ms": 0.8 * look.size,
-            "mfc": look.face,
-            "mec": look.colour,
-            "lw": 1.3,
-        }
-        ax.plot(before, after, color=look.colour, label=drawable(name), gid=f"sweep:{name}", alpha=0.9, **style)
+        # Members of a family share colour and marker.
+        position = members.get((look.family, look.variant), 0)
+        members[look.family, look.variant] = position + 1
+        (line,) = ax.plot(before, after, color=look.colour, label=drawable(name), gid=f"sweep:{name}", lw=1.3)
+        line.set(linestyle=_DASHES[position % len(_DASHES)], marker=look.marker, markersize=0.8 * look.size)
+        line.set(markerfacecolor=look.face, markeredgecolor=look.colour, alpha=0.9)
     _diagonal(ax)
     _radii(ax, next(iter(curves.values())))
     name_axis(ax, "PSNR of the attacked input  (dB)", better="← stronger attack")

@@ -28,7 +28,9 @@ def jittered(key, y):
 
 def run(out):
     restorers = {"bicubic": lambda y: bicubic(y, factor=4), "jittered": jittered}
-    return evaluate(jax.random.key(1), restorers, photos("test"), "bicubic-x4", protocol=PROTOCOL, out=out, progress=False)
+    return evaluate(
+        jax.random.key(1), restorers, photos("test"), "bicubic-x4", protocol=PROTOCOL, out=out, progress=False
+    )
 
 
 def numbers(results) -> dict[tuple[str, str], float]:
@@ -52,7 +54,18 @@ def free_port() -> int:
 
 
 def command(out: Path, *extra: str) -> list[str]:
-    words = ["evaluate", "--data", "photos", "--restorers", "bicubic", "nearest", "--scale", "smoke", "--features", "pixels"]
+    words = [
+        "evaluate",
+        "--data",
+        "photos",
+        "--restorers",
+        "bicubic",
+        "nearest",
+        "--scale",
+        "smoke",
+        "--features",
+        "pixels",
+    ]
     words += ["--limit", "6", "--batch-size", "2", "--no-progress", "--out", str(out), *extra]
     return [sys.executable, "-m", "jaxpr.cli", *words]
 
@@ -63,7 +76,11 @@ def test_two_processes_share_a_run(tmp_path):
     together = ["--distributed", "--coordinator", f"127.0.0.1:{port}", "--processes", "2", "--process-id"]
     started = [
         subprocess.Popen(
-            command(out, *together, str(index)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command(out, *together, str(index)),
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for index in range(2)
     ]

@@ -3,6 +3,7 @@
 import json
 import math
 
+import jax
 import numpy as np
 import pytest
 
@@ -11,14 +12,14 @@ from jaxpr.evaluation.results import (
     Metric,
     RestorerResult,
     Results,
-    frechet_metric,
     mean_metrics,
-    moments_by_block,
     to_csv,
     to_json,
 )
+from jaxpr.evaluation.sets import moments_by_block, patch_sets, set_metrics
 from jaxpr.evaluation.state import BatchStore, open_run
-from jaxpr.metrics import Moments, frechet_distance
+from jaxpr.metrics import Moments, frechet_distance, manifold_scores
+from jaxpr.numerics.statistics import grouped_mean
 
 RANDOM = np.random.default_rng(5)
 GROUPS = np.array([0, 0, 0, 1, 1, 2])
@@ -33,19 +34,53 @@ def direct(x, x_hat, y=None) -> float:
     return float(frechet_distance(real, fake))
 
 
-def test_frechet_metric_equals_the_distance_of_all_patches():
-    real, fake = moments_by_block(X, Y, GROUPS), moments_by_block(X_HAT, Y, GROUPS)
-    assert len(real) == 3
-    assert frechet_metric(real, fake).value == pytest.approx(direct(X, X_HAT, Y), rel=FLOAT64)
-    assert frechet_metric(real, fake, width=3).value == pytest.approx(direct(X, X_HAT), rel=FLOAT64)
-    assert frechet_metric(real, fake).value >= frechet_metric(real, fake, width=3).value
+class Stored:
+    """Arrays in place of a `BatchStore`."""
+
+    def __init__(self, **arrays):
+        self.arrays = arrays
+
+    def load(self, count):
+        return ({name: array[i] for name, array in self.arrays.items()} for i in range(count))
+
+
+def measured(x=X, y=Y, x_hat=X_HAT, groups=GROUPS, **options):
+    reference = Stored(features_x=x, features_y=y)
+    real = patch_sets(jax.random.key(0), reference, groups, **{"most": None, "neighbours": 3, **options})
+    return set_metrics(real, Stored(features=x_hat), reference, features="f")
+
+
+def test_frechet_metrics_equal_the_distance_of_all_patches():
+    found = measured()
+    assert found["joint_fd_f"].value == pytest.approx(direct(X, X_HAT, Y), rel=FLOAT64)
+    assert found["fd_f"].value == pytest.approx(direct(X, X_HAT), rel=FLOAT64)
+    excess = math.sqrt(direct(X, X_HAT, Y) - direct(X, X_HAT))
+    assert found["consistency_fd_f"].value == pytest.approx(excess, rel=1e-6)
+    assert found["fd_f"].note == ""  # 42 patches in 3 dimensions
 
 
 def test_frechet_error_leaves_one_photograph_out_at_a_time():
-    real, fake = moments_by_block(X, Y, GROUPS), moments_by_block(X_HAT, Y, GROUPS)
     left_out = np.array([direct(X[g != GROUPS], X_HAT[g != GROUPS], Y[g != GROUPS]) for g in range(3)])
     expected = math.sqrt(2 / 3 * np.sum((left_out - left_out.mean()) ** 2))
-    assert frechet_metric(real, fake).stderr == pytest.approx(expected, rel=FLOAT64)
+    assert measured()["joint_fd_f"].stderr == pytest.approx(expected, rel=FLOAT64)
+
+
+def test_shares_have_errors_over_photographs():
+    found, inside = measured()["precision_f"], manifold_scores(flat(X), flat(X_HAT), k=3).fake_in_real
+    expected = grouped_mean(np.asarray(inside), np.repeat(GROUPS, 7))
+    assert found == (pytest.approx(expected.value), pytest.approx(expected.stderr), "")
+
+
+def flat(array):
+    return array.reshape(-1, array.shape[-1])
+
+
+def test_quadratic_measures_see_a_random_choice():
+    few = measured(most=20)
+    assert few["fd_f"] == measured()["fd_f"]
+    assert few["precision_f"] != measured()["precision_f"]
+    assert few["precision_f"] == measured(most=20)["precision_f"]
+    assert measured(most=42)["precision_f"] == measured()["precision_f"]
 
 
 def test_many_photographs_share_ten_blocks():
@@ -56,12 +91,18 @@ def test_many_photographs_share_ten_blocks():
 
 
 def test_one_photograph_has_no_error_and_one_patch_no_distance():
-    one = [moments_by_block(part[:2], Y[:2], np.zeros(2, int)) for part in (X, X_HAT)]
-    assert math.isnan(frechet_metric(*one).stderr)
-    assert frechet_metric(*one).value > 0
-    single = [moments_by_block(part[:1, :1], Y[:1, :1], np.zeros(1, int)) for part in (X, X_HAT)]
-    assert math.isnan(frechet_metric(*single).value)
-    assert frechet_metric(*single).note == "undefined for fewer than two patches"
+    one = measured(X[:2], Y[:2], X_HAT[:2], np.zeros(2, int))
+    assert math.isnan(one["fd_f"].stderr)
+    assert one["fd_f"].value > 0
+    single = measured(X[:1, :1], Y[:1, :1], X_HAT[:1, :1], np.zeros(1, int))
+    assert math.isnan(single["fd_f"].value)
+    assert single["fd_f"].note == "undefined for fewer than two patches"
+    assert single["precision_f"].note == "undefined for 1 patches; needs at least 4"
+
+
+def test_few_patches_are_said_to_bias_the_distance():
+    found = measured(X[:2, :2], Y[:2, :2], X_HAT[:2, :2], np.arange(2))
+    assert found["joint_fd_f"].note.startswith("4 points in 5 dimensions")
 
 
 def test_means_and_notes():
@@ -77,7 +118,8 @@ def test_means_and_notes():
 
 def test_json_and_csv_hold_no_infinities():
     metrics = {"psnr": Metric(30.5, 0.25), "lr_psnr": Metric(math.inf, math.nan, "infinite for 1 of 1 examples")}
-    results = Results({"data": "é"}, {}, (RestorerResult("a,b", metrics), RestorerResult("c", {"psnr": Metric(1, 2)})))
+    entries = (RestorerResult("a,b", metrics, {}, {}), RestorerResult("c", {"psnr": Metric(1, 2)}, {}, {}))
+    results = Results({"data": "é"}, {}, entries, {})
     record = json.loads(to_json(results))
     assert record["restorers"][0]["metrics"] == {
         "psnr": {"value": 30.5, "stderr": 0.25},

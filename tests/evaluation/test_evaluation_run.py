@@ -11,15 +11,28 @@ from scipy.ndimage import gaussian_filter
 
 from jaxpr._core import InputError
 from jaxpr.attacks import ifgsm, lipschitz_ratio, output_shift
-from jaxpr.data import from_arrays
+from jaxpr.data import PairedSource, from_arrays
 from jaxpr.degradations import Degradation, parse_degradation
 from jaxpr.estimators import bicubic, consistent, nearest
-from jaxpr.evaluation import Protocol, evaluate, to_record
-from jaxpr.metrics import Moments, extract_patches, frechet_distance, joint_features, psnr
+from jaxpr.evaluation import Protocol, devices, evaluate, stream, to_record
+from jaxpr.metrics import (
+    Moments,
+    SmallSampleWarning,
+    crop_border,
+    extract_patches,
+    frechet_distance,
+    joint_features,
+    kernel_distance_full,
+    luma,
+    precision_recall,
+    psnr,
+)
 from jaxpr.models import feature_extractor
 
 KEY = jax.random.key(3)
-PROTOCOL = Protocol(crop=32, patch_size=8, patch_stride=4, attack_steps=2, features="pixels")
+FULL = Protocol(crop=32, patch_size=8, patch_stride=4, attack_steps=2, features="pixels", lipschitz_iterations=3)
+# Without the measures on probes and blocks, which take long to compile.
+PROTOCOL = FULL._replace(sweep=(), lipschitz_iterations=0, uncertainty_block=0)
 BICUBIC_X2 = parse_degradation("bicubic-x2")
 RESTORERS = {"nearest": functools.partial(nearest, factor=2), "bicubic": functools.partial(bicubic, factor=2)}
 
@@ -52,33 +65,88 @@ def numbers(results) -> dict[tuple[str, str], tuple[float, float]]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("run") / "demo"
-    return out, run(out, batch_size=4)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (devices, stream):
+            patch.setattr(module, "local_devices", lambda: jax.local_devices()[:1])
+        return out, run(out, batch_size=4)
 
 
-def test_the_folder_holds_the_record_the_table_and_the_report(finished):
-    out, results = finished
+OF_IMAGES = {"rmse", "psnr", "ssim", "lpips_alexnet", "lr_psnr", "measurement_rmse"}
+OF_ATTACKS = {"lipschitz_mean", "adversarial_output_psnr", "adversarial_input_psnr"}
+OF_SETS = {"kid", "precision", "recall", "density", "coverage", "fd", "extrapolated_fd"}
+OF_PAIRS = {f"joint_{name}" for name in OF_SETS - {"extrapolated_fd"}} | {"extrapolated_joint_fd"}
+WITH_FEATURES = {f"{name}_pixels" for name in OF_SETS | OF_PAIRS | {"consistency_fd", "conditional_fd"}}
+OF_BLOCKS = {"entropy_power", "entropy_power_knn", "renyi_divergence", "block_mse"}
+
+
+def jittered(key, y):
+    """A stochastic restorer."""
+    restored = bicubic(y, factor=2)
+    return restored + 0.02 * jax.random.normal(key, restored.shape)
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory):
+    """A run with every measure, of a deterministic and a stochastic restorer."""
+    out = tmp_path_factory.mktemp("run") / "complete"
+    protocol = FULL._replace(explore_samples=2, explore_steps=2, samples=3, attack_draws=2)
+    restorers = {"bicubic": RESTORERS["bicubic"], "jittered": jittered}
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (devices, stream):
+            patch.setattr(module, "local_devices", lambda: jax.local_devices()[:1])
+        return out, run(out, restorers, protocol=protocol)
+
+
+def test_the_folder_holds_the_record_the_table_and_the_report(complete):
+    out, results = complete
     record = json.loads((out / "results.json").read_text())
     assert record == json.loads(json.dumps(to_record(results)))
-    assert set(record) == {"protocol", "provenance", "restorers"}
-    assert [r["name"] for r in record["restorers"]] == ["nearest", "bicubic"]
-    assert set(record["restorers"][0]["metrics"]) == {
-        "rmse",
-        "psnr",
-        "ssim",
-        "lpips_alexnet",
-        "lr_psnr",
-        "fd_pixels",
-        "joint_fd_pixels",
-        "lipschitz_mean",
-        "adversarial_output_psnr",
-        "adversarial_input_psnr",
-    }
+    assert set(record) == {"protocol", "provenance", "references", "restorers"}
+    deterministic, stochastic = record["restorers"]
+    probed = {"local_lipschitz", "exploration_coverage", "exploration_range", "exploration_input_psnr"}
+    expected = OF_IMAGES | OF_ATTACKS | WITH_FEATURES | OF_BLOCKS | probed
+    assert set(deterministic["metrics"]) == expected
+    diversity = {"per_pixel_std", "pairwise_lpips_alexnet", "pairwise_distance_pixels"}
+    assert set(stochastic["metrics"]) == expected | diversity
+    assert deterministic["labels"]["uncertainty_region"] in ("impossible", "optimal", "suboptimal")
     rows = (out / "results.csv").read_text().splitlines()
     assert rows[0].startswith("restorer,rmse,rmse_stderr,psnr,psnr_stderr")
     assert len(rows) == 3
     page = (out / "report.html").read_text()
     assert "bicubic" in page
-    assert {p.name for p in (out / "figures").iterdir()} > {"tradeoff.png", "distortion_perception.png"}
+    assert {p.name for p in (out / "figures").iterdir()} > {"tradeoff.png", "sweep.png", "uncertainty.png"}
+
+
+def test_the_curve_grows_with_the_attack(complete):
+    curve = complete[1].restorers[0].curves["attack_sweep"]
+    assert curve["alpha"] == pytest.approx([level / 255 for level in (1, 2, 4, 8, 16, 32)])
+    for column in ("input_psnr", "output_psnr"):
+        assert (np.diff(curve[column]) < 0).all()
+    # The first radius is that of the attack; the probes are two of the examples.
+    assert curve["ratio"][0] == pytest.approx(complete[1].restorers[0].metrics["lipschitz_mean"].value, rel=0.05)
+
+
+def test_spectral_norm_is_at_least_what_the_attack_finds(complete):
+    metrics = complete[1].restorers[0].metrics
+    assert metrics["local_lipschitz"].value > 0.99 * metrics["lipschitz_mean"].value
+
+
+def test_stochastic_restorer_is_measured_as_such(complete):
+    deterministic, stochastic = (restorer.metrics for restorer in complete[1].restorers)
+    # Its noise has deviation 0.02; three draws per pixel underestimate it by the factor √(2/2) Γ(3/2) / Γ(1) = 0.886.
+    assert stochastic["per_pixel_std"].value == pytest.approx(0.02 * 0.886, rel=0.02)
+    # The same seed before and after the attack: the noise itself is no instability.
+    assert stochastic["lipschitz_mean"].value == pytest.approx(deterministic["lipschitz_mean"].value, rel=1e-3)
+    assert stochastic["rmse"].value > deterministic["rmse"].value
+    assert stochastic["entropy_power"].value > deterministic["entropy_power"].value
+
+
+def test_record_and_results_are_the_same(complete):
+    from jaxpr.evaluation.results import from_record
+
+    out, results = complete
+    again = from_record(json.loads((out / "results.json").read_text()))
+    assert to_record(again) == json.loads(json.dumps(to_record(results)))
 
 
 def test_numbers_equal_an_independent_computation(finished):
@@ -102,13 +170,18 @@ def test_numbers_equal_an_independent_computation(finished):
     fx, fr = (features(extract_patches(images, size=16, stride=8)) for images in (x, restored))
     fy = features(extract_patches(y, size=8, stride=4))
     dims = fx.shape[1]
-    expected["fd_pixels"] = frechet_distance(Moments.zero(dims).update(fx), Moments.zero(dims).update(fr))
     joint = [Moments.zero(2 * dims).update(joint_features(f, fy)) for f in (fx, fr)]
-    expected["joint_fd_pixels"] = frechet_distance(*joint)
+    with pytest.warns(SmallSampleWarning):
+        expected["fd_pixels"] = frechet_distance(Moments.zero(dims).update(fx), Moments.zero(dims).update(fr))
+    with pytest.warns(SmallSampleWarning):
+        expected["joint_fd_pixels"] = frechet_distance(*joint)
+    expected["consistency_fd_pixels"] = np.sqrt(expected["joint_fd_pixels"] - expected["fd_pixels"])
+    expected["kid_pixels"] = kernel_distance_full(fx, fr)
+    expected["precision_pixels"], expected["recall_pixels"] = precision_recall(fx, fr, k=3)
     found = dict(results.restorers[1].metrics)
     for name, value in expected.items():
         # Float32 in programs of other shapes; the signs in the attack turn some of that into a step of its own.
-        tolerance = 1e-3 if name == "lipschitz_mean" else 1e-4
+        tolerance = 1e-3 if name in ("lipschitz_mean", "kid_pixels") else 1e-4
         assert found[name].value == pytest.approx(float(value), rel=tolerance), name
 
 
@@ -231,13 +304,80 @@ def test_every_restorer_is_compiled_once(tmp_path, monkeypatch):
     from jaxpr.evaluation import run as pipeline
 
     compiled = []
-    compile_restorer = pipeline.compile_restorer
-    monkeypatch.setattr(
-        pipeline, "compile_restorer", lambda *args: compiled.append(compile_restorer(*args)) or compiled[-1]
-    )
+    programs = pipeline.programs
+    monkeypatch.setattr(pipeline, "programs", lambda *args: compiled.append(programs(*args)) or compiled[-1])
     # New functions: `jit` shares its cache between wrappers of one function, so other tests' shapes would count.
     run(tmp_path / "run", {name: functools.partial(f) for name, f in RESTORERS.items()}, batch_size=3)
-    assert [(r.restore._cache_size(), r.attack._cache_size()) for r in compiled] == [(1, 1), (1, 1)]
+    assert [(p.restore._cache_size(), p.attack._cache_size(), p.respond._cache_size()) for p in compiled] == [
+        (1, 1, 1),
+        (1, 1, 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("restorer", "note"),
+    [
+        (lambda y: jnp.round(255 * bicubic(y, factor=2)) / 255, "the gradient is zero for 11 of 11 examples"),
+        (lambda y: jnp.sqrt(jnp.maximum(bicubic(y, factor=2), 0) * 0), "the gradient is undefined"),
+        (
+            lambda y: jax.pure_callback(
+                lambda a: np.repeat(np.repeat(np.asarray(a), 2, 1), 2, 2),
+                jax.ShapeDtypeStruct((y.shape[0], 32, 32, 3), jnp.float32),
+                y,
+            ),
+            "JAX cannot compute it",
+        ),
+    ],
+)
+def test_a_restorer_without_gradient_is_never_called_robust(tmp_path, restorer, note):
+    protocol = PROTOCOL._replace(lipschitz_iterations=2)
+    metrics = run(tmp_path / "run", {"blind": restorer}, protocol=protocol).restorers[0].metrics
+    for name in ("lipschitz_mean", "adversarial_output_psnr"):
+        assert np.isnan(metrics[name].value)
+        assert note in metrics[name].note
+    assert np.isfinite(metrics["psnr"].value)
+    assert "local_lipschitz" not in metrics or np.isnan(metrics["local_lipschitz"].value)
+
+
+def test_border_and_luma_are_part_of_the_protocol(tmp_path):
+    protocol = PROTOCOL._replace(border=4, channel="y")
+    results = run(tmp_path / "run", {"bicubic": RESTORERS["bicubic"]}, protocol=protocol)
+    assert (results.protocol["border"], results.protocol["channel"]) == (4, "y")
+    x = jnp.asarray(np.stack([image[t : t + 32, s : s + 32] for image, t, s in _crop_places()]))
+    y = jnp.round(jnp.clip(BICUBIC_X2.operator((32, 32, 3))(x), 0, 1) * 255) / 255
+    shown, truth = (luma(crop_border(images, border=4)) for images in (RESTORERS["bicubic"](y), x))
+    expected = float(np.mean(psnr(shown, truth, data_range=1.0)))
+    assert results.restorers[0].metrics["psnr"].value == pytest.approx(expected, rel=1e-5)
+
+
+def test_l2_attack_stays_in_its_ball(tmp_path):
+    protocol = PROTOCOL._replace(attack="l2_adam", epsilon=0.2, attack_steps=3, measurement_bits=None)
+    results = run(tmp_path / "run", {"bicubic": RESTORERS["bicubic"]}, protocol=protocol)
+    # ‖δ‖ <= 0.2 over 16·16·3 values.
+    assert results.restorers[0].metrics["adversarial_input_psnr"].value >= -20 * np.log10(0.2 / np.sqrt(768)) - 1e-3
+    assert results.protocol["epsilon"] == 0.2
+    assert "alpha" not in results.protocol
+
+
+def test_pairs_bring_their_own_measurements(tmp_path):
+    high = from_arrays(smooth_images((40, 64), (32, 33)), name="high")
+    low = from_arrays([np.round(image[:32:2, : image.shape[1] // 2 * 2 : 2] * 255) / 255 for image in high], name="low")
+    high = from_arrays([image[:32] for image in high], name="high")
+    pairs = PairedSource(low, high, 2)
+    results = run(tmp_path / "given", source=pairs, degradation="given")
+    assert (results.protocol["degradation"], results.protocol["examples"]) == ("given", 3)
+    assert results.protocol["measurements"] == "low-crops16"
+    metrics = results.restorers[0].metrics
+    assert "lr_psnr" not in metrics
+    # Nearest neighbours repeat every second pixel of x: recompute from the arrays.
+    x = np.stack([high[0][:, :32], high[0][:, 32:], high[1][:, :32]])
+    y = np.stack([low[0][:, :16], low[0][:, 16:], low[1][:, :16]])
+    expected = np.sqrt(np.mean((np.repeat(np.repeat(y, 2, 1), 2, 2) - x) ** 2, axis=(1, 2, 3))).mean()
+    assert metrics["rmse"].value == pytest.approx(expected, rel=1e-5)
+    nominal = run(tmp_path / "nominal", source=pairs, degradation="bicubic-x2")
+    assert np.isfinite(nominal.restorers[0].metrics["lr_psnr"].value)
+    with pytest.raises(InputError, match="factor 4 for pairs with factor 2"):
+        run(tmp_path / "wrong", source=pairs, degradation="bicubic-x4")
 
 
 class TestBadInput:

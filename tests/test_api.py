@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxpr
-from jaxpr import attacks, data, degradations, estimators, evaluation, metrics, models, numerics
+from jaxpr import attacks, data, degradations, estimators, evaluation, metrics, models, numerics, uncertainty
 from jaxpr.numerics import Moments
 
 KEY = jax.random.key(0)
@@ -123,10 +123,31 @@ FIXED = [
     (metrics.Moments.zero, "(dim)"),
     (metrics.Moments.update, "(features)"),
     (metrics.Moments.merge, "(other)"),
+    (attacks.l2_adam, "(key, objective, y, *, epsilon, steps, learning_rate, bounds=None)"),
+    (attacks.expected_output_shift, "(key, sampler, y, *, draws)"),
+    (attacks.class_log_probability, "(estimator, classifier, label)"),
+    (attacks.farthest_from, "(estimator, references, *, weights=None)"),
+    (attacks.local_lipschitz, "(key, estimator, y, *, iterations)"),
+    (
+        attacks.explore_posterior,
+        "(key, estimator, y, *, samples, alpha, steps, bounds, data_range=1.0)",
+    ),
+    (metrics.kernel_distance, "(key, real, fake, *, subsets, subset_size, block=1024)"),
+    (metrics.precision_recall, "(real, fake, *, k)"),
+    (metrics.inception_score, "(probabilities, *, splits)"),
+    (metrics.per_pixel_std, "(samples)"),
+    (metrics.pairwise_diversity, "(samples, distance)"),
+    (uncertainty.entropy_power, "(entropy, dim)"),
+    (uncertainty.gaussian_entropy, "(cov)"),
+    (uncertainty.knn_entropy, "(samples, *, k)"),
+    (uncertainty.renyi_gaussian, "(mean_a, cov_a, mean_b, cov_b, *, order)"),
+    (uncertainty.eta, "(divergence, dim)"),
     (data.photos, "(split)"),
     (data.digits, "(split)"),
+    (data.paired_folder, "(low, high, *, channels=3)"),
     (data.image_folder, "(path, *, channels=3, skip_bad=False)"),
     (data.tfds_images, "(name, split, *, data_dir=None, image_key='image')"),
+    (evaluation.compare, "(runs, *, out)"),
     (
         evaluation.evaluate,
         "(key, restorers, images, degradation, *, protocol, out, batch_size=8, progress=True)",
@@ -187,6 +208,9 @@ PURE = {
     "nearest_distances": (functools.partial(numerics.nearest_distances, k=2), POINTS, uniform(9, 4, seed=1)),
     "shift_ratio": (attacks.shift_ratio, IMAGES, OTHERS, OTHERS, IMAGES),
     "ifgsm": (attack, IMAGES),
+    "luma": (metrics.luma, IMAGES),
+    "crop_border": (functools.partial(metrics.crop_border, border=2), IMAGES),
+    "per_pixel_std": (metrics.per_pixel_std, uniform(3, 2, 8, 8, 1)),
 }
 FLOAT32 = 1e-5  # compiled sums of up to 768 terms run in another order
 

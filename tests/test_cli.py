@@ -46,7 +46,10 @@ def test_evaluate_a_folder_with_a_function_of_the_users_own(folder, tmp_path, ca
     record = json.loads((out / "results.json").read_text())
     assert [r["name"] for r in record["restorers"]] == restorers
     nearest, mine, projected = (r["metrics"] for r in record["restorers"])
-    assert nearest == mine
+    # Two programs for one function: their rounding may differ.
+    assert nearest.keys() == mine.keys()
+    for name, cell in nearest.items():
+        assert mine[name]["value"] == (pytest.approx(cell["value"], rel=1e-5) if cell["value"] is not None else None)
     assert projected["lr_psnr"]["value"] > 100
     assert record["protocol"]["alpha"] == pytest.approx(2 / 255)
     assert record["protocol"]["images"] == 2

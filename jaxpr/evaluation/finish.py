@@ -62,7 +62,7 @@ def finish(
         seconds[name] = round(took, 2)
     references = {} if plane is None else {"uncertainty": plane.record}
     strips = {number: run.examples.name(number) for number in run.strips}
-    return Results(record, provenance_record(run.batch_size, seconds, strips), tuple(restorers), references)
+    return Results(record, provenance_record(run.batch_size, seconds, strips=strips), tuple(restorers), references)
 
 
 def _restorer(

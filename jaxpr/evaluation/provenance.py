@@ -78,9 +78,15 @@ def protocol_record(key: Key, examples: Examples, degradation: Degradation, prot
 
 
 def provenance_record(
-    batch_size: int, seconds: Mapping[str, float], strips: Mapping[int, str] | None = None
+    batch_size: int, seconds: Mapping[str, float], *, strips: Mapping[int, str] | None = None
 ) -> dict[str, Any]:
-    """The `provenance` of a record: versions, devices and times, which do not decide the numbers."""
+    """The `provenance` of a record: versions, devices and times, which do not decide the numbers.
+
+    Args:
+        batch_size: examples stored together.
+        seconds: by restorer.
+        strips: number and name of each example whose images the state keeps.
+    """
     return {
         "jaxpr": __version__,
         "code_sha256": _code_sha256(),

@@ -89,7 +89,8 @@ def jittered(key, y):
 def complete(tmp_path_factory):
     """A run with every measure, of a deterministic and a stochastic restorer."""
     out = tmp_path_factory.mktemp("run") / "complete"
-    protocol = FULL._replace(explore_samples=2, explore_steps=2, samples=3, attack_draws=2)
+    # Blocks of 2×2: the few crops hold too few places for larger ones.
+    protocol = FULL._replace(explore_samples=2, explore_steps=2, samples=3, attack_draws=2, uncertainty_block=2)
     restorers = {"bicubic": RESTORERS["bicubic"], "jittered": jittered}
     with pytest.MonkeyPatch.context() as patch:
         for module in (devices, stream):
@@ -156,7 +157,8 @@ def test_numbers_equal_an_independent_computation(finished):
     operator = BICUBIC_X2.operator((32, 32, 3))
     y = jnp.round(jnp.clip(operator(x), 0, 1) * 255) / 255
     _, k_attack = jax.random.split(KEY)
-    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(k_attack, jnp.arange(len(crops)))
+    folded = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(k_attack, jnp.arange(len(crops)))
+    keys = jax.vmap(jax.random.split)(folded)[:, 0]  # the other halves decide the seeds of stochastic restorers
     estimator = RESTORERS["bicubic"]
     restored = estimator(y)
     y_adv = ifgsm(keys, output_shift(estimator, y), y, alpha=1 / 255, steps=2, bounds=(0, 1))
@@ -216,7 +218,7 @@ def test_numbers_do_not_depend_on_the_batch_size(finished, tmp_path, batch_size)
     expected, found = numbers(finished[1]), numbers(run(tmp_path / "run", batch_size=batch_size))
     assert found.keys() == expected.keys()
     for name, (value, _) in expected.items():
-        assert found[name][0] == pytest.approx(value, rel=BATCH_RTOL), name
+        assert found[name][0] == pytest.approx(value, rel=BATCH_RTOL, nan_ok=True), name
 
 
 def test_interrupted_run_resumes_with_identical_bytes(finished, tmp_path, monkeypatch):

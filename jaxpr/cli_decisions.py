@@ -1,0 +1,89 @@
+"""`jaxpr decisions`: attacks on a classifier behind each restorer, judged by another classifier."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import jax
+
+from jaxpr._core import check_count
+from jaxpr.data import digits
+from jaxpr.degradations import parse_degradation
+from jaxpr.estimators import Training, build_restorers
+from jaxpr.evaluation.decisions import decisions_record, evaluate_decisions
+from jaxpr.evaluation.measure import degrader
+from jaxpr.models.classifier import digit_classifier
+from jaxpr.report.decisions import decisions_table
+
+__all__ = ["Decisions"]
+
+_BITS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """Attack a classifier through each restorer and ask another one what it sees: tables and a figure."""
+
+    out: Path
+    """Folder for decisions.json, decisions.txt and decisions.png; earlier ones are replaced."""
+
+    data: Literal["digits"] = "digits"
+    """Images that packaged classifiers know: digits, attacked on the test split; restorers learn on the train split."""
+
+    degradation: str = "average-x2"
+    """As for evaluate, for example average-x2, bicubic-x2 or average-x2+noise-0.05."""
+
+    restorers: tuple[str, ...] = ("bicubic", "lmmse", "exemplar:0.05", "exemplar:0.01")
+    """As for evaluate; they must be deterministic and differentiable."""
+
+    target: int | None = None
+    """Class that the attack aims for; by default it only leaves the class that was seen before."""
+
+    alpha_levels: float = 16.0
+    """Strength of the attack in grey levels of 255."""
+
+    attack_steps: int = 100
+    """Steps of the attack."""
+
+    limit: int | None = None
+    """Attack only so many images."""
+
+    dictionary: int = 4096
+    """Number of exemplars."""
+
+    seed: int = 0
+    """Decides noise, the attacks' starts and the choice of exemplars."""
+
+    batch_size: int = 64
+    """Images attacked together; changes memory and speed."""
+
+    def run(self) -> None:
+        """Attack, write and print the table."""
+        check_count("dictionary", self.dictionary)
+        k_evaluate, k_fit = jax.random.split(jax.random.key(self.seed))
+        images, degradation = digits("test"), parse_degradation(self.degradation)
+        training = Training(
+            images=lambda: digits("train"),
+            degrade=degrader(degradation, bits=_BITS, compiled=jax.jit),
+            degradation=degradation,
+            channels=images.shape(0)[2],
+            dictionary=self.dictionary,
+            key=k_fit,
+        )
+        results = evaluate_decisions(
+            k_evaluate,
+            build_restorers(self.restorers, training),
+            images,
+            degradation,
+            attacker=digit_classifier("attacker"),
+            judge=digit_classifier("judge"),
+            target=self.target,
+            alpha=self.alpha_levels / 255,
+            steps=self.attack_steps,
+            batch_size=self.batch_size,
+            limit=self.limit,
+            measurement_bits=_BITS,
+            out=self.out,
+        )
+        print(decisions_table(decisions_record(results)))
+        print(f"\nFigure: {self.out / 'decisions.png'}")

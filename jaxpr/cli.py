@@ -16,6 +16,7 @@ import tyro
 
 import jaxpr
 from jaxpr._core import InputError, first_line
+from jaxpr.cli_decisions import Decisions
 from jaxpr.data import ImageSource, PairedSource, digits, image_folder, paired_folder, photos, tfds_images
 from jaxpr.degradations import parse_degradation
 from jaxpr.estimators import Training, build_restorers
@@ -267,6 +268,7 @@ class Version:
 _Command = (
     Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Decisions, tyro.conf.subcommand("decisions")]
     | Annotated[Version, tyro.conf.subcommand("version")]
 )
 
@@ -277,7 +279,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: words after the program's name; None takes them from the terminal.
     """
-    command: Evaluate | Compare | Version = tyro.cli(_Command, prog="jaxpr", description=jaxpr.__doc__, args=arguments)
+    command: Evaluate | Compare | Decisions | Version = tyro.cli(
+        _Command, prog="jaxpr", description=jaxpr.__doc__, args=arguments
+    )
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]

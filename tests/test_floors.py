@@ -21,7 +21,8 @@ FLOORS = {
     ),
     **dict.fromkeys(("attacks", "estimators", "samplers", "training", "data", "report"), 3),
     "evaluation": 4,
-    "cli": 5,
+    "cli_decisions": 5,
+    "cli": 6,
 }
 ROOT = Path(jaxpr.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))

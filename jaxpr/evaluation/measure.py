@@ -10,17 +10,40 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, Estimator, Key
+from jaxpr._core import AnyArray, Array, Estimator, Key
 from jaxpr.attacks import expected_output_shift, gradient_status, ifgsm, l2_adam, output_shift
 from jaxpr.degradations import Degradation
 from jaxpr.evaluation.devices import spread
 from jaxpr.evaluation.protocol import Protocol
 from jaxpr.evaluation.restorers import Restorer
-from jaxpr.metrics import crop_border, extract_patches, lpips, luma, pairwise_diversity, per_pixel_std, psnr, rmse, ssim
+from jaxpr.metrics import (
+    NIQE_SMALLEST,
+    crop_border,
+    extract_patches,
+    lpips,
+    luma,
+    niqe,
+    packaged_niqe_parameters,
+    pairwise_diversity,
+    per_pixel_std,
+    psnr,
+    rmse,
+    ssim,
+)
 from jaxpr.models import feature_extractor, perceptual_network
 from jaxpr.numerics.balls import example_norms
 
-__all__ = ["Programs", "Responses", "degrader", "gradient_size", "patch_features", "programs", "scorer", "to_rgb"]
+__all__ = [
+    "Programs",
+    "Responses",
+    "degrader",
+    "gradient_size",
+    "naturalness",
+    "patch_features",
+    "programs",
+    "scorer",
+    "to_rgb",
+]
 
 _SSIM_WINDOW = 11
 _LPIPS_SMALLEST = {"alexnet": 31, "vgg16": 16}
@@ -174,6 +197,15 @@ def scorer(degradation: Degradation, protocol: Protocol) -> Callable[..., dict[s
         return values
 
     return spread(score)
+
+
+def naturalness(restored: Array) -> dict[str, AnyArray]:
+    """NIQE of each image (N,), on the host; left out where the images are too small for it."""
+    height, width, channels = restored.shape[1:]
+    if (height // NIQE_SMALLEST) * (width // NIQE_SMALLEST) < 2 or channels not in (1, 3):
+        return {}
+    # Restorations may overshoot by more than a metric of images accepts.
+    return {"niqe": niqe(jnp.clip(restored, 0, 1), parameters=packaged_niqe_parameters())}
 
 
 def _compared(images: Array, protocol: Protocol) -> Array:

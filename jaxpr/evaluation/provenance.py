@@ -18,6 +18,7 @@ from jaxpr._core import Key
 from jaxpr.degradations import Degradation
 from jaxpr.evaluation.examples import Examples
 from jaxpr.evaluation.protocol import Protocol
+from jaxpr.metrics import packaged_niqe_parameters
 from jaxpr.models import feature_extractor, packaged_weights
 
 __all__ = ["protocol_record", "provenance_record"]
@@ -52,6 +53,7 @@ def protocol_record(key: Key, examples: Examples, degradation: Degradation, prot
         "border": protocol.border,
         "channel": protocol.channel,
         "ssim_window": "Gaussian 11 × 11, std 1.5, inside the image",
+        "niqe_parameters": packaged_niqe_parameters().name,
         "patch_size": protocol.patch_size,
         "patch_stride": protocol.patch_stride,
         "patches": sum(per_example),

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from jaxpr._core import Array, Estimator, InputError, Key, Sampler, check_count, write_atomically
+from jaxpr._core import AnyArray, Array, Estimator, InputError, Key, Sampler, check_count, write_atomically
 from jaxpr.data import ImageSource, PairedSource
 from jaxpr.degradations import Degradation, LinearOperator, as_degradation
 from jaxpr.evaluation.devices import barrier, main_first
 from jaxpr.evaluation.examples import examples_of
 from jaxpr.evaluation.finish import finish
-from jaxpr.evaluation.measure import Programs, degrader, patch_features, programs, scorer
+from jaxpr.evaluation.measure import Programs, degrader, naturalness, patch_features, programs, scorer
 from jaxpr.evaluation.pictures import load_strips, packed_pictures
 from jaxpr.evaluation.planes import block_extractor
 from jaxpr.evaluation.probes import probe_program
@@ -143,7 +143,7 @@ class _Work:
 
         def compute(numbers: list[int]) -> dict[str, np.ndarray]:
             x, y = self.run.inputs(numbers)
-            arrays: dict[str, Array] = {"features_x": self.features_x(x), "features_y": self.features_y(y)}
+            arrays: dict[str, AnyArray] = {"features_x": self.features_x(x), "features_y": self.features_y(y)}
             blocks_x, blocks_y = self.blocks(x, y)
             arrays |= {"blocks_x": blocks_x, "blocks_y": blocks_y}
             return _stored(arrays, {"x": x, "y": y})
@@ -161,9 +161,10 @@ class _Work:
             check_finite(run, name, numbers, np.asarray(restored))
             y_adv, gradient = found.attack(attack_keys, y)
             responses = found.respond(draw_keys, y, y_adv)
-            metrics = dict(self.score(x, y, restored, y_adv, responses))
+            metrics: dict[str, AnyArray] = dict(self.score(x, y, restored, y_adv, responses))
             metrics |= found.diversity(draw_keys, y) if found.diversity is not None else {}
-            arrays: dict[str, Array] = {_METRIC + metric: values for metric, values in metrics.items()}
+            metrics |= naturalness(restored)
+            arrays: dict[str, AnyArray] = {_METRIC + metric: values for metric, values in metrics.items()}
             arrays |= {"gradient": gradient, "features": self.features_x(restored)}
             arrays["blocks"] = self.blocks(restored, y)[0]
             return _stored(arrays, {"restored": restored, "restored_adv": responses.restored_adv})
@@ -182,5 +183,5 @@ class _Work:
         return compute
 
 
-def _stored(arrays: Mapping[str, Array], pictures: Mapping[str, Array]) -> dict[str, np.ndarray]:
+def _stored(arrays: Mapping[str, AnyArray], pictures: Mapping[str, Array]) -> dict[str, np.ndarray]:
     return {name: np.asarray(array) for name, array in arrays.items()} | packed_pictures(pictures)

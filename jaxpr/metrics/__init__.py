@@ -40,6 +40,14 @@ from jaxpr.metrics.manifold import (
     manifold_scores,
     precision_recall,
 )
+from jaxpr.metrics.niqe import (
+    NIQE_SMALLEST,
+    NiqeParameters,
+    fit_niqe,
+    load_niqe_parameters,
+    niqe,
+    packaged_niqe_parameters,
+)
 from jaxpr.metrics.perceptual import lpips
 from jaxpr.metrics.protocol import crop_border, luma
 from jaxpr.numerics.moments import Moments
@@ -51,6 +59,8 @@ __all__ = [
     "KernelDistance",
     "ManifoldScores",
     "Moments",
+    "NIQE_SMALLEST",
+    "NiqeParameters",
     "PrecisionRecall",
     "ResidualNoise",
     "SmallSampleWarning",
@@ -59,6 +69,7 @@ __all__ = [
     "crop_border",
     "density_coverage",
     "extract_patches",
+    "fit_niqe",
     "frechet_bias_note",
     "frechet_distance",
     "frechet_distance_from_features",
@@ -69,6 +80,7 @@ __all__ = [
     "kernel_distance_full",
     "kernel_distance_grouped",
     "kernel_distance_subsets",
+    "load_niqe_parameters",
     "lpips",
     "luma",
     "manifold_scores",
@@ -76,6 +88,8 @@ __all__ = [
     "measurement_psnr",
     "measurement_rmse",
     "mse",
+    "niqe",
+    "packaged_niqe_parameters",
     "pairwise_diversity",
     "per_pixel_std",
     "per_pixel_std_map",

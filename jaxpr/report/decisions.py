@@ -7,21 +7,25 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from jaxpr._core import InputError
 from jaxpr.report.style import FAINT, INK, MUTED, Look, drawable, looks, new_figure, styled
 from jaxpr.report.text import elide, format_value
 
-__all__ = ["DecisionSample", "decisions_table", "figure_decisions"]
+__all__ = ["DecisionSample", "decision_samples", "decisions_table", "figure_decisions"]
 
+BARS_LEFT = 0.62
 BARS_INCHES = 4.3
 CELL_INCHES = 0.86
 GAP_INCHES = 0.07
 GROUP_INCHES = 0.3
-ROW_INCHES = 1.5
-HEAD_INCHES = 1.7
+ROW_INCHES = 1.45
+TITLE_INCHES = 0.62
+HEAD_INCHES = 2.22
 MOST_NAMED_CLASSES = 16
 CHANGED = "#B3261E"
+TARGET = "#f0ead2"
 
 
 class DecisionSample(NamedTuple):
@@ -42,6 +46,46 @@ class DecisionSample(NamedTuple):
     label: str | None
     outputs: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
     decisions: Mapping[str, tuple[str, str]]
+
+
+def decision_samples(
+    names: Sequence[str],
+    x: np.ndarray,
+    y: np.ndarray,
+    labels: Sequence[str] | None,
+    found: Mapping[str, Mapping[str, np.ndarray]],
+    classes: Sequence[str],
+    *,
+    count: int = 3,
+) -> tuple[DecisionSample, ...]:
+    """Examples in the middle of `count` equal parts of the set: spread evenly, not picked by what they show.
+
+    Args:
+        names: of the examples.
+        x: clean images, (N, H, W, C).
+        y: measurements, (N, h, w, c).
+        labels: names of the true classes, or None.
+        found: for each restorer's name the arrays `y_adv`, `restored`, `restored_adv` and the numbers of the judge's
+            classes, `judge_before` and `judge_after`, all with leading axis N.
+        classes: names of the classes.
+        count: at most so many.
+    """
+    count = min(count, len(x))
+    pictures = ("y_adv", "restored", "restored_adv")
+    return tuple(
+        DecisionSample(
+            name=names[i],
+            x=x[i],
+            y=y[i],
+            label=None if labels is None else labels[i],
+            outputs={name: tuple(arrays[part][i] for part in pictures) for name, arrays in found.items()},
+            decisions={
+                name: (classes[int(arrays["judge_before"][i])], classes[int(arrays["judge_after"][i])])
+                for name, arrays in found.items()
+            },
+        )
+        for i in ((2 * part + 1) * len(x) // (2 * count) for part in range(count))
+    )
 
 
 def decisions_table(record: Mapping[str, Any]) -> str:
@@ -78,12 +122,15 @@ def decisions_table(record: Mapping[str, Any]) -> str:
         for pairs in (list(zip(row, widths, strict=True)) for row in rows)
     ]
     lines = [line.rstrip() for line in lines]
-    goal = "away from the class seen before" if target is None else f"towards class '{classes[target]}'"
     title = (
-        f"{protocol['examples']} examples of {protocol['data']}, {protocol['degradation']}; I-FGSM {goal}, "
+        f"{protocol['examples']} examples of {protocol['data']}, {protocol['degradation']}; I-FGSM {_goal(record)}, "
         f"α = {_levels(protocol)}, {protocol['attack_steps']} steps"
     )
-    return "\n".join([title, "", lines[0], "─" * max(map(len, lines)), *lines[1:], "", *_source_lines(record, target)])
+    notes = _source_lines(record, target)
+    if protocol["alpha"] > 0:
+        full = -20 * math.log10(protocol["alpha"])
+        notes.append(f"input dB: {full:.1f} where every entry of y moves by α, more where bounds or gradients stop it")
+    return "\n".join([title, "", lines[0], "─" * max(map(len, lines)), *lines[1:], "", *notes])
 
 
 @styled()
@@ -110,24 +157,23 @@ def figure_decisions(record: Mapping[str, Any], samples: Sequence[DecisionSample
         if missing := [name for name in names if name not in sample.outputs or name not in sample.decisions]:
             raise InputError(f"samples: found none of {missing[0]!r} in {sample.name!r}, expected every restorer")
     group = 3 * CELL_INCHES + 2 * GAP_INCHES + GROUP_INCHES
-    head = HEAD_INCHES if samples else 0.75
-    width = 0.62 + BARS_INCHES + 0.1 + len(samples) * group
-    height = head + len(names) * ROW_INCHES + 0.45
+    head = HEAD_INCHES if samples else TITLE_INCHES + 0.45
+    width = BARS_LEFT + BARS_INCHES + 0.15 + max(len(samples) * group, 2.3)
+    height = head + len(names) * ROW_INCHES + 0.4
     figure = new_figure(width, height)
     dealt = looks(names)
     _title(figure, record)
-    top = 1.08 * max(max(entry["judge"][f"shares_{when}"]) for entry in record["restorers"] for when in _WHEN)
+    _legend(figure, record, head)
+    shares = [entry["judge"][f"shares_{when}"] for entry in record["restorers"] for when in _WHEN]
+    top = 1.08 * max(map(max, [*shares, record["source"]["judge"]["shares"]]))
     for position, entry in enumerate(record["restorers"]):
-        above = head + position * ROW_INCHES
-        box = (0.62, above + 0.36, BARS_INCHES, ROW_INCHES - 0.62)
-        ax = _axes(figure, box)
-        _bars(ax, entry, _shades(dealt[entry["name"]], names, entry["name"]), record, top)
-        ax.tick_params(axis="x", labelbottom=True)
+        ax = _axes(figure, (BARS_LEFT, head + position * ROW_INCHES + 0.36, BARS_INCHES, CELL_INCHES))
+        _bars(ax, entry, dealt[entry["name"]], record, top)
         if position == len(names) - 1:
             ax.set_xlabel("class seen by the judge", fontsize=8.8, labelpad=3)
     for number, sample in enumerate(samples):
-        left = 0.62 + BARS_INCHES + 0.1 + GROUP_INCHES + number * group
-        _header(figure, left, sample, last=HEAD_INCHES)
+        left = BARS_LEFT + BARS_INCHES + GROUP_INCHES + number * group
+        _header(figure, left, sample)
         for position, name in enumerate(names):
             _example(figure, left, HEAD_INCHES + position * ROW_INCHES + 0.36, sample, name)
     return figure
@@ -142,8 +188,16 @@ def _check(record: Mapping[str, Any]) -> None:
 
 
 def _target(record: Mapping[str, Any]) -> int | None:
-    target = record["protocol"]["target"]
-    return None if target is None else record["protocol"]["classes"].index(target)
+    return record["protocol"]["target"]
+
+
+def _goal(record: Mapping[str, Any]) -> str:
+    target = _target(record)
+    return "away from the class seen before" if target is None else f"towards class {_class(record, target)}"
+
+
+def _class(record: Mapping[str, Any], number: int) -> str:
+    return elide(record["protocol"]["classes"][number], 20)
 
 
 def _levels(protocol: Mapping[str, Any]) -> str:
@@ -163,7 +217,8 @@ def _percent(found: Mapping[str, float | None] | None) -> str:
 
 def _source_lines(record: Mapping[str, Any], target: int | None) -> list[str]:
     lines = []
-    for network, found in record["source"].items():
+    for network in ("judge", "attacker"):
+        found = record["source"][network]
         words = [] if target is None else [f"{100 * found['shares'][target]:.1f} % in the target class"]
         if found["accuracy"] is not None:
             words.append(f"accuracy {_percent(found['accuracy'])} %")
@@ -173,35 +228,53 @@ def _source_lines(record: Mapping[str, Any], target: int | None) -> list[str]:
 
 
 def _title(figure: Figure, record: Mapping[str, Any]) -> None:
-    protocol, target = record["protocol"], _target(record)
-    goal = "away from the class seen before" if target is None else f"towards class '{protocol['classes'][target]}'"
-    words = "Decisions behind a restorer, as an unseen classifier judges them"
-    _words(figure, 0.15, 0.3, words, fontsize=11.5, weight="bold")
-    detail = f"I-FGSM {goal}, α = {_levels(protocol)}, {protocol['attack_steps']} steps"
-    _words(figure, 0.15, 0.53, detail, color=MUTED, fontsize=9)
-    detail = f"{protocol['examples']} examples of {protocol['data']}, {protocol['degradation']}"
-    _words(figure, 0.15, 0.72 if record["restorers"] else 0.53, detail, color=MUTED, fontsize=9)
+    protocol = record["protocol"]
+    words = "Decisions behind a restorer, as a classifier sees them that the attack did not know"
+    _words(figure, 0.15, 0.27, words, fontsize=11, weight="bold")
+    detail = (
+        f"I-FGSM {_goal(record)}, α = {_levels(protocol)}, {protocol['attack_steps']} steps;  "
+        f"{protocol['examples']} examples of {protocol['data']}, {protocol['degradation']}"
+    )
+    _words(figure, 0.15, 0.5, detail, color=MUTED, fontsize=9)
 
 
-def _shades(look: Look, names: Sequence[str], name: str) -> tuple[Any, Any]:
-    """Colours of the bars before and after."""
-    strong = to_rgb(look.colour)
-    return tuple(1 - 0.32 * (1 - channel) for channel in strong), strong
+def _legend(figure: Figure, record: Mapping[str, Any], head: float) -> None:
+    """What bars and lines are, in one line above the first restorer's row."""
+    ax = _axes(figure, (BARS_LEFT, head - 0.12, BARS_INCHES, 0.14))
+    ax.set_axis_off()
+    ax.set(xlim=(0, BARS_INCHES), ylim=(0, 1))
+    entries = [(_shade(MUTED), "before"), (to_rgb(MUTED), "after the attack"), (None, "clean images")]
+    if record["protocol"]["target"] is not None:
+        entries.append((to_rgb(TARGET), "target"))
+    for (colour, words), left in zip(entries, (0.0, 0.82, 2.12, 3.3), strict=False):
+        if colour is None:
+            ax.plot([left, left + 0.2], [0.35, 0.35], color=INK, lw=1.3, solid_capstyle="butt")
+        else:
+            ax.bar(left + 0.1, 0.8, 0.2, color=colour)
+        ax.text(left + 0.27, 0.05, words, color=MUTED, fontsize=8.4)
 
 
-def _bars(ax: Any, entry: Mapping[str, Any], shades: tuple[Any, Any], record: Mapping[str, Any], top: float) -> None:
+def _shade(colour: str) -> tuple[float, float, float]:
+    """A light tint."""
+    red, green, blue = (1 - 0.35 * (1 - channel) for channel in to_rgb(colour))
+    return red, green, blue
+
+
+def _bars(ax: Any, entry: Mapping[str, Any], look: Look, record: Mapping[str, Any], top: float) -> None:
     judge, classes, target = entry["judge"], record["protocol"]["classes"], _target(record)
     places = np.arange(len(classes))
     if target is not None:
-        ax.axvspan(target - 0.5, target + 0.5, color="#f4f1e4", lw=0, zorder=0)
-    for when, shade, offset in zip(_WHEN, shades, (-0.2, 0.2), strict=True):
+        ax.axvspan(target - 0.5, target + 0.5, color=TARGET, lw=0, zorder=0)
+    for when, shade, offset in zip(_WHEN, (_shade(look.colour), look.colour), (-0.2, 0.2), strict=True):
         heights = 100 * np.asarray(judge[f"shares_{when}"])
         ax.bar(places + offset, heights, 0.38, color=shade, zorder=2, gid=f"{when}:{entry['name']}")
+    clean = 100 * np.asarray(record["source"]["judge"]["shares"])
+    ax.hlines(clean, places - 0.42, places + 0.42, color=INK, lw=1.3, zorder=3, gid=f"clean:{entry['name']}")
     ax.set_xlim(-0.6, len(classes) - 0.4)
     ax.set_ylim(0, 100 * top)
     ax.grid(visible=False, axis="x")
     ax.tick_params(length=0, labelsize=8)
-    ax.yaxis.set_major_locator(_locator())
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
     ax.yaxis.set_major_formatter("{x:g} %")
     named = len(classes) <= MOST_NAMED_CLASSES
     ax.set_xticks(places if named else [], [elide(name, 8) for name in classes] if named else [], parse_math=False)
@@ -210,7 +283,14 @@ def _bars(ax: Any, entry: Mapping[str, Any], shades: tuple[Any, Any], record: Ma
         label.set(weight="bold", color=INK)
     style = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
     ax.annotate(
-        drawable(entry["name"]), (0, 1), (0, 6), color=shades[1], weight="bold", fontsize=9.5, parse_math=False, **style
+        drawable(entry["name"]),
+        (0, 1),
+        (0, 6),
+        color=look.colour,
+        weight="bold",
+        fontsize=9.5,
+        parse_math=False,
+        **style,
     )
     words = f"changed {_percent(judge['changed'])} %"
     if target is not None:
@@ -218,21 +298,16 @@ def _bars(ax: Any, entry: Mapping[str, Any], shades: tuple[Any, Any], record: Ma
     ax.annotate(words, (1, 1), (0, 6), ha="right", color=MUTED, fontsize=8.4, **style)
 
 
-def _locator() -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(nbins=4, steps=[1, 2, 5, 10])
-
-
-def _header(figure: Figure, left: float, sample: DecisionSample, *, last: float) -> None:
+def _header(figure: Figure, left: float, sample: DecisionSample) -> None:
     """Truth and input above an example's columns, and the columns' names below them."""
     words = drawable(sample.name, limit=22) + ("" if sample.label is None else f",  class {sample.label}")
-    _words(figure, left, 0.3, words, weight="bold", fontsize=8.8)
-    for column, (title, picture) in enumerate((("x", sample.x), ("y", sample.y))):
-        _picture(figure, left + column * (CELL_INCHES + GAP_INCHES), 0.55, picture, gid=f"{title}:{sample.name}")
-        _words(figure, left + column * (CELL_INCHES + GAP_INCHES), 0.5, title, color=MUTED, style="italic")
+    _words(figure, left, TITLE_INCHES + 0.22, words, weight="bold", fontsize=8.8)
+    for column, (title, picture) in enumerate((("truth x", sample.x), ("input y", sample.y))):
+        across = left + column * (CELL_INCHES + GAP_INCHES)
+        _words(figure, across, TITLE_INCHES + 0.41, title, color=MUTED)
+        _picture(figure, across, TITLE_INCHES + 0.46, picture, gid=f"{title}:{sample.name}")
     for column, title in enumerate(("attacked y", "x̂ before", "x̂ after")):
-        _words(figure, left + column * (CELL_INCHES + GAP_INCHES), last, title, color=MUTED)
+        _words(figure, left + column * (CELL_INCHES + GAP_INCHES), HEAD_INCHES, title, color=MUTED)
 
 
 def _example(figure: Figure, left: float, above: float, sample: DecisionSample, name: str) -> None:

@@ -1,0 +1,222 @@
+"""Supervised training: a pure step, scanned in chunks over minibatches that only the key and the step number decide.
+
+Because of that a run cut in two gives the parameters of the whole one, and the length of the chunks changes nothing.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from tqdm import tqdm
+
+from jaxpr._core import Array, InputError, Key, check_count, check_images, check_positive, example_keys
+
+__all__ = [
+    "DivergenceError",
+    "History",
+    "Loss",
+    "TrainState",
+    "augment",
+    "classification_loss",
+    "fit",
+    "start",
+    "train_step",
+]
+
+Params: TypeAlias = Any
+Batch: TypeAlias = Any
+"""A tree of arrays with the examples along the leading axis."""
+
+Loss: TypeAlias = Callable[[Params, Key, Batch], Array]
+"""Maps (parameters, key, minibatch) to a scalar to be minimised; the key serves augmentation or dropout."""
+
+
+class DivergenceError(InputError):
+    """Loss, gradient or parameters became NaN or infinite."""
+
+
+class TrainState(NamedTuple):
+    """All that training changes.
+
+    Attributes:
+        params: tree of arrays.
+        opt_state: of the optimiser.
+        step: number of finished steps, an int32 scalar.
+    """
+
+    params: Params
+    opt_state: optax.OptState
+    step: Array
+
+
+class History(NamedTuple):
+    """What each step saw, NumPy arrays (steps,).
+
+    Attributes:
+        loss: of the step's minibatch, before its update.
+        gradient_norm: Euclidean norm over all parameters.
+    """
+
+    loss: np.ndarray
+    gradient_norm: np.ndarray
+
+
+def start(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first step."""
+    return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+
+
+def train_step(
+    key: Key, state: TrainState, batch: Batch, *, loss: Loss, optimizer: optax.GradientTransformation
+) -> tuple[TrainState, tuple[Array, Array]]:
+    """One update: the new state, and loss and gradient norm before it. Pure; jit it together with what surrounds it."""
+    value, gradient = jax.value_and_grad(loss)(state.params, key, batch)
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return TrainState(params, opt_state, state.step + 1), (value, optax.tree.norm(gradient))
+
+
+def fit(
+    key: Key,
+    state: TrainState,
+    data: Batch,
+    *,
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    steps: int,
+    batch_size: int,
+    chunk: int = 100,
+    progress: bool = False,
+) -> tuple[TrainState, History]:
+    """Train until `steps` steps are finished in all, counted from the state's own step.
+
+    The minibatch of step s is drawn with replacement by a key folded with s, so a state that was stored goes on exactly
+    as if it had never been.
+
+    Args:
+        key: decides minibatches and what the loss draws.
+        state: from `start`, or of an earlier call.
+        data: tree of arrays whose leading axis is the examples; it lies on the device as a whole.
+        loss: see `Loss`.
+        optimizer: of optax; the one whose state `state` holds.
+        steps: after which to stop; reached already, nothing is done.
+        batch_size: examples per step; decides the numbers.
+        chunk: steps per compiled scan, after which divergence is looked for; changes no numbers.
+        progress: show a progress bar.
+
+    Returns:
+        The final state, and the history of the steps of this call.
+
+    Raises:
+        InputError: no examples, leading axes differ, or a count below one.
+        DivergenceError: NaN or infinity; the message names the first such step.
+    """
+    examples = _count_examples(data)
+    check_count("steps", steps)
+    check_count("batch_size", batch_size)
+    check_count("chunk", chunk)
+
+    def step(state: TrainState, _: None) -> tuple[TrainState, tuple[Array, Array, Array]]:
+        k_batch, k_loss = jax.random.split(jax.random.fold_in(key, state.step))
+        chosen = jax.random.randint(k_batch, (batch_size,), 0, examples)
+        batch = jax.tree.map(lambda leaf: leaf[chosen], data)
+        new, (value, norm) = train_step(k_loss, state, batch, loss=loss, optimizer=optimizer)
+        return new, (value, norm, optax.tree.norm(new.params))
+
+    @functools.partial(jax.jit, static_argnames="length")
+    def scan(state: TrainState, length: int) -> tuple[TrainState, tuple[Array, Array, Array]]:
+        return jax.lax.scan(step, state, length=length)
+
+    data = jax.tree.map(jnp.asarray, data)
+    first = int(state.step)
+    losses, norms = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
+    with tqdm(total=max(steps - first, 0), disable=not progress, unit="step", leave=False) as bar:
+        for done in range(first, steps, chunk):
+            length = min(chunk, steps - done)
+            state, found = scan(state, length)
+            value, norm, size = (np.asarray(part) for part in found)
+            _check_finite(done, {"loss": value, "gradient": norm, "parameters": size})
+            losses.append(value)
+            norms.append(norm)
+            bar.set_postfix(loss=f"{value.mean():.3g}", refresh=False)
+            bar.update(length)
+    return state, History(np.concatenate(losses), np.concatenate(norms))
+
+
+def classification_loss(
+    apply: Callable[[Params, Array], Array],
+    *,
+    augmentation: Callable[[Key, Array], Array] | None = None,
+    smoothing: float = 0.0,
+) -> Loss:
+    """Mean cross-entropy of minibatches (images, integer labels).
+
+    Args:
+        apply: maps (parameters, images) to logits (N, classes).
+        augmentation: `(key, images) -> images`, for example `augment` with its options bound; None for none.
+        smoothing: share of each label that is spread evenly over all classes, in [0, 1).
+
+    Raises:
+        InputError: smoothing is outside [0, 1).
+    """
+    if not 0 <= smoothing < 1:
+        raise InputError(f"smoothing: found {smoothing}, expected a number in [0, 1)")
+
+    def loss(params: Params, key: Key, batch: tuple[Array, Array]) -> Array:
+        images, labels = batch
+        logits = apply(params, images if augmentation is None else augmentation(key, images))
+        wanted = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
+        return jnp.mean(optax.softmax_cross_entropy(logits, wanted))
+
+    return loss
+
+
+def augment(key: Key, x: Array, *, shift: int, noise_std: float) -> Array:
+    """Shift each image by whole pixels and add Gaussian noise.
+
+    Args:
+        key: one key, or one per example.
+        x: (N, H, W, C), range [0, 1].
+        shift: largest shift along each axis, every one from -shift to shift equally likely; zeros come in. Static.
+        noise_std: standard deviation of the noise in units of the [0, 1] range; the result is not clipped.
+
+    Returns:
+        Shape and dtype of x.
+
+    Raises:
+        InputError: x is no batch of images, shift or noise_std is negative.
+    """
+    check_images("x", x)
+    check_count("shift", shift, at_least=0)
+    check_positive("noise_std", noise_std, or_zero=True)
+    padded = jnp.pad(x, ((0, 0), (shift, shift), (shift, shift), (0, 0)))
+
+    def one(key: Key, image: Array) -> Array:
+        k_shift, k_noise = jax.random.split(key)
+        top, left = jax.random.randint(k_shift, (2,), 0, 2 * shift + 1)
+        shifted = jax.lax.dynamic_slice(image, (top, left, 0), x.shape[1:])
+        return shifted + jnp.asarray(noise_std, x.dtype) * jax.random.normal(k_noise, x.shape[1:], x.dtype)
+
+    return jax.vmap(one)(example_keys(key, x.shape[0]), padded)
+
+
+def _count_examples(data: Batch) -> int:
+    counts = {np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in jax.tree.leaves(data)}
+    if len(counts) != 1 or 0 in counts:
+        raise InputError(f"data: found leading axes {sorted(counts)}, expected one number of examples, at least 1")
+    return counts.pop()
+
+
+def _check_finite(done: int, found: dict[str, np.ndarray]) -> None:
+    """Raise for the first step, and there for the first quantity, that is not finite."""
+    bad = {name: int(np.argmin(np.isfinite(values))) for name, values in found.items() if not np.isfinite(values).all()}
+    if bad:
+        name = min(bad, key=lambda name: bad[name])
+        raise DivergenceError(
+            f"{name}: found {found[name][bad[name]]} at step {done + bad[name]}, expected finite values; "
+            "try a smaller learning rate"
+        )

@@ -1,5 +1,6 @@
 """Networks and feature extractors; the only subpackage that imports Flax, and only to declare networks."""
 
+from jaxpr.models.classifier import digit_classifier
 from jaxpr.models.features import FEATURES, FeatureExtractor, feature_extractor, perceptual_network
 from jaxpr.models.functional import Model, functional
 from jaxpr.models.layers import Conv
@@ -8,14 +9,15 @@ from jaxpr.models.trunks import ALEXNET, VGG16, ConvTrunk, TrunkSpec
 
 __all__ = [
     "ALEXNET",
-    "FEATURES",
-    "VGG16",
     "Conv",
     "ConvTrunk",
+    "FEATURES",
     "FeatureExtractor",
     "Model",
     "PackagedWeights",
     "TrunkSpec",
+    "VGG16",
+    "digit_classifier",
     "feature_extractor",
     "functional",
     "packaged_weights",

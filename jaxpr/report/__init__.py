@@ -6,6 +6,7 @@ ICML 2024.
 
 from jaxpr.report.bars import figure_consistency, figure_robustness
 from jaxpr.report.curves import figure_sweep
+from jaxpr.report.decisions import decisions_table, figure_decisions
 from jaxpr.report.metric_table import METRICS, MetricInfo, metric_info
 from jaxpr.report.page import write_report
 from jaxpr.report.record import MissingMetricError, check_record
@@ -20,7 +21,9 @@ __all__ = [
     "MissingMetricError",
     "Strip",
     "check_record",
+    "decisions_table",
     "figure_consistency",
+    "figure_decisions",
     "figure_distortion_perception",
     "figure_manifold",
     "figure_robustness",

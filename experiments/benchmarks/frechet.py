@@ -1,8 +1,6 @@
 """Fréchet distance from features to the number, against torch-fidelity and the formula of pytorch-fid.
 
 Command:   .venv/bin/python experiments/benchmarks/frechet.py [--scale smoke|small|paper]
-Hardware:  (to be filled in)
-Numbers:   (to be filled in)
 
 Statistics and distance are timed together on both sides, on the same float32 features. The values agree to the
 rounding of float32 means (torch-fidelity's and numpy's means are float32).

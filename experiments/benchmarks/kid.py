@@ -1,8 +1,6 @@
 """Kernel distance (KID), 100 subsets of 1000, from features to the numbers, against torch-fidelity and piq.
 
 Command:   .venv/bin/python experiments/benchmarks/kid.py [--scale smoke|small|paper]
-Hardware:  (to be filled in)
-Numbers:   (to be filled in)
 
 Subsets are drawn inside the timed run on both sides; means differ by the choice of subsets (see the standard error of
 jaxpr, the second value). "jaxpr, all points" is the estimate without subsets with its jackknife over ten groups.

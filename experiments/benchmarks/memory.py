@@ -1,8 +1,6 @@
 """Peak memory of `evaluate` for N images and for ten times as many: it should not grow.
 
 Command:   .venv/bin/python experiments/benchmarks/memory.py
-Hardware:  (to be filled in)
-Numbers:   (to be filled in)
 
 Each run is a process of its own that reads PNG files of 192×192 pixels from a folder, one by one.
 """

@@ -1,8 +1,6 @@
 """Improved precision and recall (k = 3) from features to the numbers, against torch-fidelity, piq and prdc.
 
 Command:   .venv/bin/python experiments/benchmarks/precision_recall.py [--scale smoke|small|paper]
-Hardware:  (to be filled in)
-Numbers:   (to be filled in)
 
 All see the same float32 features. prdc also gives density and coverage, with which jaxpr's second row compares; its
 balls are open and piq's recall compares with the wrong radii at ties, so values may differ in the last place.

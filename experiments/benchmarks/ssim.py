@@ -1,8 +1,6 @@
 """SSIM of 64 images of 256×256×3 against scikit-image, piq and dm_pix.
 
 Command:   .venv/bin/python experiments/benchmarks/ssim.py [--scale smoke|small|paper]
-Hardware:  (to be filled in)
-Numbers:   (to be filled in)
 
 All use the Gaussian window of 11×11 with deviation 1.5; scikit-image and dm_pix also crop to windows inside the image.
 """

@@ -69,6 +69,11 @@ class Degradation:
         """True if there is a linear operator A to compare A x̂ with y."""
         return self.build is not None
 
+    @property
+    def only_noise(self) -> bool:
+        """True if y is x and white noise: what a denoiser takes away can be compared with the noise."""
+        return self.build is Identity and self.noise_std > 0 and self.traceable and self.transform is None
+
     def operator(self, shape: Shape) -> LinearOperator:
         """The linear operator for images of `shape` (H, W, C); the last few are kept.
 

@@ -27,6 +27,7 @@ from jaxpr.metrics import (
     pairwise_diversity,
     per_pixel_std,
     psnr,
+    residual_noise,
     rmse,
     ssim,
 )
@@ -46,6 +47,7 @@ __all__ = [
 ]
 
 _SSIM_WINDOW = 11
+_WHITENESS_SMALLEST = 16
 _LPIPS_SMALLEST = {"alexnet": 31, "vgg16": 16}
 
 
@@ -194,6 +196,9 @@ def scorer(degradation: Degradation, protocol: Protocol) -> Callable[..., dict[s
         if degradation.has_operator:
             again = degradation.operator((height, width, channels))(restored)
             values |= {"lr_psnr": unit(again, y), "measurement_rmse": rmse(again, y)}
+        if degradation.only_noise and min(height, width) >= _WHITENESS_SMALLEST:
+            residual = residual_noise(restored, y, std=degradation.noise_std)
+            values |= {f"residual_{name}": value for name, value in residual._asdict().items()}
         return values
 
     return spread(score)

@@ -361,6 +361,20 @@ def test_l2_attack_stays_in_its_ball(tmp_path):
     assert "alpha" not in results.protocol
 
 
+def test_denoisers_are_asked_what_they_took_away(tmp_path):
+    def blur(y):
+        return (y + jnp.roll(y, 1, 1) + jnp.roll(y, 1, 2) + jnp.roll(y, (1, 1), (1, 2))) / 4
+
+    protocol = PROTOCOL._replace(measurement_bits=None)
+    run_ = run(
+        tmp_path / "run", {"copy": lambda y: y * 0.999, "blur": blur}, degradation="noise-0.1", protocol=protocol
+    )
+    copy, blurred = (restorer.metrics for restorer in run_.restorers)
+    assert copy["residual_std_ratio"].value < 0.02
+    assert 0.5 < blurred["residual_std_ratio"].value < 3
+    assert blurred["residual_whiteness"].value > 1.5
+
+
 def test_pairs_bring_their_own_measurements(tmp_path):
     high = from_arrays(smooth_images((40, 64), (32, 33)), name="high")
     low = from_arrays([np.round(image[:32:2, : image.shape[1] // 2 * 2 : 2] * 255) / 255 for image in high], name="low")

@@ -1,6 +1,6 @@
 """Convolutions in the fast layout: JAX's own values in every derivative and transformation, swapped everywhere."""
 
-import time
+import re
 
 import jax
 import jax.numpy as jnp
@@ -208,29 +208,21 @@ def test_on_other_platforms_nothing_changes():
     assert program(lambda x, k: conv(x, k, padding="SAME")) == program(plain) == 0
 
 
-def test_gradients_in_a_scan_cost_what_they_cost_outside():
-    """The reason for all this: without it the factor is about 16. Best of several, with room for a busy machine."""
-    x, kernel = normal(0, 4, 32, 32, 16), normal(1, 3, 3, 16, 16) / 12
+def test_gradients_in_a_scan_have_the_layout_that_is_fast():
+    """The reason for all this: any other layout inside a loop runs about 16 times slower on XLA:CPU."""
+    x, kernel = normal(0, 2, 8, 8, 4), normal(1, 3, 3, 4, 4) / 6
 
     def network(x):
-        for _ in range(4):
+        for _ in range(2):
             x = jnp.tanh(plain(x, kernel))
         return jnp.sum(x)
 
-    gradient = canonical_convolutions(jax.grad(network))
-    once = jax.jit(gradient)
-    four = jax.jit(lambda x: jax.lax.scan(lambda c, _: (gradient(c), None), x, length=4)[0])
+    def layouts(gradient):
+        four = jax.jit(lambda x: jax.lax.scan(lambda c, _: (gradient(c), None), x, length=4)[0])
+        return set(re.findall(r"dim_labels=(\S+?)[,\s]", four.lower(x).compile().as_text()))
 
-    def seconds(run):
-        jax.block_until_ready(run(x))
-        times = []
-        for _ in range(5):
-            start = time.perf_counter()
-            jax.block_until_ready(run(x))
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    assert seconds(four) < 4 * 4 * seconds(once)
+    assert layouts(canonical_convolutions(jax.grad(network))) == {"b01f_01io->b01f"}
+    assert layouts(jax.grad(network)) != {"b01f_01io->b01f"}  # or nothing of this is needed any more
 
 
 @pytest.mark.parametrize(

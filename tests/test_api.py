@@ -71,6 +71,7 @@ def test_every_public_name_has_a_docstring(name):
 OPTIONAL_DATA = {
     "jaxpr.cli.main": {"arguments"},
     "jaxpr.numerics.statistics.grouped_mean": {"groups"},
+    "jaxpr.report.decisions.figure_decisions": {"samples"},
     "jaxpr.report.page.write_report": {"strips"},
     "jaxpr.report.text.format_value": {"stderr"},
 }

@@ -92,7 +92,12 @@ def test_two_processes_share_a_run(tmp_path):
     assert single.returncode == 0, single.stderr
     shared, expected = (json.loads((folder / "results.json").read_text()) for folder in (out, alone))
     assert shared["protocol"] == expected["protocol"]
-    assert shared["restorers"] == expected["restorers"]
+    for found, alone_ in zip(shared["restorers"], expected["restorers"], strict=True):
+        assert found["metrics"].keys() == alone_["metrics"].keys()
+        for name, cell in alone_["metrics"].items():
+            # Two compilations of one program: on a busy machine their sums may be split differently.
+            value = cell["value"] if cell["value"] is None else pytest.approx(cell["value"], rel=FLOAT32)
+            assert found["metrics"][name]["value"] == value, name
     assert shared["provenance"]["processes"] == 2
     # No batch is lost and none was computed twice.
     assert [path.name for path in sorted((out / "state").glob("nearest-*/batch-*.npz"))] == [
@@ -100,6 +105,7 @@ def test_two_processes_share_a_run(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_an_error_in_the_first_process_stops_the_others(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     (tmp_path / "used").mkdir()
@@ -121,6 +127,7 @@ def test_an_error_in_the_first_process_stops_the_others(tmp_path):
     assert "process 0" in errors[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3])
 def test_every_example_has_a_device(count, tmp_path, eight_devices):
     protocol = PROTOCOL._replace(limit=count, sweep=(), lipschitz_iterations=0, uncertainty_block=0)

@@ -213,7 +213,7 @@ def test_attack_stays_within_one_grey_level(finished):
         assert restorer.metrics["adversarial_input_psnr"].value >= 48.13
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 16])
+@pytest.mark.parametrize("batch_size", [3, pytest.param(1, marks=pytest.mark.slow), 16])
 def test_numbers_do_not_depend_on_the_batch_size(finished, tmp_path, batch_size):
     expected, found = numbers(finished[1]), numbers(run(tmp_path / "run", batch_size=batch_size))
     assert found.keys() == expected.keys()
@@ -268,6 +268,7 @@ def test_perfect_restorer_and_perfect_consistency(tmp_path):
     assert record["restorers"][0]["metrics"]["lr_psnr"]["value"] is None
 
 
+@pytest.mark.slow
 def test_whole_images_of_different_sizes(tmp_path):
     protocol = PROTOCOL._replace(crop=None)
     results = run(tmp_path / "run", protocol=protocol, source=from_arrays(smooth_images((33, 40), (41, 35)), name="s"))
@@ -276,6 +277,7 @@ def test_whole_images_of_different_sizes(tmp_path):
     assert np.isfinite(results.restorers[0].metrics["psnr"].stderr)
 
 
+@pytest.mark.slow
 def test_noise_and_jpeg_and_grey_digits(tmp_path):
     from jaxpr.data import digits
 
@@ -289,12 +291,14 @@ def test_noise_and_jpeg_and_grey_digits(tmp_path):
     assert results.protocol["examples"] == 6
 
 
+@pytest.mark.slow
 def test_python_callers_may_pass_plain_arrays(tmp_path):
     images = smooth_images((32, 32), (32, 32))
     results = evaluate(KEY, RESTORERS, images, BICUBIC_X2, protocol=PROTOCOL, out=str(tmp_path / "run"), progress=False)
     assert results.protocol["images"] == 2
 
 
+@pytest.mark.slow
 def test_operators_and_strings_are_degradations_too(finished, tmp_path):
     expected = numbers(finished[1])
     for name, degradation in {"operator": BICUBIC_X2.operator((32, 32, 3)), "string": "bicubic-x2"}.items():

@@ -3,8 +3,8 @@ r"""I-FGSM through a super-resolution network: jaxpr, the same ascent without it
     .venv/bin/python experiments/benchmarks/attack.py [--scale smoke|small|paper] [--repeats 5]
 
 The network is an RRDB (Wang et al. 2018, ESRGAN; residual-in-residual dense blocks) with random weights and plain
-`lax.conv_general_dilated`, as a user would bring it. Every contender does the same ascent steps of the shift of the
-output; the time is that of all four steps, compilation excluded. The value is two entries of the attacked measurements:
+`lax.conv_general_dilated`, as a user would bring it. Every contender restores the clean measurements and does the same
+ascent steps of the shift of the output; the time is that of all of it, compilation excluded. The value is two entries of the attacked measurements:
 equal for all contenders but the first, which draws a random start of its own.
 
     jaxpr               `attacks.ifgsm`: one compiled scan over the steps
@@ -15,7 +15,6 @@ equal for all contenders but the first, which draws a random start of its own.
 
 Sizes: smoke 1 block on 2 images 16×16; small 4 blocks, 32 features, 8 images 32×32 (×4); paper the published RRDB
 (23 blocks, 64 features, growth 32) on 8 images 128×128, for accelerators.
-
 """
 
 from collections.abc import Callable
@@ -121,13 +120,13 @@ def ours(size: Size) -> Callable[[], Any]:
 def one_step(size: Size) -> Callable[[], Any]:
     """A compiled step, called from Python."""
     network, y = jax_network(size)
-    clean = jax.jit(network)(y)
-    step = jax.jit(lambda delta: step_of(network, clean, y, delta))
+    restore = jax.jit(network)
+    step = jax.jit(lambda clean, delta: step_of(network, clean, y, delta))
 
     def run() -> jax.Array:
-        delta = start(y)
+        clean, delta = restore(y), start(y)
         for _ in range(STEPS):
-            delta = step(delta)
+            delta = step(clean, delta)
         return (y + delta)[0, 0, 0, :2]
 
     return run
@@ -136,10 +135,10 @@ def one_step(size: Size) -> Callable[[], Any]:
 def plain_scan(size: Size) -> Callable[[], Any]:
     """The step inside a scan, without `canonical_convolutions`."""
     network, y = jax_network(size)
-    clean = jax.jit(network)(y)
 
     @jax.jit
     def run(delta: jax.Array) -> jax.Array:
+        clean = network(y)
         return jax.lax.scan(lambda d, _: (step_of(network, clean, y, d), None), delta, length=STEPS)[0]
 
     return lambda: (y + run(start(y)))[0, 0, 0, :2]
@@ -165,10 +164,9 @@ def torch_eager(size: Size, *, channels_last: bool) -> Callable[[], Any]:
         double = lambda x: torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest")  # noqa: E731
         return rrdb(size, x, conv, act, lambda parts: torch.cat(parts, 1), double)
 
-    with torch.no_grad():
-        clean = network(y)
-
     def run() -> Any:
+        with torch.no_grad():
+            clean = network(y)
         delta = delta0
         for _ in range(STEPS):
             moved = (y + delta).clamp(0, 1).requires_grad_()

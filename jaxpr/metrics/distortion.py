@@ -89,11 +89,11 @@ def ssim(restored: Array, reference: Array, *, data_range: float) -> Array:
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
 
     def one(pair: tuple[Array, Array]) -> Array:
-        a, b = pair
+        a, b = (jnp.moveaxis(image, -1, 1) for image in pair)  # (H, C, W): both filters are then plain products
         # Variances do not change under a shift and lose fewer float32 digits near zero.
         shift = jnp.mean(b)
         a, b = a - shift, b - shift
-        mean_a, mean_b, square_a, square_b, product = _window_means(jnp.stack([a, b, a * a, b * b, a * b]))
+        mean_a, mean_b, square_a, square_b, product = _window_means(jnp.stack([a, b, a * a, b * b, a * b], axis=1))
         var_a, var_b, cov = square_a - mean_a**2, square_b - mean_b**2, product - mean_a * mean_b
         mean_a, mean_b = mean_a + shift, mean_b + shift
         luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
@@ -104,25 +104,25 @@ def ssim(restored: Array, reference: Array, *, data_range: float) -> Array:
 
 
 def _window_means(maps: Array) -> Array:
-    """Gaussian-weighted means over all windows inside (K, H, W, C) maps: (K, H - 10, W - 10, C)."""
-    rows = _filter_axis(maps, axis=1)
-    return _filter_axis(rows, axis=2)
+    """Gaussian-weighted means over all windows inside (H, K, C, W) maps: (K, H - 10, C, W - 10)."""
+    height, *middle, width = maps.shape
+    rows = _filter_axis(maps.reshape(height, -1), axis=0)
+    columns = _filter_axis(rows.reshape(-1, width), axis=1)
+    return jnp.moveaxis(columns.reshape(-1, *middle, columns.shape[1]), 1, 0)
 
 
 def _filter_axis(maps: Array, *, axis: int) -> Array:
-    """Correlate one axis with the window as products with one small banded matrix, block by block."""
+    """Correlate an axis of a matrix with the window as products with one small banded matrix, block by block."""
     outputs = maps.shape[axis] - 2 * _SSIM_RADIUS
     block = min(_SSIM_BLOCK, outputs)
-    blocks = -(-outputs // block)
     band = _band_matrix(block).astype(maps.dtype)
-    padding = [(0, 0)] * maps.ndim
-    padding[axis] = (0, blocks * block - outputs)
-    padded = jnp.moveaxis(jnp.pad(maps, padding), axis, 0)
-    pieces = [
-        jnp.tensordot(band, padded[start : start + band.shape[1]], axes=1, precision=HIGHEST)
-        for start in range(0, blocks * block, block)
-    ]
-    return jnp.moveaxis(jnp.concatenate(pieces)[:outputs], 0, axis)
+    pieces = []
+    for done in range(0, outputs, block):
+        start = min(done, outputs - block)  # the last block overlaps the one before
+        part = jax.lax.slice_in_dim(maps, start, start + band.shape[1], axis=axis)
+        pair = (band[done - start :], part) if axis == 0 else (part, band[done - start :].T)
+        pieces.append(jnp.matmul(*pair, precision=HIGHEST))
+    return jnp.concatenate(pieces, axis=axis)
 
 
 def _band_matrix(outputs: int) -> np.ndarray:

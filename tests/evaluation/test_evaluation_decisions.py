@@ -96,6 +96,18 @@ def test_the_attack_leaves_the_class(untargeted):
     assert repeat.judge.accuracy_after.value < repeat.judge.accuracy_before.value
 
 
+def test_the_judge_is_asked_and_never_attacked(images, targeted):
+    def stubborn(x):
+        """Always the last class; its gradient is NaN, so that an attack through it could not move."""
+        return jnp.arange(CLASSES) + jnp.nan_to_num(jnp.sqrt(jnp.sum(0 * x, axis=(1, 2, 3))))[:, None]
+
+    (found,) = run(images, target=2, judge=stubborn, restorers={"repeat": repeat}).restorers
+    assert found.judge.shares_before[CLASSES - 1] == found.judge.shares_after[CLASSES - 1] == 1
+    np.testing.assert_array_equal(found.attacker.before, targeted.restorers[0].attacker.before)
+    np.testing.assert_array_equal(found.attacker.after, targeted.restorers[0].attacker.after)
+    assert found.attacker.shares_after[2] == 1
+
+
 def test_accuracy_is_that_of_the_labels(images, untargeted):
     judgement = untargeted.restorers[0].judge
     labels = np.array(images.labels)

@@ -1,0 +1,55 @@
+"""What every selection checks at its boundary, and the one way in which it measures distances."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxpr._core import Array, InputError, Key, check_count, check_points, is_traced
+
+__all__ = ["check_key", "prepare_features", "squared_gaps"]
+
+
+def check_key(key: Key) -> None:
+    """Raise unless `key` is one key made by `jax.random.key`."""
+    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        found = getattr(key, "dtype", type(key).__name__)
+        raise InputError(f"key: found {found}, expected a key made by jax.random.key")
+    if key.ndim != 0:
+        raise InputError(f"key: found keys of shape {key.shape}, expected one key; use jax.vmap for many problems")
+
+
+def prepare_features(features: Array, *, count: int) -> Array:
+    """The checked features, in float32 or wider.
+
+    Args:
+        features: (N, d), N >= count, d >= 1.
+        count: number of points to select. Static.
+
+    Raises:
+        InputError: not points, empty, NaN or infinite, count < 1, or count > N.
+    """
+    check_points("features", features)
+    if features.shape[1] == 0:
+        raise InputError(f"features: found shape {features.shape}, expected points (N, d) with d of at least 1")
+    check_count("count", count)
+    if count > features.shape[0]:
+        raise InputError(f"count: found {count}, expected at most the number of points, {features.shape[0]}")
+    array = jnp.asarray(features)
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+
+
+def squared_gaps(a: Array, b: Array) -> Array:
+    """Squared Euclidean distances (..., M, N) from a (..., M, d) to b (N, d), from differences.
+
+    Unlike the expansion into a matrix product, copies are at distance exactly zero and equal distances tie exactly,
+    wherever the origin lies. No (M, N, d) array is stored once compiled.
+    """
+    difference = a[..., :, None, :] - b.reshape((1,) * (a.ndim - 1) + b.shape)
+    return jnp.sum(difference * difference, axis=-1)
+
+
+def check_index(name: str, value: Array, size: int) -> None:
+    """Raise unless `value` is a scalar integer in 0..size-1; its value is not looked at under a JAX transformation."""
+    if jnp.ndim(value) != 0 or not jnp.issubdtype(jnp.result_type(value), jnp.integer):
+        raise InputError(f"{name}: found {value!r}, expected one integer")
+    if not is_traced(value) and not 0 <= int(value) < size:
+        raise InputError(f"{name}: found {int(value)}, expected 0 to {size - 1}")

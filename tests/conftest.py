@@ -1,8 +1,16 @@
 """One JAX configuration for all tests, set before JAX is first used."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ["MPLBACKEND"] = "Agg"
+# Most of the time goes into compiling the same programs for fresh closures, also in the processes that tests start.
+# Each worker has a folder of its own, because JAX does not write its cache atomically.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxpr-tests-")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 import jax
 

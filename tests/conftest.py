@@ -12,7 +12,7 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxpr-tests-"
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
-import jax
+import jax  # noqa: E402 (reads the environment)
 
 jax.config.update("jax_num_cpu_devices", 8)  # several devices on one host, for the sharding tests
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -22,13 +22,16 @@ FLOORS = {
     **dict.fromkeys(("attacks", "estimators", "samplers", "training", "data", "report"), 3),
     "evaluation": 4,
     "cli_decisions": 5,
-    "cli": 6,
+    "experiment": 5,
+    "cli_reproduce": 6,
+    "cli": 7,
 }
 ROOT = Path(jaxpr.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 399, 80
 ONLY_IN = {"flax": "jaxpr/models/", "pickle": "jaxpr/models/packaged.py", "torch": "nowhere", "tensorflow": "nowhere"}
-EXTRAS = ("tensorflow_datasets",)  # optional: imported inside the function that needs them
+ENTRY_POINTS = ("jaxpr/experiment.py",)  # programs, which may configure JAX before they use it
+EXTRAS = ("tensorflow_datasets", "ott", "ot", "numba")  # optional: imported inside the function that needs them
 
 
 def name_of(path: Path) -> str:
@@ -99,7 +102,7 @@ def test_file_keeps_the_rules(path):
     name, tree = name_of(path), parse(path)
     assert wrong_imports(name, tree) == []
     assert misplaced_imports(name, tree) == []
-    assert global_side_effects(tree) == []
+    assert name in ENTRY_POINTS or global_side_effects(tree) == []
     assert long_functions(tree) == []
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
 

@@ -4,8 +4,8 @@ r"""I-FGSM through a super-resolution network: jaxpr, the same ascent without it
 
 The network is an RRDB (Wang et al. 2018, ESRGAN; residual-in-residual dense blocks) with random weights and plain
 `lax.conv_general_dilated`, as a user would bring it. Every contender restores the clean measurements and does the same
-ascent steps of the shift of the output; the time is that of all of it, compilation excluded. The value is two entries of
-the attacked measurements: equal for all contenders but the first, which draws a random start of its own.
+ascent steps of the shift of the output; the time is that of all of it, compilation excluded. The value is two entries
+of the attacked measurements: equal for all contenders but the first, which draws a random start of its own.
 
     jaxpr               `attacks.ifgsm`: one compiled scan over the steps
     one step compiled   a Python loop over a jitted step: no scan, so XLA:CPU chooses its layouts itself

@@ -21,7 +21,7 @@ from jaxpr.evaluation.protocol import Protocol
 from jaxpr.metrics import packaged_niqe_parameters
 from jaxpr.models import feature_extractor, packaged_weights
 
-__all__ = ["protocol_record", "provenance_record"]
+__all__ = ["code_sha256", "protocol_record", "provenance_record"]
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "scipy", "pillow", "scikit-image", "scikit-learn")
 
@@ -91,7 +91,7 @@ def provenance_record(
     """
     return {
         "jaxpr": __version__,
-        "code_sha256": _code_sha256(),
+        "code_sha256": code_sha256(),
         "python": platform.python_version(),
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "platform": platform.platform(),
@@ -105,7 +105,7 @@ def provenance_record(
 
 
 @functools.cache
-def _code_sha256() -> str:
+def code_sha256() -> str:
     """Hash of the package's source files: equal for equal code, whatever the version says."""
     folder = Path(jaxpr.__file__).parent
     digest = hashlib.sha256()

@@ -4,6 +4,7 @@ from jaxpr.models.classifier import digit_classifier
 from jaxpr.models.features import FEATURES, FeatureExtractor, feature_extractor, perceptual_network
 from jaxpr.models.functional import Model, functional
 from jaxpr.models.layers import Conv
+from jaxpr.models.mlp import Layer, Layers, init_mlp, input_gradient, mlp, mlp_with_pattern
 from jaxpr.models.packaged import PackagedWeights, packaged_weights
 from jaxpr.models.trunks import ALEXNET, VGG16, ConvTrunk, TrunkSpec
 
@@ -13,6 +14,8 @@ __all__ = [
     "ConvTrunk",
     "FEATURES",
     "FeatureExtractor",
+    "Layer",
+    "Layers",
     "Model",
     "PackagedWeights",
     "TrunkSpec",
@@ -20,6 +23,10 @@ __all__ = [
     "digit_classifier",
     "feature_extractor",
     "functional",
+    "init_mlp",
+    "input_gradient",
+    "mlp",
+    "mlp_with_pattern",
     "packaged_weights",
     "perceptual_network",
 ]

@@ -3,7 +3,6 @@
 Because of that a run cut in two gives the parameters of the whole one, and the length of the chunks changes nothing.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -11,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from tqdm import tqdm
 
 from jaxpr._core import Array, InputError, Key, check_count, check_images, check_positive, example_keys
+from jaxpr.training.checkpoints import Checkpoints
+from jaxpr.training.runner import run_steps
 
 __all__ = [
-    "DivergenceError",
     "History",
     "Loss",
     "TrainState",
@@ -33,10 +32,6 @@ Batch: TypeAlias = Any
 
 Loss: TypeAlias = Callable[[Params, Key, Batch], Array]
 """Maps (parameters, key, minibatch) to a scalar to be minimised; the key serves augmentation or dropout."""
-
-
-class DivergenceError(InputError):
-    """Loss, gradient or parameters became NaN or infinite."""
 
 
 class TrainState(NamedTuple):
@@ -91,6 +86,7 @@ def fit(
     batch_size: int,
     chunk: int = 100,
     progress: bool = False,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[TrainState, History]:
     """Train until `steps` steps are finished in all, counted from the state's own step.
 
@@ -107,9 +103,10 @@ def fit(
         batch_size: examples per step; decides the numbers.
         chunk: steps per compiled scan, after which divergence is looked for; changes no numbers.
         progress: show a progress bar.
+        checkpoints: where to store the state, and to go on from; None for nowhere.
 
     Returns:
-        The final state, and the history of the steps of this call.
+        The final state, and the history of the steps of this call, or of all steps since the first of the checkpoints.
 
     Raises:
         InputError: no examples, leading axes differ, or a count below one.
@@ -118,33 +115,28 @@ def fit(
     examples = _count_examples(data)
     check_count("steps", steps)
     check_count("batch_size", batch_size)
-    check_count("chunk", chunk)
 
-    def step(state: TrainState, _: None) -> tuple[TrainState, tuple[Array, Array, Array]]:
-        k_batch, k_loss = jax.random.split(jax.random.fold_in(key, state.step))
+    def step(number: Array, state: TrainState, data: Batch) -> tuple[TrainState, dict[str, Array]]:
+        k_batch, k_loss = jax.random.split(jax.random.fold_in(key, number))
         chosen = jax.random.randint(k_batch, (batch_size,), 0, examples)
         batch = jax.tree.map(lambda leaf: leaf[chosen], data)
         new, (value, norm) = train_step(k_loss, state, batch, loss=loss, optimizer=optimizer)
-        return new, (value, norm, optax.tree.norm(new.params))
+        return new, {"loss": value, "gradient": norm, "parameters": optax.tree.norm(new.params)}
 
-    @functools.partial(jax.jit, static_argnames="length")
-    def scan(state: TrainState, length: int) -> tuple[TrainState, tuple[Array, Array, Array]]:
-        return jax.lax.scan(step, state, length=length)
-
-    data = jax.tree.map(jnp.asarray, data)
-    first = int(state.step)
-    losses, norms = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
-    with tqdm(total=max(steps - first, 0), disable=not progress, unit="step", leave=False) as bar:
-        for done in range(first, steps, chunk):
-            length = min(chunk, steps - done)
-            state, found = scan(state, length)
-            value, norm, size = (np.asarray(part) for part in found)
-            _check_finite(done, {"loss": value, "gradient": norm, "parameters": size})
-            losses.append(value)
-            norms.append(norm)
-            bar.set_postfix(loss=f"{value.mean():.3g}", refresh=False)
-            bar.update(length)
-    return state, History(np.concatenate(losses), np.concatenate(norms))
+    done = int(state.step)
+    run = run_steps(
+        step,
+        state,
+        data,
+        steps=max(steps, done),
+        first=done,
+        chunk=chunk,
+        progress=progress,
+        shown="loss",
+        checkpoints=checkpoints,
+    )
+    nothing = np.zeros(0, np.float32)
+    return run.state, History(run.history.get("loss", nothing), run.history.get("gradient", nothing))
 
 
 def classification_loss(
@@ -209,14 +201,3 @@ def _count_examples(data: Batch) -> int:
     if len(counts) != 1 or 0 in counts:
         raise InputError(f"data: found leading axes {sorted(counts)}, expected one number of examples, at least 1")
     return counts.pop()
-
-
-def _check_finite(done: int, found: dict[str, np.ndarray]) -> None:
-    """Raise for the first step, and there for the first quantity, that is not finite."""
-    bad = {name: int(np.argmin(np.isfinite(values))) for name, values in found.items() if not np.isfinite(values).all()}
-    if bad:
-        name = min(bad, key=lambda name: bad[name])
-        raise DivergenceError(
-            f"{name}: found {found[name][bad[name]]} at step {done + bad[name]}, expected finite values; "
-            "try a smaller learning rate"
-        )

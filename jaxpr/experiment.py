@@ -1,0 +1,148 @@
+"""Run the scripts of `experiments/`: from themselves, and from `jaxpr reproduce`.
+
+A script reproduces figures or tables of a paper. It has `run(scale: str) -> Experiment` and calls `main(run)`.
+"""
+
+import argparse
+import importlib.util
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, TypeAlias, get_args
+
+import jax
+
+import jaxpr
+from jaxpr._core import InputError
+from jaxpr.evaluation.provenance import code_sha256
+from jaxpr.report.experiments import (
+    Claim,
+    Experiment,
+    Picture,
+    Table,
+    experiment_text,
+    write_experiment,
+    write_experiments_page,
+)
+
+__all__ = [
+    "NAMES",
+    "Claim",
+    "Experiment",
+    "Picture",
+    "Scale",
+    "Table",
+    "load_script",
+    "main",
+    "reproduce",
+    "sharded",
+    "use_all_cores",
+]
+
+Scale: TypeAlias = Literal["smoke", "small", "paper"]
+"""Seconds, minutes on two CPU cores, or the paper's own sizes."""
+
+NAMES = ("pr_toy_denoising", "so_toy_disk", "dot_mixture", "up_toy", "md_toy_selection")
+"""Scripts that `jaxpr reproduce all` runs, in this order."""
+
+
+def use_all_cores() -> None:
+    """Make each core of a CPU a device, so that independent members of an ensemble train side by side.
+
+    For programs, before they use JAX first; without effect afterwards.
+    """
+    try:
+        jax.config.update("jax_num_cpu_devices", len(_cores()))
+    except RuntimeError:  # JAX is in use already
+        return
+
+
+def sharded(members: Any) -> Any:
+    """A tree of arrays whose leading axis is members of an ensemble, spread over all devices if they divide it."""
+    count = {leaf.shape[0] for leaf in jax.tree.leaves(members)}.pop()
+    devices = jax.devices()
+    used = max(n for n in range(1, len(devices) + 1) if count % n == 0)
+    mesh = jax.make_mesh((used,), ("member",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices[:used])
+    return jax.device_put(members, jax.sharding.NamedSharding(mesh, jax.P("member")))
+
+
+def main(run: Callable[[str], Experiment], arguments: Sequence[str] | None = None) -> None:
+    """The command line of a script: run it at a scale, write its record and pictures, print its tables."""
+    use_all_cores()
+    name = Path(sys.modules[run.__module__].__file__ or run.__module__).stem
+    description = (sys.modules[run.__module__].__doc__ or "").splitlines()
+    parser = argparse.ArgumentParser(description=description[0] if description else None)
+    parser.add_argument("--scale", choices=get_args(Scale), default="small")
+    parser.add_argument("--out", type=Path, default=Path("runs") / name)
+    options = parser.parse_args(arguments)
+    print(experiment_text(_run(run, options.scale, options.out)))
+    print(f"\nRecord and figures: {options.out}")
+
+
+def reproduce(names: Sequence[str], scale: Scale, out: Path, *, report: Callable[[str], None] = print) -> Path:
+    """Run scripts one after the other and write one page with everything.
+
+    Args:
+        names: of `NAMES`.
+        scale: for all of them.
+        out: folder; each script writes into a folder of its name in it.
+        report: what to do with each script's tables as text.
+
+    Returns:
+        The HTML page.
+
+    Raises:
+        InputError: an unknown name, or the scripts are not there.
+    """
+    scripts = {name: load_script(name) for name in names}
+    records = []
+    for name, script in scripts.items():
+        record = _run(script.run, scale, out / name)
+        report(experiment_text(record) + "\n")
+        records.append((record, out / name))
+    return write_experiments_page(records, out)
+
+
+def load_script(name: str) -> ModuleType:
+    """The module of a script.
+
+    Raises:
+        InputError: there is none of this name, or the folder of scripts was not installed.
+    """
+    if name not in NAMES:
+        raise InputError(f"name: found {name!r}, expected one of {', '.join(NAMES)}")
+    package = Path(jaxpr.__file__).parent
+    folders = (package.parent / "experiments", package / "_experiments")  # of a checkout, of an installed wheel
+    for folder in folders:
+        path = folder / f"{name}.py"
+        if path.exists():
+            spec = importlib.util.spec_from_file_location(f"jaxpr_experiments.{name}", path)
+            if spec is None or spec.loader is None:
+                break
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module
+            spec.loader.exec_module(module)
+            return module
+    raise InputError(f"name: found no script {name}.py in {folders[0]}, expected the experiments beside the package")
+
+
+def _run(run: Callable[[str], Experiment], scale: str, out: Path) -> dict[str, Any]:
+    started = time.perf_counter()
+    found = run(scale)
+    device = jax.devices()[0]
+    provenance = {
+        "jaxpr": jaxpr.__version__,
+        "code_sha256": code_sha256(),
+        "jax": jax.__version__,
+        "device": f"{len(jax.devices())} × {device.device_kind}",
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    return write_experiment(found, out, provenance)
+
+
+def _cores() -> Sequence[int]:
+    import os
+
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)

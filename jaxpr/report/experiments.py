@@ -1,0 +1,237 @@
+"""What a reproduced experiment found: tables with errors, claims that hold or not, figures; as JSON, text and HTML."""
+
+import base64
+import importlib.resources
+import json
+import math
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+from matplotlib.figure import Figure
+
+from jaxpr._core import InputError, write_atomically
+from jaxpr.report.style import png_bytes
+from jaxpr.report.text import format_value
+
+__all__ = [
+    "Cell",
+    "Claim",
+    "Experiment",
+    "Picture",
+    "Table",
+    "experiment_record",
+    "experiment_text",
+    "write_experiment",
+    "write_experiments_page",
+]
+
+SCREEN_PIXELS_PER_INCH = 100
+
+Cell = str | float | None | tuple[float, float]
+"""Text, a number, nothing, or a number and its error (standard error, or deviation over seeds as the table says)."""
+
+
+class Table(NamedTuple):
+    """Numbers of an experiment.
+
+    Attributes:
+        title: what is in it, what the errors are.
+        columns: headings, the first of the rows' names.
+        rows: one cell for each column.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+class Claim(NamedTuple):
+    """Something that a paper says, and whether these numbers say so too.
+
+    Attributes:
+        text: the claim, in one sentence.
+        holds: whether it does here.
+        found: the numbers behind the answer; where it does not hold, also why, as far as that is known.
+    """
+
+    text: str
+    holds: bool
+    found: str
+
+
+class Picture(NamedTuple):
+    """A figure and what to see in it."""
+
+    figure: Figure
+    caption: str
+
+
+class Experiment(NamedTuple):
+    """All that a script found.
+
+    Attributes:
+        name: of the script.
+        title: for people.
+        source: paper keys, sections, figures and tables that it reproduces.
+        scale: smoke, small or paper.
+        settings: what decides the numbers, JSON-able: sizes, seeds, steps.
+        tables: numbers.
+        claims: of the papers.
+        pictures: by file name without suffix.
+        remarks: sentences on what differs from the papers, and why.
+    """
+
+    name: str
+    title: str
+    source: str
+    scale: str
+    settings: Mapping[str, Any]
+    tables: Sequence[Table]
+    claims: Sequence[Claim]
+    pictures: Mapping[str, Picture]
+    remarks: Sequence[str] = ()
+
+
+def experiment_record(found: Experiment, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain JSON-able values, as `record.json` holds them; numbers that are not finite are null.
+
+    Raises:
+        InputError: a row has not as many cells as its table has columns.
+    """
+    for table in found.tables:
+        for row in table.rows:
+            if len(row) != len(table.columns):
+                raise InputError(
+                    f"table {table.title!r}: found a row of {len(row)} cells, expected {len(table.columns)}"
+                )
+    return {
+        "name": found.name,
+        "title": found.title,
+        "source": found.source,
+        "scale": found.scale,
+        "settings": _plain(found.settings),
+        "tables": [_plain(table._asdict()) for table in found.tables],
+        "claims": [_plain(claim._asdict()) for claim in found.claims],
+        "pictures": [{"file": f"{name}.png", "caption": p.caption} for name, p in found.pictures.items()],
+        "remarks": list(found.remarks),
+        "provenance": _plain(provenance),
+    }
+
+
+def write_experiment(found: Experiment, out: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Write `record.json` and the pictures into `out`, each whole or not at all; returns the record.
+
+    Raises:
+        InputError: `out` is a file, or a row has not as many cells as its table has columns.
+    """
+    record = experiment_record(found, provenance)
+    _make_folder(out)
+    for (name, picture), entry in zip(found.pictures.items(), record["pictures"], strict=True):
+        entry["width"] = round(picture.figure.get_size_inches()[0] * SCREEN_PIXELS_PER_INCH)
+        write_atomically(out / f"{name}.png", png_bytes(picture.figure))
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(out / "record.json", text.encode())
+    return record
+
+
+def experiment_text(record: Mapping[str, Any]) -> str:
+    """Tables and claims for a terminal."""
+    parts = [f"{record['title']} ({record['source']}); scale {record['scale']}"]
+    parts += [_text_table(table) for table in record["tables"]]
+    parts += ["\n".join(f"{'yes' if c['holds'] else 'NO '} {c['text']}: {c['found']}" for c in record["claims"])]
+    parts += [f"Note: {remark}" for remark in record["remarks"]]
+    return "\n\n".join(part for part in parts if part)
+
+
+def write_experiments_page(records: Sequence[tuple[Mapping[str, Any], Path]], out: Path) -> Path:
+    """One HTML page, `out/index.html`, that holds everything, pictures included; it loads nothing from anywhere.
+
+    Args:
+        records: each with the folder where its pictures lie.
+        out: folder of the page.
+
+    Raises:
+        InputError: `out` is a file.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = importlib.resources.files("jaxpr.report").joinpath("experiments.html").read_text(encoding="utf-8")
+    shown = [
+        {
+            **record,
+            "tables": [_shown(table) for table in record["tables"]],
+            "settings": ", ".join(f"{name} = {_setting(value)}" for name, value in record["settings"].items()),
+            "pictures": [
+                picture | {"data": base64.b64encode((folder / picture["file"]).read_bytes()).decode("ascii")}
+                for picture in record["pictures"]
+            ],
+        }
+        for record, folder in records
+    ]
+    claims = [claim for record, _ in records for claim in record["claims"]]
+    page = environment.from_string(source).render(
+        experiments=shown, held=sum(bool(claim["holds"]) for claim in claims), claims=len(claims)
+    )
+    _make_folder(out)
+    write_atomically(out / "index.html", page.encode("utf-8"))
+    return out / "index.html"
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"out: found a file at {error.filename}, expected a folder") from error
+
+
+def _shown(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {**table, "rows": [[_cell(cell) for cell in row] for row in table["rows"]]}
+
+
+def _cell(cell: Any) -> str:
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, list | tuple):
+        return format_value(*cell)
+    return format_value(cell)
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_setting, value)) + "]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _text_table(table: Mapping[str, Any]) -> str:
+    rows = [list(table["columns"]), *_shown(table)["rows"]]
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        gaps = [" " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)]
+        cells = [cell + gap if i == 0 else gap + cell for i, (cell, gap) in enumerate(zip(row, gaps, strict=True))]
+        lines.append("  ".join(cells))
+    return "\n".join([table["title"], *(line.rstrip() for line in lines)])
+
+
+def _width(text: str) -> int:
+    """Columns in a terminal: x̂ is two characters in one column."""
+    return sum(not unicodedata.combining(c) for c in text)
+
+
+def _plain(value: Any) -> Any:
+    """Nested values as JSON-able ones."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    return value

@@ -1,7 +1,6 @@
 """What a reproduced experiment found: tables with errors, claims that hold or not, figures; as JSON, text and HTML."""
 
 import base64
-import importlib.resources
 import json
 import math
 import unicodedata
@@ -9,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 from matplotlib.figure import Figure
 
 from jaxpr._core import InputError, write_atomically
 from jaxpr.report.style import png_bytes
+from jaxpr.report.templates import render
 from jaxpr.report.text import format_value
 
 __all__ = [
@@ -156,10 +155,6 @@ def write_experiments_page(records: Sequence[tuple[Mapping[str, Any], Path]], ou
     Raises:
         InputError: `out` is a file.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = importlib.resources.files("jaxpr.report").joinpath("experiments.html").read_text(encoding="utf-8")
     shown = [
         {
             **record,
@@ -173,8 +168,8 @@ def write_experiments_page(records: Sequence[tuple[Mapping[str, Any], Path]], ou
         for record, folder in records
     ]
     claims = [claim for record, _ in records for claim in record["claims"]]
-    page = environment.from_string(source).render(
-        experiments=shown, held=sum(bool(claim["holds"]) for claim in claims), claims=len(claims)
+    page = render(
+        "experiments.html", experiments=shown, held=sum(bool(claim["holds"]) for claim in claims), claims=len(claims)
     )
     _make_folder(out)
     write_atomically(out / "index.html", page.encode("utf-8"))

@@ -2,14 +2,12 @@
 
 import base64
 import functools
-import importlib.resources
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -29,6 +27,7 @@ from jaxpr.report.record import (
 from jaxpr.report.scatter import figure_distortion_perception, figure_manifold, figure_tradeoff
 from jaxpr.report.strips import Strip, figure_strip
 from jaxpr.report.style import png_bytes
+from jaxpr.report.templates import render
 from jaxpr.report.text import format_value
 from jaxpr.report.uncertainty import figure_uncertainty
 from jaxpr.report.words import CAPTIONS, STRIP_CAPTION, findings, summary
@@ -129,12 +128,9 @@ def _slug(name: str) -> str:
 
 
 def _render(record: Mapping[str, Any], pictures: Sequence[_Picture], samples: Sequence[_Picture]) -> str:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = importlib.resources.files("jaxpr.report").joinpath("template.html").read_text(encoding="utf-8")
     columns = [metric_info(name) for name in metric_names(record)]
-    return environment.from_string(source).render(
+    return render(
+        "template.html",
         summary=summary(record),
         findings=findings(record),
         first=pictures[0],

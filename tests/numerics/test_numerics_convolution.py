@@ -38,7 +38,7 @@ def plain(x, kernel, *, padding="SAME", strides=(1, 1), input_dilation=(1, 1), k
     )
 
 
-def close(found, expected) -> None:
+def assert_close(found, expected) -> None:
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=FLOAT32 * max(1e-30, float(np.abs(b).max())))
 
@@ -73,7 +73,7 @@ def test_every_transformation_gives_what_plain_convolutions_give(case, transform
     x, kernel = operands(options)
     apply = TRANSFORMS[transform]
     found = apply(lambda x, k: conv(x, k, **({"padding": "SAME"} | options)), x, kernel)
-    close(found, apply(lambda x, k: plain(x, k, **options), x, kernel))
+    assert_close(found, apply(lambda x, k: plain(x, k, **options), x, kernel))
 
 
 def test_transposed_convolution_is_the_adjoint():
@@ -98,7 +98,7 @@ def test_any_layout_and_one_or_three_axes(spec):
     shapes = {"N": 2, "C": 6, "O": 5, "I": 6, "H": 7, "W": 8}
     x = normal(0, *(shapes[letter] for letter in spec[0]))
     kernel = normal(1, *({**shapes, "H": 3, "W": 3}[letter] for letter in spec[1]))
-    close(in_scan(canonical_convolutions(network))(x, kernel), in_scan(network)(x, kernel))
+    assert_close(in_scan(canonical_convolutions(network))(x, kernel), in_scan(network)(x, kernel))
     for layout, x, kernel in (
         (("NWC", "WIO", "NWC"), normal(0, 2, 9, 3), normal(1, 3, 3, 4)),
         (("NDHWC", "DHWIO", "NDHWC"), normal(0, 2, 4, 5, 6, 3), normal(1, 3, 3, 3, 3, 4)),
@@ -110,7 +110,7 @@ def test_any_layout_and_one_or_three_axes(spec):
             ),
             (0, 1),
         )
-        close(in_scan(canonical_convolutions(fn))(x, kernel), in_scan(fn)(x, kernel))
+        assert_close(in_scan(canonical_convolutions(fn))(x, kernel), in_scan(fn)(x, kernel))
 
 
 def primitives(program) -> list[str]:
@@ -165,8 +165,8 @@ def test_convolutions_are_swapped_wherever_they_are_and_values_stay(name):
     names = primitives(jax.make_jaxpr(fn)(x).jaxpr)
     assert names
     assert set(names) == {canonical_p.name}
-    close(jax.jit(fn)(x), NESTED[name](x))
-    close(fn(x), NESTED[name](x))
+    assert_close(jax.jit(fn)(x), NESTED[name](x))
+    assert_close(fn(x), NESTED[name](x))
 
 
 @pytest.mark.parametrize("name", [name for name in NESTED if name != "while"])
@@ -174,9 +174,9 @@ def test_gradients_are_swapped_and_custom_rules_stay(name):
     x = operands({})[0]
     gradient = jax.grad(lambda x: jnp.sum(jnp.cos(NESTED[name](x))))
     assert set(primitives(jax.make_jaxpr(canonical_convolutions(gradient))(x).jaxpr)) == {canonical_p.name}
-    close(in_scan(canonical_convolutions(gradient))(x), in_scan(gradient)(x))
+    assert_close(in_scan(canonical_convolutions(gradient))(x), in_scan(gradient)(x))
     inner = jax.grad(lambda x: jnp.sum(jnp.cos(canonical_convolutions(NESTED[name])(x))))
-    close(in_scan(inner)(x), in_scan(gradient)(x))
+    assert_close(in_scan(inner)(x), in_scan(gradient)(x))
 
 
 def test_functions_of_trees_and_closures_over_tracers():
@@ -188,7 +188,7 @@ def test_functions_of_trees_and_closures_over_tracers():
         return fn({"x": x, "n": 3})
 
     found = outer(kernel, 2.0)
-    close(found["out"], 2 * plain(x, kernel))
+    assert_close(found["out"], 2 * plain(x, kernel))
     assert found["n"] == 3
 
 

@@ -171,16 +171,19 @@ def figure_tradeoff(scale: Scale, found: Trained) -> Picture:
     ax.scatter(found.distance.ravel(), found.slope.ravel(), s=14, color=COLOURS[0], alpha=0.4, lw=0, label="one seed")
     ax.plot(distance, slope, "o-", color=COLOURS[0], ms=5, lw=1.2, label="mean over seeds")
     for weight, x, y in zip(scale.weights, distance, slope, strict=True):
-        ax.annotate(f"λ = {weight:g}", (x, y), (6, 5), textcoords="offset points", fontsize=8, color=INK)
+        ax.annotate(f"λ = {weight:g}", (x, y), (7, 3), textcoords="offset points", fontsize=8, color=INK)
     first, second = theorem_constants(found.distance.ravel(), found.slope.ravel())
     curve = np.linspace(found.distance.min() * 0.98, found.distance.max() * 1.02, 200)
     label = f"{first:.2f} / √JEMD - {second:.2f}"
     ax.plot(curve, first / np.sqrt(curve) - second, "--", color=COLOURS[1], lw=1.2, label=label)
     ax.axvline(found.floor.mean(), color=MUTED, lw=0.8, ls=":")
     ax.set(xlabel="JEMD (ℓ1, lower: better joint perceptual quality)", ylabel="K̄ (lower: more robust)", xscale="log")
+    ax.set_ylim(bottom=-0.1)
     ax.annotate("posterior sampler", (found.floor.mean(), ax.get_ylim()[1]), (4, -10), textcoords="offset points",
                 fontsize=8, color=MUTED)  # fmt: skip
-    ax.legend(frameon=False, fontsize=8.5, loc="upper right")
+    ax.set_xticks([0.1, 0.2, 0.4, 0.8], ["0.1", "0.2", "0.4", "0.8"])
+    ax.minorticks_off()
+    ax.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(0.08, 0.3))
     y = np.linspace(-4.2, 4.2, 2000, dtype=np.float32)[:, None]
     for panel, index in enumerate(np.linspace(0, len(scale.weights) - 1, 4).round().astype(int)):
         ax = figure.add_subplot(grid[panel // 2, 2 + panel % 2])

@@ -26,7 +26,7 @@ class Region(enum.StrEnum):
     """Where a restorer lies on the uncertainty-perception plane."""
 
     IMPOSSIBLE = "impossible"
-    """Below the lower bound; estimates can end here by their errors only."""
+    """Below the lower bound, where no restorer that is Gaussian given y lies; others, and estimation errors, can."""
     OPTIMAL = "optimal"
     """Between the bounds, where the best restorers are."""
     SUBOPTIMAL = "suboptimal"
@@ -47,7 +47,7 @@ def eta(divergence: ArrayLike, dim: int) -> Array:
     so $(1+s)^2 = 4 s\, a$ with $a = e^{2P/d}$. Of the two roots of $s^2 - (4a-2)s + 1 = 0$ the one below 1 is
     $s = (2a-1) - \sqrt{(2a-1)^2-1}$, the least variation that divergence P allows, and $\eta(P) = 1 + s$. It falls from
     2 at P = 0 (a posterior sampler) to 1 as P grows (the mean), and is convex. Non-Gaussian X|Y enter through their
-    entropy power, by the entropy power inequality below and by the Gaussian case above; see `uncertainty_bounds`.
+    entropy power; see `uncertainty_bounds`.
 
     Evaluated as $s = b / (2 - b + 2\sqrt{1-b})$ with $b = e^{-2P/d}$, which neither overflows nor cancels.
 
@@ -76,6 +76,11 @@ def uncertainty_bounds(
     U(P) is the least entropy power of the error X̂ - X given Y among restorers whose conditional divergence from X is at
     most P. N(X|Y) is the inherent uncertainty of the problem, N(X_G|Y) that of Gaussians with the same covariance given
     Y, which is at least as large. For Gaussian problems both bounds meet.
+
+    Note:
+        The source states the lower bound for all restorers. It holds for those that are Gaussian given y. One that
+        shows the posterior mean with chance ε and a posterior sample otherwise has P = -ln(1 - ε) in any dimension, and
+        an error whose entropy power tends to 2^(1 - ε) N(X|Y) as d grows, while η(P) tends to 2: it passes below.
 
     Args:
         divergence: P >= 0, nats.

@@ -129,6 +129,8 @@ def load_script(name: str) -> ModuleType:
 
 
 def _run(run: Callable[[str], Experiment], scale: str, out: Path) -> dict[str, Any]:
+    if out.exists() and not out.is_dir():
+        raise InputError(f"out: found a file at {out}, expected a folder")
     started = time.perf_counter()
     found = run(scale)
     device = jax.devices()[0]

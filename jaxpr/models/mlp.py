@@ -67,13 +67,15 @@ def mlp_with_pattern(layers: Layers, x: Array) -> tuple[Array, tuple[Array, ...]
     pattern = []
     for weight, bias in layers[:-1]:
         before = weight @ x + bias
-        pattern.append(before > 0)
+        pattern.append(~(before <= 0))  # NaN counts as active, so that it reaches the output
         x = jnp.where(pattern[-1], before, 0)
     return layers[-1].weight @ x + layers[-1].bias, tuple(pattern)
 
 
 def input_gradient(layers: Layers, pattern: Sequence[Array]) -> Array:
     """Gradient (in, N) of the sum of the outputs with respect to the input, given the activation pattern there.
+
+    Without hidden layers it is the same everywhere, (in, 1).
 
     A rectifier network is affine where its pattern is constant; so is this chain in each of the weights, and its
     reverse-mode derivative costs what that of the network does.

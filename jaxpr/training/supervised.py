@@ -13,7 +13,7 @@ import optax
 
 from jaxpr._core import Array, InputError, Key, check_count, check_images, check_positive, example_keys
 from jaxpr.training.checkpoints import Checkpoints
-from jaxpr.training.runner import run_steps
+from jaxpr.training.runner import count_examples, run_steps
 
 __all__ = [
     "History",
@@ -112,7 +112,7 @@ def fit(
         InputError: no examples, leading axes differ, or a count below one.
         DivergenceError: NaN or infinity; the message names the first such step.
     """
-    examples = _count_examples(data)
+    examples = count_examples(data)
     check_count("steps", steps)
     check_count("batch_size", batch_size)
 
@@ -194,10 +194,3 @@ def augment(key: Key, x: Array, *, shift: int, noise_std: float) -> Array:
         return shifted + jnp.asarray(noise_std, x.dtype) * jax.random.normal(k_noise, x.shape[1:], x.dtype)
 
     return jax.vmap(one)(example_keys(key, x.shape[0]), padded)
-
-
-def _count_examples(data: Batch) -> int:
-    counts = {np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in jax.tree.leaves(data)}
-    if len(counts) != 1 or 0 in counts:
-        raise InputError(f"data: found leading axes {sorted(counts)}, expected one number of examples, at least 1")
-    return counts.pop()

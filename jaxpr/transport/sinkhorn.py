@@ -1,5 +1,6 @@
 """Entropic transport for what must be differentiated, jitted or batched; exact values come from `emd`."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -100,7 +101,21 @@ def sinkhorn_divergence(
 
 
 def _ott_cost(cost: Cost) -> Any:
-    costs = optional("ott.geometry.costs")
-    if cost == "l1":
-        return costs.PNormP(1.0)
-    return costs.Euclidean() if cost == "l2" else costs.SqEuclidean()
+    return optional("ott.geometry.costs").SqEuclidean() if cost == "squared_l2" else _norm_cost(cost)()
+
+
+@functools.cache
+def _norm_cost(cost: Cost) -> Any:
+    """The class of a cost whose value is the same under differentiation, and whose gradient at zero distance is zero.
+
+    ott's own norms (0.6.0) give d or √d instead of 0 for the distance of a point to itself when differentiated.
+    """
+
+    def distance(self: Any, x: Array, y: Array) -> Array:
+        if cost == "l1":
+            return jnp.sum(jnp.abs(x - y))
+        squared = jnp.sum(jnp.square(x - y))
+        return jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1)), 0)
+
+    made = type(f"Cost_{cost}", (optional("ott.geometry.costs").CostFn,), {"__call__": distance})
+    return jax.tree_util.register_pytree_node_class(made)

@@ -70,6 +70,7 @@ def command(out: Path, *extra: str) -> list[str]:
     return [sys.executable, "-m", "jaxpr.cli", *words]
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_run(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     out, alone, port = tmp_path / "shared", tmp_path / "alone", free_port()

@@ -77,7 +77,7 @@ class Scale(NamedTuple):
 
 SCALES = {
     "smoke": Scale(32, 2, 200, 200, 3e-4, 2, 500),
-    "small": Scale(128, 4, 20_000, 5_000, 3e-4, 4, 3000),
+    "small": Scale(128, 4, 15_000, 5_000, 3e-4, 4, 3000),
     "paper": Scale(512, 8, 20_000, 20_000, 1e-4, 50, 20_000),
 }
 

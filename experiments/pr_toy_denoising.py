@@ -187,6 +187,7 @@ def figure_tradeoff(scale: Scale, found: Trained) -> Picture:
     ax.axvline(found.floor.mean(), color=MUTED, lw=0.8, ls=":")
     ax.set(xlabel="JEMD (ℓ1, lower: better joint perceptual quality)", ylabel="K̄ (lower: more robust)", xscale="log")
     ax.set_ylim(bottom=-0.1)
+    ax.set_xlim(right=1.3 * found.distance.max())
     ax.annotate("posterior sampler", (found.floor.mean(), ax.get_ylim()[1]), (4, -10), textcoords="offset points",
                 fontsize=8, color=MUTED)  # fmt: skip
     ax.set_xticks([0.1, 0.2, 0.4, 0.8], ["0.1", "0.2", "0.4", "0.8"])

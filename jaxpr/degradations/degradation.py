@@ -23,8 +23,9 @@ __all__ = ["Degradation", "as_degradation", "parse_degradation"]
 _GIVEN = "given"
 _BICUBIC_FACTORS = (2, 3, 4, 8, 16)
 _KNOWN_TERMS = (
-    "identity, bicubic-x{2,3,4,8,16}, average-x{N}, grayscale, blur-{std in pixels}, inpaint-center-{fraction}; "
-    "then noise-{std in 0..1}; then jpeg-{quality 1..100}; or, alone, realworld-x{1,2,3,4,8,16} or given"
+    "identity, bicubic-x{2,3,4,8,16}, average-x{N}, grayscale, blur-{std in pixels}, "
+    "inpaint-center-{fraction}, inpaint-top-{fraction}; then noise-{std in 0..1}; then jpeg-{quality 1..100}; or, "
+    "alone, realworld-x{1,2,3,4,8,16} or given"
 )
 
 
@@ -121,8 +122,8 @@ def parse_degradation(spec: str) -> Degradation:
     Terms are joined by `+`, in this order, each at most once and at least one:
 
     - `identity`, `bicubic-x{2,3,4,8,16}` (MATLAB, any image size), `average-x{N}` (N divides the image), `grayscale`,
-      `blur-{std}` (Gaussian, std in pixels, circular boundary) or `inpaint-center-{fraction}` (unknown central square,
-      its side that fraction of the image's shorter side);
+      `blur-{std}` (Gaussian, std in pixels, circular boundary), `inpaint-center-{fraction}` (unknown central square,
+      its side that fraction of the image's shorter side) or `inpaint-top-{fraction}` (unknown upper rows);
     - `noise-{std}`, std in units of the [0, 1] range;
     - `jpeg-{quality}`.
 
@@ -225,6 +226,8 @@ def _linear_term(spec: str, term: str, name: str, value: float) -> Callable[[Sha
         return functools.partial(_gaussian_blur, std=value)
     if name == "inpaint-center" and 0 < value < 1:
         return functools.partial(_inpaint_center, fraction=value)
+    if name == "inpaint-top" and 0 < value < 1:
+        return functools.partial(_inpaint_top, fraction=value)
     raise _unknown(spec, term)
 
 
@@ -238,6 +241,13 @@ def _inpaint_center(shape: Shape, *, fraction: float) -> Inpainting:
     top, left = (height - side) // 2, (width - side) // 2
     mask = np.ones((height, width), bool)
     mask[top : top + side, left : left + side] = False
+    return Inpainting(mask, channels=channels)
+
+
+def _inpaint_top(shape: Shape, *, fraction: float) -> Inpainting:
+    height, width, channels = shape
+    mask = np.ones((height, width), bool)
+    mask[: round(fraction * height)] = False
     return Inpainting(mask, channels=channels)
 
 

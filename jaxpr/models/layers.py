@@ -1,11 +1,70 @@
-"""Layers of the library's networks. Parameters have the names and shapes of Flax's own layers."""
+"""Building blocks that networks share. Parameters have the names and shapes of Flax's own layers.
 
+Everything here computes what PyTorch's layers of the same purpose do, on NHWC: paddings are symmetric, normalisations
+use the biased variance, GELU is the exact one, channels are shuffled in PyTorch's order.
+"""
+
+import functools
+import itertools
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
-from jaxpr._core import Array
+from jaxpr._core import HIGHEST, Array, InputError, Key
 from jaxpr.numerics.convolution import canonical_convolutions
 
-__all__ = ["Conv"]
+__all__ = [
+    "Compute",
+    "Conv",
+    "Keys",
+    "Mlp",
+    "check_channels",
+    "conv2d",
+    "gelu",
+    "group_norm",
+    "in_turn",
+    "layer_norm",
+    "linear",
+    "pad_to_multiple",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "upsample_nearest",
+]
+
+
+class Compute(NamedTuple):
+    """How a network computes. No choice changes its parameters, which stay float32.
+
+    Attributes:
+        dtype: of activations and products, float32 or bfloat16. Outputs return to the input's dtype.
+        precision: of float32 products; TPUs and recent GPUs round operands if it is lower.
+        remat: recompute the activations of repeated blocks in gradients instead of keeping them.
+        attention_limit: attention logits held at once, in numbers; beyond it attention is computed in blocks.
+    """
+
+    dtype: Any = jnp.float32
+    precision: jax.lax.PrecisionLike = HIGHEST
+    remat: bool = False
+    attention_limit: int = 2**26
+
+
+class Keys:
+    """Random keys for declaring layers, in place of `nnx.Rngs`.
+
+    The counters of `nnx.Rngs` are arrays; tracing hundreds of layers with them takes many seconds.
+    """
+
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self._key, self._count = rngs.params(), 0
+
+    def params(self) -> Key:
+        """A new key."""
+        self._count += 1
+        return jax.random.fold_in(self._key, self._count)
 
 
 class Conv(nnx.Conv):
@@ -17,3 +76,157 @@ class Conv(nnx.Conv):
     def __call__(self, inputs: Array) -> Array:
         """Map (..., H, W, in_features) to (..., H', W', out_features)."""
         return canonical_convolutions(super().__call__)(inputs)
+
+
+def conv2d(
+    inputs: int,
+    outputs: int,
+    *,
+    compute: Compute,
+    rngs: Keys,
+    size: int = 3,
+    stride: int = 1,
+    groups: int = 1,
+    bias: bool = True,
+    padding: int | None = None,
+) -> Conv:
+    """A convolution with a square kernel and zeros around the image.
+
+    Args:
+        inputs: channels before.
+        outputs: channels after.
+        compute: dtype and precision.
+        rngs: keys for its parameters.
+        size: side of the kernel.
+        stride: step of the kernel.
+        groups: of channels that do not mix; `inputs` for depthwise.
+        bias: whether there is one.
+        padding: zeros on every side; None for `size // 2`.
+    """
+    around = size // 2 if padding is None else padding
+    return Conv(
+        inputs,
+        outputs,
+        (size, size),
+        strides=stride,
+        padding=((around, around), (around, around)),
+        feature_group_count=groups,
+        use_bias=bias,
+        dtype=compute.dtype,
+        precision=compute.precision,
+        rngs=rngs,
+    )
+
+
+def linear(inputs: int, outputs: int, *, compute: Compute, rngs: Keys, bias: bool = True) -> nnx.Linear:
+    """A dense layer on the last axis."""
+    return nnx.Linear(inputs, outputs, use_bias=bias, dtype=compute.dtype, precision=compute.precision, rngs=rngs)
+
+
+def layer_norm(width: int, *, compute: Compute, rngs: Keys, epsilon: float = 1e-5) -> nnx.LayerNorm:
+    """Normalisation over the last axis; statistics in float32."""
+    # The fast variance, E[x²] - E[x]², loses the digits that a tolerance of 1e-5 needs.
+    return nnx.LayerNorm(width, epsilon=epsilon, use_fast_variance=False, dtype=compute.dtype, rngs=rngs)
+
+
+def group_norm(channels: int, *, compute: Compute, rngs: Keys, epsilon: float, groups: int = 32) -> nnx.GroupNorm:
+    """Normalisation of each group of channels over all positions; statistics in float32."""
+    return nnx.GroupNorm(channels, groups, epsilon=epsilon, use_fast_variance=False, dtype=compute.dtype, rngs=rngs)
+
+
+def gelu(x: Array) -> Array:
+    """The exact GELU, with the error function."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+class Mlp(nnx.Module):
+    """Two dense layers, `fc1` and `fc2`, with a GELU between them."""
+
+    def __init__(self, width: int, hidden: int, *, compute: Compute, rngs: Keys) -> None:
+        self.fc1 = linear(width, hidden, compute=compute, rngs=rngs)
+        self.fc2 = linear(hidden, width, compute=compute, rngs=rngs)
+
+    def __call__(self, x: Array) -> Array:
+        """Map (..., width) to the same shape."""
+        return self.fc2(gelu(self.fc1(x)))
+
+
+def in_turn(blocks: Iterable[nnx.Module], x: Array, *args: Any, remat: bool = False) -> Array:
+    """`block(x, *args)` for one block after the other; neighbours that differ only in their parameters share one loop.
+
+    The loop keeps compilation short: a network of 23 equal blocks compiles as one block.
+
+    Args:
+        blocks: modules; each maps x to the same shape and dtype.
+        x: an array.
+        args: the same for every block.
+        remat: recompute what is inside a block in gradients; only its input is kept.
+    """
+    for graph, run in itertools.groupby([nnx.split(block) for block in blocks], key=lambda split: split[0]):
+        states = [state for _, state in run]
+        step: Any = functools.partial(_step, graph, args)
+        step = jax.checkpoint(step) if remat else step
+        if len(states) == 1:
+            x, _ = step(x, states[0])
+        else:
+            x, _ = jax.lax.scan(step, x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *states))
+    return x
+
+
+def _step(graph: Any, args: tuple[Any, ...], x: Array, state: Any) -> tuple[Array, None]:
+    return nnx.merge(graph, state)(x, *args), None
+
+
+def pixel_shuffle(x: Array, factor: int) -> Array:
+    """Channels to pixels: (N, H, W, C·f²) to (N, H·f, W·f, C); channel c·f² + dy·f + dx goes to pixel (dy, dx)."""
+    n, height, width, channels = x.shape
+    x = x.reshape(n, height, width, channels // factor**2, factor, factor)
+    return x.transpose(0, 1, 4, 2, 5, 3).reshape(n, height * factor, width * factor, -1)
+
+
+def pixel_unshuffle(x: Array, factor: int) -> Array:
+    """Pixels to channels, the inverse of `pixel_shuffle`: (N, H, W, C) to (N, H/f, W/f, C·f²).
+
+    Raises:
+        InputError: the height or width is no multiple of the factor.
+    """
+    n, height, width, channels = x.shape
+    if height % factor or width % factor:
+        raise InputError(f"x: found {height}×{width} pixels, expected multiples of {factor}")
+    x = x.reshape(n, height // factor, factor, width // factor, factor, channels)
+    return x.transpose(0, 1, 3, 5, 2, 4).reshape(n, height // factor, width // factor, channels * factor**2)
+
+
+def upsample_nearest(x: Array, factor: int) -> Array:
+    """Every pixel f×f times: (N, H, W, C) to (N, H·f, W·f, C)."""
+    n, height, width, channels = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None, :], (n, height, factor, width, factor, channels))
+    return x.reshape(n, height * factor, width * factor, channels)
+
+
+def pad_to_multiple(x: Array, multiple: int, *, mode: str) -> Array:
+    """Extend (N, H, W, C) at the bottom and the right to the next multiple, or not at all.
+
+    Args:
+        x: images.
+        multiple: of the new height and width.
+        mode: "reflect" (the edge is not repeated), "symmetric" (it is) or "edge".
+
+    Raises:
+        InputError: the image is too small to be reflected so far.
+    """
+    height, width = x.shape[1:3]
+    bottom, right = -height % multiple, -width % multiple
+    largest = {"reflect": 1, "symmetric": 0}.get(mode)
+    if largest is not None and (bottom > height - largest or right > width - largest):
+        raise InputError(
+            f"x: found {height}×{width} pixels, expected enough to {mode} {bottom} rows and {right} columns "
+            f"(multiples of {multiple})"
+        )
+    return jnp.pad(x, ((0, 0), (0, bottom), (0, right), (0, 0)), mode=mode)
+
+
+def check_channels(x: Array, channels: int) -> None:
+    """Raise unless x is a batch of images (N, H, W, channels)."""
+    if np.ndim(x) != 4 or x.shape[3] != channels:
+        raise InputError(f"x: found shape {np.shape(x)}, expected (N, H, W, {channels})")

@@ -8,6 +8,7 @@ Deterministic Ones", ICML 2023. [ohayon2024] Ohayon, Michaeli, Elad, "The Percep
 Deterministic Image Restoration", ICML 2024.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -136,14 +137,16 @@ def adversarial_robustness(key: Key, sampler: Sampler, y: Array, *, attack: Atta
     k_seeds, k_attack = jax.random.split(key)
     seeds = jax.random.split(k_seeds, draws)
 
-    def shift(y_adv: Array) -> Array:
-        def one(seed: Key) -> Array:
-            change = sampler(seed, y_adv) - sampler(seed, y)
-            return jnp.sum(jnp.square(change), axis=tuple(range(1, change.ndim)))
+    def outputs(y: Array) -> Array:
+        return jax.vmap(lambda seed: sampler(seed, y))(seeds)
 
-        return jnp.mean(jax.vmap(one)(seeds), axis=0)
+    def shift(y_adv: Array, clean: Array) -> Array:
+        change = outputs(y_adv) - clean
+        return jnp.mean(jnp.sum(jnp.square(change), axis=tuple(range(2, change.ndim))), axis=0)
 
-    return jnp.mean(shift(jax.lax.stop_gradient(attack(k_attack, shift, y))))
+    clean = outputs(y)
+    objective = functools.partial(shift, clean=jax.lax.stop_gradient(clean))
+    return jnp.mean(shift(jax.lax.stop_gradient(attack(k_attack, objective, y)), clean))
 
 
 def start_gan(

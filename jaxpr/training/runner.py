@@ -17,12 +17,14 @@ from tqdm import tqdm
 from jaxpr._core import Array, InputError, check_count
 from jaxpr.training.checkpoints import Checkpoints
 
-__all__ = ["DivergenceError", "Run", "Step", "count_examples", "multi_step", "run_steps"]
+__all__ = ["DivergenceError", "Run", "Step", "Watch", "count_examples", "multi_step", "run_steps"]
 
 State = TypeVar("State")
 Data: TypeAlias = Any
 Step: TypeAlias = Callable[[Array, State, Data], tuple[State, dict[str, Array]]]
 """Maps (number of the step, state, data) to the next state and what the step measured, arrays of any shape."""
+Watch: TypeAlias = Callable[[int, Any, dict[str, np.ndarray]], None]
+"""Sees (number of finished steps, state, history of all steps) on the host, to log or draw them."""
 
 
 class DivergenceError(InputError):
@@ -54,6 +56,7 @@ def run_steps(
     title: str = "training",
     shown: str | None = None,
     checkpoints: Checkpoints | None = None,
+    watch: Watch | None = None,
 ) -> Run:
     """Apply `step` for the numbers first..steps-1.
 
@@ -68,6 +71,7 @@ def run_steps(
         title: in front of the bar.
         shown: name of the measured quantity whose mean the bar shows.
         checkpoints: where to store the state every so many steps, and to go on from; None for nowhere.
+        watch: called after each checkpoint, and after the last step, if any was done.
 
     Raises:
         InputError: a count is wrong, nothing `shown` is measured, or a checkpoint holds another state.
@@ -99,9 +103,12 @@ def run_steps(
             _check_names(history, shown)
             _check_finite(first, history[-1])
             first += length
-            if checkpoints is not None and (checkpoints.until_next(first) == checkpoints.every or first >= steps):
+            if first >= steps or (checkpoints is not None and checkpoints.until_next(first) == checkpoints.every):
                 history = [_joined(history)]
-                checkpoints.save(first, state, history[0])
+                if checkpoints is not None:
+                    checkpoints.save(first, state, history[0])
+                if watch is not None:
+                    watch(first, state, history[0])
             if shown is not None:
                 bar.set_postfix({shown: f"{history[-1][shown][-length:].mean():.3g}"}, refresh=False)
             bar.update(length)

@@ -53,6 +53,12 @@ def test_inpaint_center_hides_a_square():
     assert parse_degradation("inpaint-center-.25").operator((8, 8, 1)).output_shape == (8, 8, 1)
 
 
+def test_inpaint_top_hides_the_upper_rows():
+    operator = parse_degradation("inpaint-top-0.75").operator((8, 12, 3))
+    assert isinstance(operator, Inpainting)
+    np.testing.assert_array_equal(operator.mask, np.repeat(np.arange(8)[:, None] >= 6, 12, axis=1))
+
+
 def test_terms_are_applied_in_order():
     found = parse_degradation("bicubic-x2+noise-0.1+jpeg-40")(KEY, X)
     noisy = gaussian_noise(KEY, BicubicDownsample(SHAPE, 2)(X), std=0.1)

@@ -18,6 +18,7 @@ import jaxpr
 from jaxpr._core import InputError, first_line
 from jaxpr.cli_decisions import Decisions
 from jaxpr.cli_reproduce import Reproduce
+from jaxpr.cli_weights import Weights
 from jaxpr.data import ImageSource, PairedSource, digits, image_folder, paired_folder, photos, tfds_images
 from jaxpr.degradations import parse_degradation
 from jaxpr.estimators import Training, build_restorers
@@ -271,6 +272,7 @@ _Command = (
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Decisions, tyro.conf.subcommand("decisions")]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
+    | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Version, tyro.conf.subcommand("version")]
 )
 
@@ -281,7 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: words after the program's name; None takes them from the terminal.
     """
-    command: Evaluate | Compare | Decisions | Reproduce | Version = tyro.cli(
+    command: Evaluate | Compare | Decisions | Reproduce | Weights | Version = tyro.cli(
         _Command, prog="jaxpr", description=jaxpr.__doc__, args=arguments
     )
     try:

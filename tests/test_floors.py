@@ -22,6 +22,8 @@ FLOORS = {
     **dict.fromkeys(("attacks", "estimators", "samplers", "training", "data", "report"), 3),
     "evaluation": 4,
     "cli_decisions": 5,
+    "cli_train": 5,
+    "cli_weights": 5,
     "experiment": 5,
     "cli_reproduce": 6,
     "cli": 7,
@@ -29,9 +31,20 @@ FLOORS = {
 ROOT = Path(jaxpr.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 399, 80
-ONLY_IN = {"flax": "jaxpr/models/", "pickle": "jaxpr/models/packaged.py", "torch": "nowhere", "tensorflow": "nowhere"}
+ONLY_IN = {
+    "torch": ("jaxpr/models/torch_files.py", "jaxpr/estimators/torch_bridge.py"),
+    "flax": "jaxpr/models/",
+    "pickle": "jaxpr/models/packaged.py",
+    "tensorflow": "nowhere",
+}
 ENTRY_POINTS = ("jaxpr/experiment.py",)  # programs, which may configure JAX before they use it
-EXTRAS = ("tensorflow_datasets", "ott", "ot", "numba")  # optional: imported inside the function that needs them
+EXTRAS = (
+    "tensorflow_datasets",
+    "ott",
+    "ot",
+    "numba",
+    "torch",
+)  # optional: imported inside the function that needs them
 
 
 def name_of(path: Path) -> str:

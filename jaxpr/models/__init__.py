@@ -2,31 +2,53 @@
 
 from jaxpr.models.classifier import digit_classifier
 from jaxpr.models.features import FEATURES, FeatureExtractor, feature_extractor, perceptual_network
+from jaxpr.models.fetch import fetch_weights, weights_folder
 from jaxpr.models.functional import Model, functional
-from jaxpr.models.layers import Conv
+from jaxpr.models.layers import Compute, Conv
 from jaxpr.models.mlp import Layer, Layers, init_mlp, input_gradient, mlp, mlp_with_pattern
+from jaxpr.models.networks import NETWORKS, LoadedNetwork, load_network, recognise
+from jaxpr.models.official import OFFICIAL_FILES, OfficialFile
 from jaxpr.models.packaged import PackagedWeights, packaged_weights
+from jaxpr.models.rrdbnet import RRDBNetConfig, rrdbnet
+from jaxpr.models.swinir import SwinIRConfig, swinir
+from jaxpr.models.torch_files import read_checkpoint
+from jaxpr.models.torch_weights import WeightsError
 from jaxpr.models.trunks import ALEXNET, VGG16, ConvTrunk, TrunkSpec
 
 __all__ = [
     "ALEXNET",
+    "Compute",
     "Conv",
     "ConvTrunk",
     "FEATURES",
     "FeatureExtractor",
     "Layer",
     "Layers",
+    "LoadedNetwork",
     "Model",
+    "NETWORKS",
+    "OFFICIAL_FILES",
+    "OfficialFile",
     "PackagedWeights",
+    "RRDBNetConfig",
+    "SwinIRConfig",
     "TrunkSpec",
     "VGG16",
+    "WeightsError",
     "digit_classifier",
     "feature_extractor",
+    "fetch_weights",
     "functional",
     "init_mlp",
     "input_gradient",
+    "load_network",
     "mlp",
     "mlp_with_pattern",
     "packaged_weights",
     "perceptual_network",
+    "read_checkpoint",
+    "recognise",
+    "rrdbnet",
+    "swinir",
+    "weights_folder",
 ]

@@ -59,9 +59,9 @@ def start_denoiser(key: Key) -> GanState:
 def denoiser_optimizers(
     steps: int = DENOISER_STEPS, *, rate: float = DENOISER_RATE, critic_rate: float = DENOISER_RATE
 ) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
-    """Adam with β = (0.5, 0.9), its rate halved ten times, every 5 % of the steps from their half on.
+    """Adam with β = (0.5, 0.9), its rate halved after every 5 % of the steps beyond their half.
 
-    With the paper's 100,000 steps that is every 5,000 steps after 50,000; shorter runs keep the shape.
+    With the paper's 100,000 steps that is at 55,000, 60,000 ... 95,000; shorter runs keep the shape.
 
     Note:
         With the paper's equal rates the two networks circle around each other instead of settling, here and in an

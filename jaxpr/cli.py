@@ -63,8 +63,8 @@ class Evaluate:
         "exemplar:0.03",
         "exemplar:0.03+project",
     )
-    """nearest, bicubic, lanczos, lmmse, exemplar:TEMPERATURE, file.py:function or package.module:function; +project
-    behind any of them makes it perfectly consistent."""
+    """nearest, bicubic, lanczos, nlm:H (H in intensity units, about 0.6 σ of the noise), lmmse, exemplar:TEMPERATURE,
+    file.py:function or package.module:function; +project behind any of them makes it perfectly consistent."""
 
     scale: Literal["smoke", "small", "paper"] = "small"
     """smoke: seconds; small: minutes on two CPU cores; paper: the sizes of the paper. The options below override it."""

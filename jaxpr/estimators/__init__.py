@@ -6,8 +6,11 @@ Fitting is a separate pure function; bind parameters with `functools.partial`.
 from jaxpr.estimators.consistent import consistent
 from jaxpr.estimators.exemplar import Exemplars, exemplar, fit_exemplars
 from jaxpr.estimators.lmmse import Lmmse, fit_lmmse, lmmse
+from jaxpr.estimators.nlm import nlm
 from jaxpr.estimators.patches import PatchGrid
 from jaxpr.estimators.specs import Training, build_restorers
+from jaxpr.estimators.tiled import tiled
+from jaxpr.estimators.torch_bridge import from_torch
 from jaxpr.estimators.toy_denoising import (
     ResidualNoise,
     denoising_dmax,
@@ -56,6 +59,9 @@ __all__ = [
     "Tradeoff",
     "Training",
     "bicubic",
+    "from_torch",
+    "nlm",
+    "tiled",
     "build_restorers",
     "consistent",
     "denoising_dmax",

@@ -1,6 +1,6 @@
 """Restorers by name: the strings that the command line and configurations use.
 
-`nearest`, `bicubic`, `lanczos`; `lmmse` and `exemplar:TEMPERATURE`, fitted on training images;
+`nearest`, `bicubic`, `lanczos`; `nlm:H`, a denoiser; `lmmse` and `exemplar:TEMPERATURE`, fitted on training images;
 `path/to/file.py:function` or `package.module:function` for a restorer of the user's own; each optionally with
 `+project`.
 """
@@ -24,6 +24,7 @@ from jaxpr.degradations import Degradation
 from jaxpr.estimators.consistent import consistent
 from jaxpr.estimators.exemplar import exemplar, fit_exemplars
 from jaxpr.estimators.lmmse import fit_lmmse, lmmse
+from jaxpr.estimators.nlm import nlm
 from jaxpr.estimators.patches import PatchGrid
 from jaxpr.estimators.upscaling import bicubic, lanczos, nearest
 
@@ -32,7 +33,7 @@ __all__ = ["Training", "build_restorers"]
 _PROJECT = "+project"
 _UPSCALERS: dict[str, Callable[..., Array]] = {"nearest": nearest, "bicubic": bicubic, "lanczos": lanczos}
 _KNOWN = (
-    "nearest, bicubic, lanczos, lmmse, exemplar:TEMPERATURE, path/to/file.py:function, package.module:function, "
+    "nearest, bicubic, lanczos, nlm:H, lmmse, exemplar:TEMPERATURE, path/to/file.py:function, package.module:function, "
     "each optionally followed by +project"
 )
 
@@ -116,19 +117,32 @@ def _build(spec: str, training: Training, fitted: _Fitted) -> Estimator:
     if spec == "lmmse":
         return fitted.linear
     if match := re.fullmatch(r"exemplar:([0-9.eE+-]+)", spec):
-        return functools.partial(fitted.exemplars, temperature=_temperature(spec, match[1]))
-    if re.fullmatch(r".+:[A-Za-z_]\w*", spec) and not spec.startswith("exemplar:"):
+        return functools.partial(fitted.exemplars, temperature=_positive(spec, "temperature", match[1]))
+    if match := re.fullmatch(r"nlm:([0-9.eE+-]+)", spec):
+        return _denoised(_positive(spec, "strength", match[1]), training)
+    if re.fullmatch(r".+:[A-Za-z_]\w*", spec) and not spec.startswith(("exemplar:", "nlm:")):
         return _load(spec)
     raise InputError(f"restorers: found {spec!r}, expected one of {_KNOWN}")
 
 
-def _temperature(spec: str, text: str) -> float:
+def _denoised(h: float, training: Training) -> Estimator:
+    """Non-local means of y with the noise of the degradation, then bicubic enlargement."""
+    degradation = training.degradation
+
+    def restored(y: Array) -> Array:
+        clean = nlm(y, h=h, sigma=degradation.noise_std)
+        return bicubic(clean, factor=degradation.factor, channels=training.channels)
+
+    return restored
+
+
+def _positive(spec: str, name: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise InputError(f"restorers: found temperature {text} in {spec!r}, expected a positive number")
+        raise InputError(f"restorers: found {name} {text} in {spec!r}, expected a positive number")
     return value
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from jaxpr._core import InputError
 from jaxpr.degradations import parse_degradation
-from jaxpr.estimators import Training, bicubic, build_restorers, lanczos, nearest
+from jaxpr.estimators import Training, bicubic, build_restorers, lanczos, nearest, nlm
 
 FLOAT32 = 1e-5
 DEGRADATION = parse_degradation("average-x2")
@@ -46,6 +46,16 @@ def test_interpolation_needs_no_training(enlarge):
     restorers = build(enlarge.__name__, f"{enlarge.__name__}+project", images=images)
     np.testing.assert_array_equal(restorers[enlarge.__name__](Y), enlarge(Y, factor=2))
     assert images.calls == 0
+
+
+def test_non_local_means_knows_the_noise_and_enlarges():
+    noisy = np.asarray(jax.random.uniform(jax.random.key(1), (1, 12, 10, 3)))
+    denoised = build("nlm:0.06", degradation=parse_degradation("noise-0.1"))["nlm:0.06"](noisy)
+    np.testing.assert_array_equal(denoised, nlm(noisy, h=0.06, sigma=0.1))
+    enlarged = build("nlm:0.06")["nlm:0.06"](Y)
+    np.testing.assert_array_equal(enlarged, bicubic(nlm(Y, h=0.06), factor=2))
+    with pytest.raises(InputError, match="restorers: found strength 0 in 'nlm:0', expected a positive number"):
+        build("nlm:0")
 
 
 def test_names_are_the_specs_in_their_order():

@@ -6,7 +6,7 @@ U(P) is the least N(X̂ - X | Y), the entropy power of the error, among restorer
 x given y is at most P; the slides put it between η(P) N(X|Y) and η(P) N(X_G|Y). Restorers of two laws are placed on
 that plane: a Gaussian law of 8 dimensions in closed form, a mixture on the plane by Monte Carlo.
 
-Small, two shared CPU cores, 19 s: N over the lower bound is 1.000 for Gaussian restorers from mean to posterior, 1.004
+Small, two CPU cores, 12 s: N over the lower bound is 1.000 for Gaussian restorers from mean to posterior, 1.004
 to 1.47 for others that are Gaussian given y, and 0.905 for the mean shown 96 % of the time, a posterior sample
 otherwise (the remarks say why). Mixture: 1.000 (mean) and 1.084 ± 0.003 to 3.05 ± 0.06; the posterior sampler's N is
 2.89 ± 0.04 times N(X|Y), of at most 4.07.

@@ -370,8 +370,8 @@ def remarks(scale: Scale) -> list[str]:
     """What differs from the paper."""
     found = [
         "With λ = 0.1 as printed, the robustness loss adds about 1e-6 to a GAN loss near 1, and nothing changes: after "
-        "20,000 steps at scale small recall was 0.37 ± 0.12 and √R̃ 3.2 ± 0.7 in 1e-3, as for ErraticGAN. The robust GANs have "
-        f"λ = {KINDS[ROBUST].weight:g} on the same loss.",
+        "20,000 steps at scale small recall was 0.37 ± 0.12, √R̃ 3.2 ± 0.7 in 1e-3, as for ErraticGAN. The robust GANs "
+        f"have λ = {KINDS[ROBUST].weight:g} on the same loss.",
         "Four Adam steps of 1e-4 move y by at most 4e-4, not by ε = 1e-3. As x̂ contains y, √R̃ cannot be less than "
         "about 0.4e-3 under this attack; the paper's 0.13 for StoErraticGAN must have been measured otherwise, and its "
         "two stochastic rows order against its text. Its table calls higher values better; lower ones are more robust.",

@@ -48,7 +48,7 @@ from jaxpr.metrics.niqe import (
     niqe,
     packaged_niqe_parameters,
 )
-from jaxpr.metrics.perceptual import lpips
+from jaxpr.metrics.perceptual import lpips, lpips_map
 from jaxpr.metrics.protocol import crop_border, luma
 from jaxpr.numerics.moments import Moments
 
@@ -82,6 +82,7 @@ __all__ = [
     "kernel_distance_subsets",
     "load_niqe_parameters",
     "lpips",
+    "lpips_map",
     "luma",
     "manifold_scores",
     "measurement_deviation",

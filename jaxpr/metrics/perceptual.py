@@ -1,11 +1,14 @@
 """LPIPS: perceptual distance between image pairs in the feature space of a trained network."""
 
+from collections.abc import Iterator
+
 import jax.numpy as jnp
 
 from jaxpr._core import HIGHEST, Array, PerceptualNetwork, check_images, check_same_shape
 from jaxpr.numerics.guards import safe_sqrt
+from jaxpr.numerics.resampling import LINEAR, resize
 
-__all__ = ["lpips"]
+__all__ = ["lpips", "lpips_map"]
 
 
 def lpips(restored: Array, reference: Array, *, network: PerceptualNetwork) -> Array:
@@ -25,14 +28,40 @@ def lpips(restored: Array, reference: Array, *, network: PerceptualNetwork) -> A
     Raises:
         InputError: shapes differ, not float NHWC with 3 channels, NaN, or another range.
     """
+    terms = _differences(restored, reference, network)
+    return sum((jnp.mean(term, axis=(1, 2)) for term in terms), start=jnp.zeros(restored.shape[0], restored.dtype))
+
+
+def lpips_map(restored: Array, reference: Array, *, network: PerceptualNetwork) -> Array:
+    """Where images differ: LPIPS with each tap's map enlarged to the images (bilinearly) instead of averaged.
+
+    The official code's `spatial=True`. The map's mean is near `lpips`, not equal to it.
+
+    Args:
+        restored: (N, H, W, 3) in [0, 1], overshoot allowed.
+        reference: (N, H, W, 3) in [0, 1].
+        network: trunk and channel weights, from `jaxpr.models.perceptual_network`.
+
+    Returns:
+        (N, H, W), non-negative.
+
+    Raises:
+        InputError: as `lpips`.
+    """
+    terms = _differences(restored, reference, network)
+    shape = (restored.shape[1], restored.shape[2])
+    maps = (resize(term[..., None], shape, kernel=LINEAR, antialias=False)[..., 0] for term in terms)
+    return sum(maps, start=jnp.zeros(restored.shape[:3], restored.dtype))
+
+
+def _differences(restored: Array, reference: Array, network: PerceptualNetwork) -> Iterator[Array]:
+    """The weighted squared difference at every position of every tap, (N, h, w) each."""
     check_images("restored", restored, channels=3, overshoot=1.0)
     check_images("reference", reference, channels=3)
     check_same_shape("restored", restored, "reference", reference)
-    total = jnp.zeros(restored.shape[0], restored.dtype)
     for found, expected, weights in zip(network.taps(restored), network.taps(reference), network.weights, strict=True):
         difference = jnp.square(_unit_channels(found) - _unit_channels(expected))
-        total += jnp.mean(jnp.matmul(difference, weights, precision=HIGHEST), axis=(1, 2))
-    return total
+        yield jnp.matmul(difference, weights, precision=HIGHEST)
 
 
 def _unit_channels(features: Array) -> Array:

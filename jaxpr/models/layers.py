@@ -22,16 +22,20 @@ __all__ = [
     "Conv",
     "Keys",
     "Mlp",
+    "batch_norm",
     "check_channels",
     "conv2d",
     "gelu",
     "group_norm",
+    "halve",
     "in_turn",
+    "l2_normalise",
     "layer_norm",
     "linear",
     "pad_to_multiple",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "upsample_bilinear",
     "upsample_nearest",
 ]
 
@@ -84,32 +88,33 @@ def conv2d(
     *,
     compute: Compute,
     rngs: Keys,
-    size: int = 3,
+    size: int | tuple[int, int] = 3,
     stride: int = 1,
     groups: int = 1,
     bias: bool = True,
     padding: int | None = None,
 ) -> Conv:
-    """A convolution with a square kernel and zeros around the image.
+    """A convolution with zeros around the image.
 
     Args:
         inputs: channels before.
         outputs: channels after.
         compute: dtype and precision.
         rngs: keys for its parameters.
-        size: side of the kernel.
+        size: side of the kernel, or its height and width.
         stride: step of the kernel.
         groups: of channels that do not mix; `inputs` for depthwise.
         bias: whether there is one.
         padding: zeros on every side; None for `size // 2`.
     """
-    around = size // 2 if padding is None else padding
+    sides = (size, size) if isinstance(size, int) else size
+    top, left = (side // 2 if padding is None else padding for side in sides)
     return Conv(
         inputs,
         outputs,
-        (size, size),
+        sides,
         strides=stride,
-        padding=((around, around), (around, around)),
+        padding=((top, top), (left, left)),
         feature_group_count=groups,
         use_bias=bias,
         dtype=compute.dtype,
@@ -132,6 +137,18 @@ def layer_norm(width: int, *, compute: Compute, rngs: Keys, epsilon: float = 1e-
 def group_norm(channels: int, *, compute: Compute, rngs: Keys, epsilon: float, groups: int = 32) -> nnx.GroupNorm:
     """Normalisation of each group of channels over all positions; statistics in float32."""
     return nnx.GroupNorm(channels, groups, epsilon=epsilon, use_fast_variance=False, dtype=compute.dtype, rngs=rngs)
+
+
+def l2_normalise(x: Array, *, axis: int, epsilon: float = 1e-12) -> Array:
+    """Divide by the l2 norm along one axis, or by epsilon where that is larger; computed in float32 at least."""
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    squared = jnp.sum(wide**2, axis=axis, keepdims=True)
+    return (wide * jax.lax.rsqrt(jnp.maximum(squared, epsilon**2))).astype(x.dtype)
+
+
+def batch_norm(channels: int, *, compute: Compute, rngs: Keys, epsilon: float = 1e-5) -> nnx.BatchNorm:
+    """Normalisation of each channel by stored statistics, which the network does not change."""
+    return nnx.BatchNorm(channels, use_running_average=True, epsilon=epsilon, dtype=compute.dtype, rngs=rngs)
 
 
 def gelu(x: Array) -> Array:
@@ -202,6 +219,33 @@ def upsample_nearest(x: Array, factor: int) -> Array:
     n, height, width, channels = x.shape
     x = jnp.broadcast_to(x[:, :, None, :, None, :], (n, height, factor, width, factor, channels))
     return x.reshape(n, height * factor, width * factor, channels)
+
+
+def upsample_bilinear(x: Array) -> Array:
+    """Twice as high and wide by bilinear interpolation between the centres of pixels; the edges go on."""
+    for axis in (1, 2):
+        size = x.shape[axis]
+        before = jnp.concatenate([_part(x, axis, 0, 1), _part(x, axis, 0, size - 1)], axis)
+        after = jnp.concatenate([_part(x, axis, 1, size), _part(x, axis, size - 1, size)], axis)
+        pairs = jnp.stack([0.25 * before + 0.75 * x, 0.75 * x + 0.25 * after], axis + 1)
+        x = pairs.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])
+    return x
+
+
+def _part(x: Array, axis: int, start: int, stop: int) -> Array:
+    return jax.lax.slice_in_dim(x, start, stop, axis=axis)
+
+
+def halve(x: Array) -> Array:
+    """Means of 2×2 pixels, which is what bilinear interpolation without antialiasing gives at half the size.
+
+    Raises:
+        InputError: the height or width is odd.
+    """
+    n, height, width, channels = x.shape
+    if height % 2 or width % 2:
+        raise InputError(f"x: found {height}×{width} pixels, expected multiples of 2")
+    return x.reshape(n, height // 2, 2, width // 2, 2, channels).mean((2, 4))
 
 
 def pad_to_multiple(x: Array, multiple: int, *, mode: str) -> Array:

@@ -4,16 +4,40 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxpr._core import InputError
+from jaxpr.models.adm_classifier import ADM_CLASSIFIER
+from jaxpr.models.adm_unet import ADM_UNET
+from jaxpr.models.autoencoder_kl import AUTOENCODER_KL
+from jaxpr.models.ddpm_unet import DDPM_UNET
 from jaxpr.models.functional import Model
+from jaxpr.models.gfpgan import GFPGAN
+from jaxpr.models.inception import INCEPTION
 from jaxpr.models.layers import Compute
+from jaxpr.models.lpips_weights import LPIPS_HEADS, LPIPS_TRUNK
+from jaxpr.models.restormer import RESTORMER
 from jaxpr.models.rrdbnet import RRDBNET
+from jaxpr.models.swin2sr import SWIN2SR
 from jaxpr.models.swinir import SWINIR
 from jaxpr.models.torch_files import Checkpoint, read_checkpoint
 from jaxpr.models.torch_weights import Network, Shapes, abstract_parameters, convert
+from jaxpr.models.vit import VIT
 
 __all__ = ["NETWORKS", "LoadedNetwork", "load_network", "recognise"]
 
-NETWORKS: tuple[Network, ...] = (RRDBNET, SWINIR)
+NETWORKS: tuple[Network, ...] = (
+    RRDBNET,
+    SWINIR,
+    SWIN2SR,
+    RESTORMER,
+    GFPGAN,
+    INCEPTION,
+    LPIPS_TRUNK,
+    LPIPS_HEADS,
+    VIT,
+    AUTOENCODER_KL,
+    DDPM_UNET,
+    ADM_UNET,
+    ADM_CLASSIFIER,
+)
 """All architectures whose files can be read, tried in this order."""
 
 

@@ -1,7 +1,6 @@
 """What SwinIR and Swin2SR share: the range of their images, the convolutions behind blocks, the ways to enlarge."""
 
 import math
-from collections.abc import Mapping
 from typing import Literal, get_args
 
 import jax
@@ -10,12 +9,18 @@ from flax import nnx
 
 from jaxpr._core import Array, InputError
 from jaxpr.models.layers import Compute, Conv, Keys, conv2d, pixel_shuffle, upsample_nearest
+from jaxpr.models.torch_weights import Shapes, indices
 
 __all__ = [
+    "FEATURES",
+    "HEAD_SLOPE",
     "Reconstruction",
     "ResidualConnection",
     "Upsampler",
     "centre",
+    "check_sizes",
+    "recognise_img_size",
+    "recognise_upsampler",
     "residual_convolution",
     "run_convolutions",
     "shuffle_steps",
@@ -28,9 +33,12 @@ Upsampler = Literal["pixelshuffle", "pixelshuffledirect", "nearest+conv", ""]
 ResidualConnection = Literal["1conv", "3conv"]
 """What stands behind a group of blocks: one convolution, or a bottleneck of three."""
 
-_FEATURES = 64
+FEATURES = 64
 """Width of the head, whatever that of the body is."""
-_HEAD_SLOPE, _SLOPE = 0.01, 0.2
+HEAD_SLOPE = 0.01
+"""Of the leaky ReLU at the start of the head."""
+
+_SLOPE = 0.2
 _MEAN = (0.4488, 0.4371, 0.4040)
 
 
@@ -47,6 +55,18 @@ def uncentre(x: Array, *, img_range: float) -> Array:
 def _mean(x: Array) -> Array:
     mean = _MEAN if x.shape[-1] == 3 else (0.0,) * x.shape[-1]
     return jnp.asarray(mean, x.dtype).reshape(1, 1, 1, -1)
+
+
+def check_sizes(
+    depths: tuple[int, ...], num_heads: tuple[int, ...], *, embed_dim: int, img_size: int, window_size: int
+) -> None:
+    """Raise unless the groups, heads and windows of a configuration fit together."""
+    if not depths or len(depths) != len(num_heads):
+        raise InputError(f"depths and num_heads: found {depths} and {num_heads}, expected one each")
+    if any(embed_dim % heads for heads in num_heads):
+        raise InputError(f"embed_dim: found {embed_dim}, expected a multiple of num_heads {num_heads}")
+    if window_size % min(img_size, window_size):
+        raise InputError(f"img_size: found {img_size}, expected a divisor of the window {window_size}")
 
 
 def residual_convolution(
@@ -102,21 +122,21 @@ class Reconstruction(nnx.Module):
         match upsampler:
             case "pixelshuffle":
                 steps = shuffle_steps(upscale)
-                self.conv_before_upsample = nnx.Dict({"0": conv(width, _FEATURES)})
+                self.conv_before_upsample = nnx.Dict({"0": conv(width, FEATURES)})
                 self.upsample = nnx.Dict(
-                    {str(2 * i): conv(_FEATURES, _FEATURES * step**2) for i, step in enumerate(steps)}
+                    {str(2 * i): conv(FEATURES, FEATURES * step**2) for i, step in enumerate(steps)}
                 )
-                self.conv_last = conv(_FEATURES, channels)
+                self.conv_last = conv(FEATURES, channels)
             case "pixelshuffledirect":
                 self.upsample = nnx.Dict({"0": conv(width, channels * upscale**2)})
             case "nearest+conv":
                 if upscale not in (2, 4):
                     raise InputError(f"upscale: found {upscale}, expected 2 or 4 with nearest+conv")
-                self.conv_before_upsample = nnx.Dict({"0": conv(width, _FEATURES)})
+                self.conv_before_upsample = nnx.Dict({"0": conv(width, FEATURES)})
                 for i in range(upscale.bit_length() - 1):
-                    setattr(self, f"conv_up{i + 1}", conv(_FEATURES, _FEATURES))
-                self.conv_hr = conv(_FEATURES, _FEATURES)
-                self.conv_last = conv(_FEATURES, channels)
+                    setattr(self, f"conv_up{i + 1}", conv(FEATURES, FEATURES))
+                self.conv_hr = conv(FEATURES, FEATURES)
+                self.conv_last = conv(FEATURES, channels)
             case "":
                 if upscale != 1:
                     raise InputError(f"upscale: found {upscale}, expected 1 without an upsampler")
@@ -128,10 +148,7 @@ class Reconstruction(nnx.Module):
         """Map features (N, H, W, width) to an image `upscale` times as large; without an upsampler, add the image."""
         match self.upsampler:
             case "pixelshuffle":
-                x = self._before(features)
-                for i, step in enumerate(shuffle_steps(self.upscale)):
-                    x = pixel_shuffle(self.upsample[str(2 * i)](x), step)
-                return self.conv_last(x)
+                return self.conv_last(self._shuffle(self._before(features)))
             case "pixelshuffledirect":
                 return pixel_shuffle(self.upsample["0"](features), self.upscale)
             case "nearest+conv":
@@ -143,12 +160,17 @@ class Reconstruction(nnx.Module):
                 return image + self.conv_last(features)
 
     def _before(self, features: Array) -> Array:
-        return jax.nn.leaky_relu(self.conv_before_upsample["0"](features), _HEAD_SLOPE)
+        return jax.nn.leaky_relu(self.conv_before_upsample["0"](features), HEAD_SLOPE)
+
+    def _shuffle(self, x: Array) -> Array:
+        for i, step in enumerate(shuffle_steps(self.upscale)):
+            x = pixel_shuffle(self.upsample[str(2 * i)](x), step)
+        return x
 
 
-def recognise_upsampler(shapes: Mapping[str, tuple[int, ...]], channels: int) -> tuple[Upsampler, int]:
+def recognise_upsampler(shapes: Shapes, channels: int) -> tuple[Upsampler, int]:
     """The upsampler and its factor that the shapes of a file speak of."""
-    steps = [math.isqrt(shapes[name][0] // _FEATURES) for name in shapes if _is_step(name)]
+    steps = [math.isqrt(shapes[name][0] // FEATURES) for name in shapes if _is_step(name)]
     if "conv_up1.weight" in shapes:
         return "nearest+conv", 4 if "conv_up2.weight" in shapes else 2
     if "conv_before_upsample.0.weight" in shapes:
@@ -160,3 +182,13 @@ def recognise_upsampler(shapes: Mapping[str, tuple[int, ...]], channels: int) ->
 
 def _is_step(name: str) -> bool:
     return name.startswith("upsample.") and name.endswith(".weight")
+
+
+def recognise_img_size(shapes: Shapes, window: int) -> int:
+    """The size of images in training: from stored masks; that of the window if tables are stored, but no masks."""
+    masks = [shape for name, shape in shapes.items() if name.endswith(".attn_mask")]
+    if masks:
+        return window * math.isqrt(masks[0][0])
+    stored = any(name.endswith(".relative_position_index") for name in shapes)
+    deep = any(index for index in indices(shapes, r"layers\.\d+\.residual_group\.blocks\.(\d+)\."))
+    return window if stored and deep else 8 * window

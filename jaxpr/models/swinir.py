@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from jaxpr._core import Array, InputError
+from jaxpr._core import Array
 from jaxpr.models.functional import Model, functional
 from jaxpr.models.layers import (
     Compute,
@@ -31,13 +31,15 @@ from jaxpr.models.swin_parts import (
     ResidualConnection,
     Upsampler,
     centre,
+    check_sizes,
+    recognise_img_size,
     recognise_upsampler,
     residual_convolution,
     run_convolutions,
     uncentre,
 )
 from jaxpr.models.torch_weights import Naming, Network, Shapes, indices
-from jaxpr.models.windows import in_windows, relative_position_index, window_attention
+from jaxpr.models.windows import in_windows, join_heads, relative_position_index, split_heads, window_attention
 
 __all__ = ["SWINIR", "SwinIRConfig", "swinir"]
 
@@ -90,13 +92,11 @@ class _WindowAttention(nnx.Module):
 
     def __call__(self, x: Array, regions: np.ndarray | None) -> Array:
         """Map windows (N, windows, L, width) to the same shape."""
-        n, windows, length, width = x.shape
-        qkv = self.qkv(x).reshape(n, windows, length, 3, self.heads, width // self.heads)
-        q, k, v = qkv.transpose(3, 0, 1, 4, 2, 5)
+        q, k, v = split_heads(self.qkv(x), self.heads)
         bias = self.relative_position_bias_table[...][relative_position_index(self.window)].transpose(2, 0, 1)
-        scale = (width // self.heads) ** -0.5
+        scale = (x.shape[-1] // self.heads) ** -0.5
         x = window_attention(q, k, v, scale=scale, bias=bias, regions=regions, compute=self.compute)
-        return self.proj(x.transpose(0, 1, 3, 2, 4).reshape(n, windows, length, width))
+        return self.proj(join_heads(x))
 
 
 class _Block(nnx.Module):
@@ -189,17 +189,14 @@ def swinir(config: SwinIRConfig, *, compute: Compute = Compute()) -> Model:  # n
     Raises:
         InputError: sizes that do not fit together; when applied: an image too small to be reflected.
     """
-    _check(config)
+    check_sizes(
+        config.depths,
+        config.num_heads,
+        embed_dim=config.embed_dim,
+        img_size=config.img_size,
+        window_size=config.window_size,
+    )
     return functional(lambda rngs: _SwinIR(config, compute=compute, rngs=Keys(rngs)))
-
-
-def _check(config: SwinIRConfig) -> None:
-    if not config.depths or len(config.depths) != len(config.num_heads):
-        raise InputError(f"depths and num_heads: found {config.depths} and {config.num_heads}, expected one each")
-    if any(config.embed_dim % heads for heads in config.num_heads):
-        raise InputError(f"embed_dim: found {config.embed_dim}, expected a multiple of num_heads {config.num_heads}")
-    if config.window_size % min(config.img_size, config.window_size):
-        raise InputError(f"img_size: found {config.img_size}, expected a divisor of the window {config.window_size}")
 
 
 def _recognise(shapes: Shapes) -> SwinIRConfig | None:
@@ -224,7 +221,7 @@ def _recognise(shapes: Shapes) -> SwinIRConfig | None:
     return SwinIRConfig(
         upscale=upscale,
         in_chans=first[1],
-        img_size=_recognise_size(shapes, window),
+        img_size=recognise_img_size(shapes, window),
         window_size=window,
         img_range=255.0 if window == 7 else 1.0,
         depths=tuple(len(indices(shapes, rf"layers\.{i}\.residual_group\.blocks\.(\d+)\.")) for i in groups),
@@ -234,16 +231,6 @@ def _recognise(shapes: Shapes) -> SwinIRConfig | None:
         upsampler=upsampler,
         resi_connection="3conv" if "conv_after_body.0.weight" in shapes else "1conv",
     )
-
-
-def _recognise_size(shapes: Shapes, window: int) -> int:
-    """From the stored masks; files that store tables but no masks have images as large as the window."""
-    masks = [shape for name, shape in shapes.items() if name.endswith(".attn_mask")]
-    if masks:
-        return window * math.isqrt(masks[0][0])
-    stored = any(name.endswith(".relative_position_index") for name in shapes)
-    deep = any(index for index in indices(shapes, r"layers\.\d+\.residual_group\.blocks\.(\d+)\."))
-    return window if stored and deep else 8 * window
 
 
 SWINIR = Network(

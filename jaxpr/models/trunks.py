@@ -1,16 +1,26 @@
 """Convolutional trunks of AlexNet and VGG16, with torchvision's layer numbering as parameter names.
 
 Inputs are NHWC and already normalised for the network; outputs are the feature maps at the taps that LPIPS reads.
+`perceptual_taps` normalises as LPIPS does.
 """
 
-from typing import NamedTuple
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from flax import nnx
 
-from jaxpr._core import HIGHEST, Array
+from jaxpr._core import Array, InputError
+from jaxpr.models.functional import functional
+from jaxpr.models.layers import Compute, Keys, conv2d
 
-__all__ = ["ALEXNET", "VGG16", "ConvTrunk", "TrunkSpec"]
+__all__ = ["ALEXNET", "VGG16", "ConvTrunk", "TrunkSpec", "perceptual_taps"]
+
+# LPIPS's own constants, for images in [-1, 1]; they differ from the ImageNet mean and deviation in the third digit.
+_SHIFT = np.array([[[[-0.030, -0.088, -0.188]]]], np.float32)
+_SCALE = np.array([[[[0.458, 0.448, 0.450]]]], np.float32)
 
 
 class _Conv(NamedTuple):
@@ -85,33 +95,58 @@ VGG16 = TrunkSpec(
 class ConvTrunk(nnx.Module):
     """Convolutions, ReLUs and max-pools in sequence; parameters are `features.<index>.kernel` and `.bias`."""
 
-    def __init__(self, spec: TrunkSpec, *, rngs: nnx.Rngs) -> None:
-        self.spec = nnx.static(spec)
+    def __init__(self, spec: TrunkSpec, *, compute: Compute = Compute(), rngs: nnx.Rngs) -> None:  # noqa: B008
+        self.spec, keys = nnx.static(spec), Keys(rngs)
         channels, convolutions = 3, {}
         for index, layer in spec.layers:
             if isinstance(layer, _Conv):
                 # torchvision pads 2 in front of AlexNet's 11×11 and half the kernel elsewhere.
                 padding = 2 if layer.size == 11 else layer.size // 2
-                convolutions[str(index)] = nnx.Conv(
+                convolutions[str(index)] = conv2d(
                     channels,
                     layer.channels,
-                    (layer.size, layer.size),
-                    strides=layer.stride,
+                    size=layer.size,
+                    stride=layer.stride,
                     padding=padding,
-                    precision=HIGHEST,
-                    rngs=rngs,
+                    compute=compute,
+                    rngs=keys,
                 )
                 channels = layer.channels
         self.features = nnx.Dict(convolutions)
 
     def __call__(self, x: Array) -> tuple[Array, ...]:
         """Map (N, H, W, 3) to the tapped feature maps, (N, h, w, c) each."""
-        taps = []
+        dtype, taps = x.dtype, []
         for index, layer in self.spec.layers:
             if isinstance(layer, _Pool):
                 x = nnx.max_pool(x, (layer.size, layer.size), strides=(layer.stride, layer.stride))
             else:
                 x = jax.nn.relu(self.features[str(index)](x))
                 if index in self.spec.taps:
-                    taps.append(x)
+                    taps.append(x.astype(dtype))
         return tuple(taps)
+
+
+def perceptual_taps(
+    spec: TrunkSpec,
+    params: dict[Any, Any],
+    *,
+    compute: Compute = Compute(),  # noqa: B008 (immutable)
+) -> Callable[[Array], tuple[Array, ...]]:
+    """The trunk with these weights on images (N, H, W, 3) in [0, 1], as LPIPS normalises them.
+
+    Args:
+        spec: the trunk.
+        params: {"features": {index: {"kernel": ..., "bias": ...}}}.
+        compute: dtype and precision.
+    """
+    model = functional(lambda rngs: ConvTrunk(spec, compute=compute, rngs=rngs))
+    return functools.partial(_taps, model.apply, params, spec.smallest)
+
+
+def _taps(apply: Callable[..., tuple[Array, ...]], params: Any, smallest: int, images: Array) -> tuple[Array, ...]:
+    if min(images.shape[1:3]) < smallest:
+        raise InputError(
+            f"images: found {images.shape[1]}×{images.shape[2]} pixels, expected at least {smallest}×{smallest}"
+        )
+    return apply(params, (2 * images - 1 - _SHIFT) / _SCALE)

@@ -13,9 +13,11 @@ from jaxpr.models.layers import Compute
 __all__ = [
     "attention",
     "in_windows",
+    "join_heads",
     "join_windows",
     "relative_position_index",
     "shift_regions",
+    "split_heads",
     "split_windows",
     "window_attention",
 ]
@@ -119,6 +121,19 @@ def join_windows(windows: Array, height: int, width: int) -> Array:
     side = math.isqrt(area)
     x = windows.reshape(n, height // side, width // side, side, side, channels)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, height, width, channels)
+
+
+def split_heads(qkv: Array, heads: int) -> tuple[Array, Array, Array]:
+    """Queries, keys and values, (N, windows, heads, L, d) each, out of (N, windows, L, 3 · heads · d)."""
+    n, windows, length, width = qkv.shape
+    q, k, v = qkv.reshape(n, windows, length, 3, heads, width // (3 * heads)).transpose(3, 0, 1, 4, 2, 5)
+    return q, k, v
+
+
+def join_heads(x: Array) -> Array:
+    """Bring (N, windows, heads, L, d) to (N, windows, L, heads · d)."""
+    n, windows, heads, length, width = x.shape
+    return x.transpose(0, 1, 3, 2, 4).reshape(n, windows, length, heads * width)
 
 
 def shift_regions(height: int, width: int, *, window: int, shift: int) -> np.ndarray:

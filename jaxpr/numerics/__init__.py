@@ -9,12 +9,24 @@ from jaxpr.numerics.moments import Moments
 from jaxpr.numerics.neighbours import nearest_distances, squared_distances
 from jaxpr.numerics.overlap import BallCounts, count_balls, neighbour_radii
 from jaxpr.numerics.psd import bures_term, psd_sqrt
-from jaxpr.numerics.resampling import BOX, CUBIC, LANCZOS3, LINEAR, Kernel, resize, resize_matrix
+from jaxpr.numerics.resampling import (
+    BOX,
+    CUBIC,
+    CUBIC_SHARP,
+    LANCZOS3,
+    LINEAR,
+    Kernel,
+    clamp,
+    mirror,
+    resize,
+    resize_matrix,
+)
 from jaxpr.numerics.statistics import Bootstrap, Estimate, bootstrap, grouped_mean, jackknife
 
 __all__ = [
     "BOX",
     "CUBIC",
+    "CUBIC_SHARP",
     "LANCZOS3",
     "LINEAR",
     "BallCounts",
@@ -27,6 +39,7 @@ __all__ = [
     "bootstrap",
     "bures_term",
     "canonical_convolutions",
+    "clamp",
     "conv",
     "count_balls",
     "example_norms",
@@ -34,6 +47,7 @@ __all__ = [
     "grouped_mean",
     "jackknife",
     "kernel_sums",
+    "mirror",
     "nearest_distances",
     "neighbour_radii",
     "project_l2",

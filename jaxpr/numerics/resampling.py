@@ -2,11 +2,12 @@
 
 Images are float NHWC batches. Sample i of the output (counted from zero) lies at (i + 1/2) / scale - 1/2 of the input;
 when shrinking with antialiasing the kernel is stretched by 1 / scale; weights are normalised per output sample; beyond
-the border the image is mirrored with its edge pixel repeated. Values are neither rounded nor clipped, so bicubic and
-Lanczos resizing may overshoot [0, 1].
+the border the image is mirrored with its edge pixel repeated, or, if asked for, its edge pixel goes on. Values are
+neither rounded nor clipped, so bicubic and Lanczos resizing may overshoot [0, 1].
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -14,7 +15,10 @@ import numpy as np
 
 from jaxpr._core import HIGHEST, Array, ArrayLike, InputError, check_count, check_positive
 
-__all__ = ["BOX", "CUBIC", "LANCZOS3", "LINEAR", "Kernel", "resize", "resize_matrix"]
+__all__ = ["BOX", "CUBIC", "CUBIC_SHARP", "LANCZOS3", "LINEAR", "Kernel", "clamp", "mirror", "resize", "resize_matrix"]
+
+Border = Callable[[np.ndarray, int], np.ndarray]
+"""Maps indices, however far outside 0..size-1 they lie, and the size to indices inside."""
 
 
 class Kernel(NamedTuple):
@@ -40,11 +44,11 @@ def _linear(distance: np.ndarray) -> np.ndarray:
     return np.maximum(1.0 - np.abs(distance), 0.0)
 
 
-def _cubic(distance: np.ndarray) -> np.ndarray:
-    # Keys' cubic convolution with a = -1/2, in Horner form.
+def _cubic(distance: np.ndarray, *, a: float) -> np.ndarray:
+    # Keys' cubic convolution, in Horner form.
     d = np.abs(distance)
-    inner = (1.5 * d - 2.5) * d * d + 1.0
-    outer = ((-0.5 * d + 2.5) * d - 4.0) * d + 2.0
+    inner = ((a + 2) * d - (a + 3)) * d * d + 1.0
+    outer = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
     return np.where(d <= 1.0, inner, np.where(d <= 2.0, outer, 0.0))
 
 
@@ -55,13 +59,32 @@ def _lanczos3(distance: np.ndarray) -> np.ndarray:
 BOX = Kernel("box", _box, 1.0)
 """Nearest neighbour; with antialiasing, the average over the shrunken pixel."""
 LINEAR = Kernel("linear", _linear, 2.0)
-CUBIC = Kernel("cubic", _cubic, 4.0)
+CUBIC = Kernel("cubic", partial(_cubic, a=-0.5), 4.0)
 """MATLAB's bicubic: Keys' kernel with a = -1/2."""
+CUBIC_SHARP = Kernel("cubic, a = -3/4", partial(_cubic, a=-0.75), 4.0)
+"""PyTorch's and OpenCV's bicubic without antialiasing, together with `clamp`."""
 LANCZOS3 = Kernel("lanczos3", _lanczos3, 6.0)
 
 
+def mirror(index: np.ndarray, size: int) -> np.ndarray:
+    """Indices of a signal mirrored with repeated edges."""
+    wrapped = np.mod(index, 2 * size)
+    return np.minimum(wrapped, 2 * size - 1 - wrapped)
+
+
+def clamp(index: np.ndarray, size: int) -> np.ndarray:
+    """Indices of a signal whose first and last samples go on."""
+    return np.clip(index, 0, size - 1)
+
+
 def resize_matrix(
-    size_in: int, size_out: int, *, kernel: Kernel, antialias: bool = True, scale: float | None = None
+    size_in: int,
+    size_out: int,
+    *,
+    kernel: Kernel,
+    antialias: bool = True,
+    scale: float | None = None,
+    border: Border = mirror,
 ) -> np.ndarray:
     """The linear map that resizes one axis.
 
@@ -72,6 +95,7 @@ def resize_matrix(
         antialias: stretch the kernel when shrinking.
         scale: output pixels per input pixel; `size_out / size_in` if not given. MATLAB, when called with a scale,
             uses it as given together with `size_out = ceil(scale * size_in)`, which differs if that rounds.
+        border: `mirror` or `clamp`.
 
     Returns:
         Matrix (size_out, size_in), float64, rows summing to one.
@@ -95,11 +119,13 @@ def resize_matrix(
     weight = kernel.function((position[:, None] - index) * shrink)
     weight = weight / weight.sum(axis=1, keepdims=True)
     matrix = np.zeros((size_out, size_in))
-    np.add.at(matrix, (np.arange(size_out)[:, None], _mirror(index, size_in)), weight)
+    np.add.at(matrix, (np.arange(size_out)[:, None], border(index, size_in)), weight)
     return matrix
 
 
-def resize(images: ArrayLike, shape: tuple[int, int], *, kernel: Kernel, antialias: bool = True) -> Array:
+def resize(
+    images: ArrayLike, shape: tuple[int, int], *, kernel: Kernel, antialias: bool = True, border: Border = mirror
+) -> Array:
     """Resize a batch of images: first along the height, then along the width.
 
     Args:
@@ -107,6 +133,7 @@ def resize(images: ArrayLike, shape: tuple[int, int], *, kernel: Kernel, antiali
         shape: new height and width. Static.
         kernel: interpolation kernel. Static.
         antialias: stretch the kernel when shrinking. With `BOX` and False this is nearest neighbour. Static.
+        border: what lies outside the image, `mirror` or `clamp`. Static.
 
     Returns:
         (N, *shape, C), dtype of `images`; differentiable.
@@ -122,13 +149,7 @@ def resize(images: ArrayLike, shape: tuple[int, int], *, kernel: Kernel, antiali
     if len(shape) != 2:
         raise InputError(f"shape: found {tuple(shape)}, expected (height, width)")
     x = jnp.asarray(images)
-    rows = resize_matrix(found[1], shape[0], kernel=kernel, antialias=antialias)
-    columns = resize_matrix(found[2], shape[1], kernel=kernel, antialias=antialias)
+    rows = resize_matrix(found[1], shape[0], kernel=kernel, antialias=antialias, border=border)
+    columns = resize_matrix(found[2], shape[1], kernel=kernel, antialias=antialias, border=border)
     x = jnp.einsum("hi,niwc->nhwc", jnp.asarray(rows, x.dtype), x, precision=HIGHEST)
     return jnp.einsum("wj,nhjc->nhwc", jnp.asarray(columns, x.dtype), x, precision=HIGHEST)
-
-
-def _mirror(index: np.ndarray, size: int) -> np.ndarray:
-    """Indices of a signal mirrored with repeated edges, however far outside 0..size-1 they lie."""
-    wrapped = np.mod(index, 2 * size)
-    return np.minimum(wrapped, 2 * size - 1 - wrapped)

@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxpr.models.layers import Compute
 from jaxpr.models.torch_weights import abstract_parameters, compare, convert
@@ -36,6 +37,12 @@ def arrays(network: str) -> dict[str, np.ndarray]:
 def with_arrays(network: str) -> list[str]:
     """Cases whose inputs and outputs are there."""
     return [name for name, case in manifest(network)["cases"].items() if case["input"] in arrays(network)]
+
+
+def quick(names, *kept) -> list:
+    """Cases to test, all but the kept ones marked slow: each builds or compiles a network of its own."""
+    assert set(kept) <= set(names)
+    return [name if name in kept else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def shapes(keys: list) -> dict[str, tuple[int, ...]]:
@@ -108,9 +115,17 @@ def repeated(entry: dict, *, groups: int, blocks: int) -> list:
 def assert_full_case(model, full: dict, keys: list, namings) -> None:
     """The published size: statistics and sixteen values of the output of drawn weights."""
     params, expected = parameters(model, keys, full["gain"], namings), full["output"]
+    assert_summary(nchw(jax.jit(model.apply)(params, full_input(full))), expected)
+
+
+def full_input(full: dict) -> np.ndarray:
+    """Images, (N, H, W, C) in [0, 1], of a shape that is given in words."""
     shape = tuple(map(int, re.search(r"random\(\(([\d,]+)\)\)", full["input"])[1].split(",")))
-    x = np.random.default_rng(0).random(shape).astype(np.float32)
-    found = nchw(jax.jit(model.apply)(params, nhwc(x)))
+    return nhwc(np.random.default_rng(0).random(shape).astype(np.float32))
+
+
+def assert_summary(found: np.ndarray, expected: dict) -> None:
+    """Statistics and some values of a large output, (N, C, H, W)."""
     assert found.shape == tuple(expected["shape"])
     scale = max(abs(expected["max"]), abs(expected["min"]))
     values = found.ravel()[expected["slice_flat_index"]]
@@ -125,13 +140,14 @@ def assert_complete(abstract: dict, named: dict[str, tuple[int, ...]], namings) 
     assert mismatch.total == 0, mismatch.describe()
 
 
-def assert_behaves(build, params: dict, x: np.ndarray) -> None:
+def assert_behaves(build, params: dict, x: np.ndarray, *, bfloat16: float = BFLOAT16) -> None:
     """Compiled = eager, batch = single, gradients are finite and reach every parameter, bfloat16 is near.
 
     Args:
         build: makes the model for a `Compute`.
         params: its parameters.
         x: (2, H, W, C).
+        bfloat16: how near.
     """
     model = build(Compute())
     gradients, out = _gradients(model)(params, x)  # one program for both: compiling is most of the time
@@ -139,7 +155,7 @@ def assert_behaves(build, params: dict, x: np.ndarray) -> None:
     assert error(model.apply(params, x[:1]), out[:1]) <= FLOAT32  # single and eager
     half = jax.jit(build(Compute(dtype=jnp.bfloat16)).apply)(params, x)
     assert half.dtype == x.dtype
-    assert 0 < error(half, out) <= BFLOAT16
+    assert 0 < error(half, out) <= bfloat16
     for leaf in jax.tree.leaves(gradients):
         assert np.isfinite(leaf).all()
         assert np.abs(leaf).max() > 0
@@ -148,8 +164,11 @@ def assert_behaves(build, params: dict, x: np.ndarray) -> None:
 def assert_recomputes(build, params: dict, x: np.ndarray) -> None:
     """Gradients with and without kept activations are equal."""
     (plain, _), (again, _) = (_gradients(build(Compute(remat=remat)))(params, x) for remat in (False, True))
+    largest = max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(plain))
     for found, expected in zip(jax.tree.leaves(again), jax.tree.leaves(plain), strict=True):
-        assert error(found, expected) <= 10 * FLOAT32  # sums over all positions
+        # Sums over all positions; those that cancel, as the biases of keys do, are rounding of the largest gradients.
+        allowed = 10 * FLOAT32 * np.abs(expected).max() + 1e-6 * largest
+        assert np.abs(found - expected).max() <= allowed
 
 
 def _gradients(model):

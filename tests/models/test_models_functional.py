@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 from jaxpr.models import ALEXNET, VGG16, ConvTrunk, functional
+from jaxpr.models.functional import stateful
 
 
 class Affine(nnx.Module):
@@ -137,3 +138,39 @@ def test_smallest_is_the_smallest(spec):
     assert has_all_positions(spec, n, n)
     assert not has_all_positions(spec, n - 1, n)
     assert not has_all_positions(spec, n, n - 1)
+
+
+class Normalised(nnx.Module):
+    def __init__(self, rngs):
+        self.hidden = nnx.Linear(3, 2, rngs=rngs)
+        self.norm = nnx.BatchNorm(2, momentum=0.75, rngs=rngs)
+
+    def __call__(self, x):
+        return self.norm(self.hidden(x))
+
+
+def test_stateful_networks_keep_their_statistics_among_the_parameters():
+    model = stateful(Normalised)
+    params = model.init(jax.random.key(0))
+    assert is_plain(params)
+    plain = {"hidden": {"kernel": False, "bias": False}}
+    assert model.statistics == plain | {"norm": {"mean": True, "var": True, "scale": False, "bias": False}}
+    hidden = X @ np.asarray(params["hidden"]["kernel"]) + np.asarray(params["hidden"]["bias"])
+    found, renewed = jax.jit(model.train)(params, X)
+    tolerance = {"rtol": 1e-4, "atol": 1e-5}  # float32, divided by deviations of order one
+    np.testing.assert_allclose(found, (hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + 1e-5), **tolerance)
+    np.testing.assert_allclose(renewed["norm"]["mean"], 0.25 * hidden.mean(0), **tolerance)
+    np.testing.assert_allclose(renewed["norm"]["var"], 0.75 + 0.25 * hidden.var(0), **tolerance)
+    assert renewed["hidden"].keys() == params["hidden"].keys()
+    mean, var = (np.asarray(renewed["norm"][name]) for name in ("mean", "var"))
+    expected = (hidden - mean) / np.sqrt(var + 1e-5)
+    np.testing.assert_allclose(jax.jit(model.apply)(renewed, X), expected, **tolerance)
+
+
+def test_without_statistics_training_is_evaluation(affine):
+    model = stateful(Affine)
+    params = model.init(jax.random.key(0))
+    found, renewed = model.train(params, X)
+    np.testing.assert_array_equal(found, affine.apply(params, X))
+    jax.tree.map(np.testing.assert_array_equal, renewed, params)
+    assert not any(jax.tree.leaves(model.statistics))

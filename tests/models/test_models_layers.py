@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from jaxpr._core import InputError
 from jaxpr.attacks import explore_posterior, ifgsm, l2_adam, local_lipschitz, output_shift
 from jaxpr.models import functional
-from jaxpr.models.layers import Conv
+from jaxpr.models.layers import Conv, halve, l2_normalise, upsample_bilinear
+from jaxpr.numerics import LINEAR, resize
 
 FLOAT32 = 1e-5  # float32 sums of up to 200 terms in another order
 OPTIONS = {
@@ -98,3 +100,28 @@ def test_loops_of_attacks_through_plain_flax_networks_are_canonical(attack):
     np.testing.assert_allclose(
         jax.jit(lambda y: attack(network, y))(y), attack(network, y), rtol=0, atol=1e-4
     )  # float32 differences of outputs
+
+
+def test_division_by_the_norm_is_guarded():
+    x = np.float32([[3, 0, 1e-13], [4, 0, 0]])
+    np.testing.assert_allclose(l2_normalise(jnp.asarray(x), axis=0), [[0.6, 0, 0.1], [0.8, 0, 0]], rtol=1e-6)
+    gradient = jax.grad(lambda x: l2_normalise(x, axis=0).sum())(jnp.asarray(x))
+    assert np.isfinite(gradient).all()
+    half = l2_normalise(jnp.full((300, 1), 200, jnp.bfloat16), axis=0)  # the sum of squares needs more digits
+    assert half.dtype == jnp.bfloat16
+    np.testing.assert_allclose(half.astype(jnp.float32), 300**-0.5, rtol=2**-8)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 3, 2), (1, 1, 4, 1)])
+def test_bilinear_doubling_and_halving_are_matrices(shape):
+    x = jax.random.normal(KEY, shape)
+    doubled = resize(x, (2 * shape[1], 2 * shape[2]), kernel=LINEAR, antialias=False)
+    np.testing.assert_allclose(upsample_bilinear(x), doubled, atol=FLOAT32)
+    np.testing.assert_allclose(
+        halve(doubled), resize(doubled, shape[1:3], kernel=LINEAR, antialias=False), atol=FLOAT32
+    )
+
+
+def test_odd_images_have_no_half():
+    with pytest.raises(InputError, match="x: found 3×4 pixels, expected multiples of 2"):
+        halve(np.zeros((1, 3, 4, 1), np.float32))

@@ -17,6 +17,7 @@ from golden_networks import (
     nchw,
     nhwc,
     parameters,
+    quick,
     shapes,
     with_arrays,
 )
@@ -78,7 +79,7 @@ def published():
     }
 
 
-@pytest.mark.parametrize("name", published())
+@pytest.mark.parametrize("name", quick(published(), "realesrgan_x2", "esrgan_x4_old", "realesrgan_anime_6b"))
 def test_published_files_are_recognised_and_complete(name):
     keys, config = published()[name]
     named = shapes(keys)
@@ -116,6 +117,7 @@ SMALL_PARAMS = parameters(
 IMAGES = np.random.default_rng(0).random((2, 5, 3, 3), np.float32)
 
 
+@pytest.mark.slow
 def test_behaviour():
     assert_behaves(lambda compute: rrdbnet(SMALL, compute=compute), SMALL_PARAMS, IMAGES)
 

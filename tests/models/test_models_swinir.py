@@ -16,6 +16,7 @@ from golden_networks import (
     nchw,
     nhwc,
     parameters,
+    quick,
     repeated,
     shapes,
     with_arrays,
@@ -35,7 +36,7 @@ def configured(official: dict) -> SwinIRConfig:
     return SwinIRConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in official.items()})
 
 
-@pytest.mark.parametrize("name", with_arrays("swinir"))
+@pytest.mark.parametrize("name", quick(with_arrays("swinir"), "classical_x4_pad"))
 def test_golden_outputs(name):
     case = CASES[name]
     model = swinir(configured(case["config"]))
@@ -108,6 +109,7 @@ def drawn_parameters(config):
     return parameters(model, fills(torch_shapes(abstract_parameters(model))), 1.0, NAMINGS)
 
 
+@pytest.mark.slow
 def test_behaviour():
     assert_behaves(lambda compute: swinir(SMALL, compute=compute), drawn_parameters(SMALL), IMAGES)
 
@@ -118,6 +120,7 @@ def test_recomputed_activations():
     assert_recomputes(lambda compute: swinir(config, compute=compute), drawn_parameters(config), IMAGES)
 
 
+@pytest.mark.slow
 def test_attention_in_blocks_of_windows():
     x, expected = nhwc(ARRAYS[CASE["input"]]), ARRAYS[CASE["output"]]
     model = swinir(CONFIG, compute=Compute(attention_limit=3000))  # of 2 × 12 windows × 3 heads × 16² logits

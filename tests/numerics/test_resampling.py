@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from jaxpr._core import InputError
-from jaxpr.numerics.resampling import BOX, CUBIC, LANCZOS3, LINEAR, resize, resize_matrix
+from jaxpr.numerics.resampling import BOX, CUBIC, CUBIC_SHARP, LANCZOS3, LINEAR, clamp, mirror, resize, resize_matrix
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "resize" / "golden.npz")
 FLOAT32 = 1e-6  # both sides are float32 sums of at most 32 x 32 terms of size one
-KERNELS = [BOX, LINEAR, CUBIC, LANCZOS3]
+KERNELS = [BOX, LINEAR, CUBIC, CUBIC_SHARP, LANCZOS3]
 
 
 def nhwc(name, side=None):
@@ -194,3 +194,24 @@ def test_matrix_errors():
         resize_matrix(0, 3, kernel=CUBIC)
     with pytest.raises(InputError, match="scale: found 0"):
         resize_matrix(4, 3, kernel=CUBIC, scale=0.0)
+
+
+def test_borders():
+    index = np.arange(-4, 7)
+    np.testing.assert_array_equal(mirror(index, 3), [2, 2, 1, 0, 0, 1, 2, 2, 1, 0, 0])
+    np.testing.assert_array_equal(clamp(index, 3), [0, 0, 0, 0, 0, 1, 2, 2, 2, 2, 2])
+
+
+def test_the_sharper_cubic_with_edges_that_go_on():
+    found = resize_matrix(3, 6, kernel=CUBIC_SHARP, antialias=False, border=clamp)
+    # Keys' kernel with a = -3/4 at the distances 1.75, 0.75, 0.25 and 1.25.
+    far, near, nearest, behind = np.array([-9, 67, 225, -27]) / 256
+    expected = [
+        [far + near + nearest, behind, 0],
+        [behind + nearest, near, far],
+        [far + near, nearest, behind],
+        [behind, nearest, near + far],
+        [far, near, nearest + behind],
+        [0, behind, nearest + near + far],
+    ]
+    np.testing.assert_allclose(found, expected, atol=1e-15)

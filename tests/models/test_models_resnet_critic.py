@@ -1,0 +1,148 @@
+"""The ResNet critic against its authors' outputs, and the sizes of Table 4; the two optional critics."""
+
+import json
+import math
+import zlib
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpr._core import InputError
+from jaxpr.models.discriminators import UNetCriticConfig, VggCriticConfig, unet_critic, vgg_critic
+from jaxpr.models.layers import Compute
+from jaxpr.models.resnet_critic import ResNetCriticConfig, resnet_critic, table4
+from jaxpr.models.torch_weights import Naming, abstract_parameters, convert, torch_shapes
+from jaxpr.training import r1_penalty
+
+FOLDER = Path(__file__).parents[1] / "golden" / "resnet_critic"
+GOLDEN = dict(np.load(FOLDER / "golden.npz"))
+MANIFEST = json.loads((FOLDER / "manifest.json").read_text("utf-8"))
+KEY = jax.random.key(0)
+FLOAT32 = 1e-5  # of the largest; sums of some thousand terms, in another order
+
+
+def authors(size: int, width: int, most: int, channels: int = 3, outputs: int = 1) -> ResNetCriticConfig:
+    """The layout of the authors' code: one block for each resolution down to 4×4."""
+    levels = tuple((min(width * 2**i, most),) for i in range(int(math.log2(size // 4)) + 1))
+    return ResNetCriticConfig(size, channels, width, levels, outputs)
+
+
+def drawn(name: str, shape: list[int], fill: str) -> np.ndarray:
+    values = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape)
+    scale = MANIFEST["gain"] / math.sqrt(math.prod(shape[1:])) if fill == "w" else 0.1
+    return (values * scale).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def golden():
+    model = resnet_critic(authors(16, 6, 20, outputs=3))
+    tensors = {name: drawn(name, shape, fill) for name, shape, fill in MANIFEST["keys"]}
+    params = convert(abstract_parameters(model), tensors, (Naming(),), source="golden")
+    return model, params
+
+
+def close(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=0, atol=FLOAT32 * np.abs(expected).max())
+
+
+def of_label(logits):
+    return logits[jnp.arange(len(logits)), GOLDEN["critic_y"]]
+
+
+def test_outputs_of_the_authors_code(golden):
+    model, params = golden
+    close(of_label(jax.jit(model.apply)(params, GOLDEN["critic_in"].transpose(0, 2, 3, 1))), GOLDEN["critic_out"])
+
+
+def test_r1_of_the_authors_code(golden):
+    model, params = golden
+    x = jnp.asarray(GOLDEN["critic_in"].transpose(0, 2, 3, 1))
+    found = jax.jit(lambda x: r1_penalty(lambda x: of_label(model.apply(params, x)), x))(x)
+    close(found, np.mean(GOLDEN["critic_r1"]))
+
+
+def test_names_and_shapes_of_the_authors_largest_critic():
+    model = resnet_critic(authors(256, 64, 1024))
+    expected = {name: tuple(shape) for name, shape, _ in MANIFEST["keys_256"]}
+    assert torch_shapes(abstract_parameters(model)) == expected
+
+
+def test_table4():
+    f = 16
+    config = table4(size=64, channels=3, width=f)
+    assert config.levels == (
+        (f, 2 * f),
+        (2 * f, 4 * f),
+        (4 * f, 8 * f),
+        (8 * f, 16 * f),
+        (16 * f, 16 * f),
+        (16 * f,) * 2,
+    )
+    shapes = jax.eval_shape(resnet_critic(config).init, KEY)
+    assert shapes["fc"]["kernel"].shape == (16 * f * 2 * 2, 1)
+    assert shapes["conv_img"]["kernel"].shape == (3, 3, 3, f)
+    hidden = [block["conv_0"]["kernel"].shape[-1] for block in shapes["resnet"].values()]
+    assert hidden == [f, f, 2 * f, 2 * f, 4 * f, 4 * f, 8 * f, 8 * f, 16 * f, 16 * f, 16 * f, 16 * f]
+    assert len(table4(size=8, channels=1, width=4).levels) == 3
+
+
+CRITICS = {
+    "resnet": (resnet_critic, table4(size=8, channels=2, width=2), (3,)),
+    "vgg": (vgg_critic, VggCriticConfig(size=8, channels=2, width=3), (3,)),
+    "unet": (unet_critic, UNetCriticConfig(channels=2, width=2), (3, 8, 8, 1)),
+}
+
+
+@pytest.mark.parametrize("name", CRITICS)
+def test_each_logit_depends_on_its_own_image(name):
+    make, config, shape = CRITICS[name]
+    model = make(config)
+    params = jax.jit(model.init)(KEY)
+    x = jax.random.normal(KEY, (3, 8, 8, 2))
+
+    @jax.jit
+    def both(x):
+        return jax.value_and_grad(lambda x: jnp.sum(model.apply(params, x)[0]))(x), model.apply(params, x)
+
+    (first, slopes), logits = both(x)
+    assert logits.shape == shape
+    assert logits.dtype == jnp.float32
+    np.testing.assert_allclose(first, jnp.sum(logits[0]), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(both(x[::-1])[1][::-1], logits, rtol=1e-4, atol=1e-6)
+    assert (np.abs(slopes).max(axis=(1, 2, 3)) > 0).tolist() == [True, False, False]
+    half = jax.eval_shape(make(config, compute=Compute(dtype=jnp.bfloat16)).apply, params, x)
+    assert half.dtype == jnp.float32
+
+
+def test_rematerialisation_changes_no_gradient():
+    config, x = CRITICS["resnet"][1], jax.random.normal(KEY, (3, 8, 8, 2))
+    params = jax.jit(resnet_critic(config).init)(KEY)
+
+    def gradient(remat):
+        model = resnet_critic(config, compute=Compute(remat=remat))
+        return jax.jit(jax.grad(lambda params: jnp.sum(jnp.square(model.apply(params, x)))))(params)
+
+    for ours, theirs in zip(*(jax.tree.leaves(gradient(remat)) for remat in (True, False)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_wrong_sizes_are_refused():
+    for size in (2, 6, 12):
+        with pytest.raises(InputError, match=f"size: found {size}"):
+            table4(size=size, channels=3, width=2)
+    for size in (4, 9, 24):
+        with pytest.raises(InputError, match=f"size: found {size}"):
+            vgg_critic(VggCriticConfig(size, 3, 2))
+    for name, wrong in (
+        ("resnet", (1, 16, 16, 2)),
+        ("vgg", (1, 8, 8, 3)),
+        ("unet", (1, 8, 8, 3)),
+        ("unet", (1, 12, 8, 2)),
+    ):
+        make, config, _ = CRITICS[name]
+        model = make(config)
+        with pytest.raises(InputError, match="x: found"):
+            jax.eval_shape(model.apply, jax.eval_shape(model.init, KEY), jnp.zeros(wrong))

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import jax
 
-from jaxpr._core import check_count
+from jaxpr._core import Estimator, check_count
 from jaxpr.data import digits
 from jaxpr.degradations import parse_degradation
 from jaxpr.estimators import Training, build_restorers
@@ -70,9 +70,10 @@ class Decisions:
             dictionary=self.dictionary,
             key=k_fit,
         )
+        restorers = build_restorers(self.restorers, training)
         results = evaluate_decisions(
             k_evaluate,
-            build_restorers(self.restorers, training),
+            cast("dict[str, Estimator]", restorers),  # it refuses stochastic ones
             images,
             degradation,
             attacker=digit_classifier("attacker"),

@@ -8,7 +8,8 @@ from jaxpr.estimators.exemplar import Exemplars, exemplar, fit_exemplars
 from jaxpr.estimators.lmmse import Lmmse, fit_lmmse, lmmse
 from jaxpr.estimators.nlm import nlm
 from jaxpr.estimators.patches import PatchGrid
-from jaxpr.estimators.specs import Training, build_restorers
+from jaxpr.estimators.published import PUBLISHED_RESTORERS, published_restorer
+from jaxpr.estimators.specs import Training, build_restorers, default_restorers
 from jaxpr.estimators.tiled import tiled
 from jaxpr.estimators.torch_bridge import from_torch
 from jaxpr.estimators.toy_denoising import (
@@ -48,6 +49,7 @@ from jaxpr.estimators.toy_planar import (
     zigzag_transport_cost,
     zigzag_w2_bound,
 )
+from jaxpr.estimators.trained import trained_degradation, trained_restorer, weights_of, with_weights
 from jaxpr.estimators.upscaling import bicubic, lanczos, nearest
 
 __all__ = [
@@ -62,7 +64,14 @@ __all__ = [
     "from_torch",
     "nlm",
     "tiled",
+    "PUBLISHED_RESTORERS",
     "build_restorers",
+    "default_restorers",
+    "published_restorer",
+    "trained_degradation",
+    "trained_restorer",
+    "weights_of",
+    "with_weights",
     "consistent",
     "denoising_dmax",
     "denoising_mmse",

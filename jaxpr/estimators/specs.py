@@ -1,6 +1,8 @@
 """Restorers by name: the strings that the command line and configurations use.
 
 `nearest`, `bicubic`, `lanczos`; `nlm:H`, a denoiser; `lmmse` and `exemplar:TEMPERATURE`, fitted on training images;
+trained restorers that come with jaxpr, by their names, and `trained:PATH` for those of `jaxpr train`; published
+networks as `NAME:PATH` with the names of `jaxpr weights fetch`, as `NAME` once fetched, or as `network:PATH`;
 `path/to/file.py:function` or `package.module:function` for a restorer of the user's own; each optionally with
 `+project`.
 """
@@ -19,22 +21,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, Estimator, InputError, Key, first_line
+from jaxpr._core import Array, Estimator, InputError, Key, Sampler, first_line
 from jaxpr.degradations import Degradation
 from jaxpr.estimators.consistent import consistent
 from jaxpr.estimators.exemplar import exemplar, fit_exemplars
 from jaxpr.estimators.lmmse import fit_lmmse, lmmse
 from jaxpr.estimators.nlm import nlm
 from jaxpr.estimators.patches import PatchGrid
+from jaxpr.estimators.published import PUBLISHED_RESTORERS, published_restorer, published_scale
+from jaxpr.estimators.trained import trained_channels, trained_degradation, trained_restorer
 from jaxpr.estimators.upscaling import bicubic, lanczos, nearest
+from jaxpr.models.trained import PACKAGED_RESTORERS
 
-__all__ = ["Training", "build_restorers"]
+__all__ = ["Training", "build_restorers", "default_restorers"]
 
 _PROJECT = "+project"
+_TRAINED, _NETWORK = "trained:", "network:"
+_CLASSICAL = ("nearest", "bicubic", "lanczos", "lmmse", "lmmse+project")
+_EXEMPLARS = ("exemplar:0.3", "exemplar:0.1", "exemplar:0.05", "exemplar:0.03", "exemplar:0.03+project")
 _UPSCALERS: dict[str, Callable[..., Array]] = {"nearest": nearest, "bicubic": bicubic, "lanczos": lanczos}
 _KNOWN = (
-    "nearest, bicubic, lanczos, nlm:H, lmmse, exemplar:TEMPERATURE, path/to/file.py:function, package.module:function, "
-    "each optionally followed by +project"
+    "nearest, bicubic, lanczos, nlm:H, lmmse, exemplar:TEMPERATURE, a trained restorer (jaxpr evaluate --help lists "
+    "them), trained:PATH, NAME:PATH or NAME of a published network (jaxpr weights fetch lists them), network:PATH, "
+    "path/to/file.py:function, package.module:function, each optionally followed by +project"
 )
 
 
@@ -48,6 +57,7 @@ class Training(NamedTuple):
         channels: of x.
         dictionary: number of exemplars, at most.
         key: decides training noise and the choice of exemplars.
+        tile: published networks restore in tiles of so many pixels of y; None for whole images.
     """
 
     images: Callable[[], Iterable[np.ndarray]]
@@ -56,9 +66,25 @@ class Training(NamedTuple):
     channels: int
     dictionary: int
     key: Key
+    tile: int | None = None
 
 
-def build_restorers(specs: Sequence[str], training: Training) -> dict[str, Estimator]:
+def default_restorers(degradation: Degradation, channels: int) -> tuple[str, ...]:
+    """Specs of restorers for a degradation without any of the user's: classical ones, and those trained for it.
+
+    Args:
+        degradation: of the measurements.
+        channels: of x.
+    """
+    trained = tuple(
+        name
+        for name in PACKAGED_RESTORERS
+        if trained_degradation(name) == degradation.name and trained_channels(name) == channels
+    )
+    return (*_CLASSICAL, *(trained or _EXEMPLARS))
+
+
+def build_restorers(specs: Sequence[str], training: Training) -> dict[str, Estimator | Sampler]:
     """Make the restorers that the specs name, each fitted once.
 
     Args:
@@ -109,7 +135,7 @@ class _Fitted:
             yield x[0], self._training.degrade(jax.random.fold_in(k_noise, index)[None], x)[0]
 
 
-def _build(spec: str, training: Training, fitted: _Fitted) -> Estimator:
+def _build(spec: str, training: Training, fitted: _Fitted) -> Estimator | Sampler:
     if spec.endswith(_PROJECT):
         return consistent(_build(spec.removesuffix(_PROJECT), training, fitted), training.degradation)
     if spec in _UPSCALERS:
@@ -120,9 +146,38 @@ def _build(spec: str, training: Training, fitted: _Fitted) -> Estimator:
         return functools.partial(fitted.exemplars, temperature=_positive(spec, "temperature", match[1]))
     if match := re.fullmatch(r"nlm:([0-9.eE+-]+)", spec):
         return _denoised(_positive(spec, "strength", match[1]), training)
+    if spec in PACKAGED_RESTORERS or spec.startswith(_TRAINED):
+        return _trained(spec, training)
+    if spec.partition(":")[0] in PUBLISHED_RESTORERS or spec.startswith(_NETWORK):
+        return _published(spec, training)
     if re.fullmatch(r".+:[A-Za-z_]\w*", spec) and not spec.startswith(("exemplar:", "nlm:")):
         return _load(spec)
     raise InputError(f"restorers: found {spec!r}, expected one of {_KNOWN}")
+
+
+def _trained(spec: str, training: Training) -> Estimator | Sampler:
+    source = Path(spec.removeprefix(_TRAINED)) if spec.startswith(_TRAINED) else spec
+    wanted = training.degradation.name.split("+")[0]
+    if (found := trained_degradation(source).split("+")[0]) != wanted:
+        raise InputError(f"restorers: found {spec!r}, which was trained for {found}, expected one for {wanted}")
+    if (channels := trained_channels(source)) != training.channels:
+        raise InputError(f"restorers: found {spec!r}, of {channels} channels, expected {training.channels}")
+    return trained_restorer(source)
+
+
+def _published(spec: str, training: Training) -> Estimator:
+    name, _, path = spec.partition(":")
+    found = published_restorer(
+        path or None,
+        name=None if spec.startswith(_NETWORK) else name,
+        channels=training.channels,
+        tile=training.tile,
+    )
+    if (scale := published_scale(found)) != training.degradation.factor:
+        raise InputError(
+            f"restorers: found {spec!r}, which enlarges by {scale}, expected {training.degradation.factor}"
+        )
+    return found
 
 
 def _denoised(h: float, training: Training) -> Estimator:

@@ -12,7 +12,7 @@ from jaxpr.evaluation.planes import PlaneReference, plane_metrics, plane_referen
 from jaxpr.evaluation.probes import SWEEP
 from jaxpr.evaluation.provenance import provenance_record
 from jaxpr.evaluation.results import Metric, RestorerResult, Results, mean_metrics
-from jaxpr.evaluation.sets import PatchSets, patch_sets, set_metrics
+from jaxpr.evaluation.sets import PatchSets, classes_score, patch_sets, set_metrics
 from jaxpr.evaluation.state import BatchStore
 from jaxpr.evaluation.stream import Run
 from jaxpr.numerics.statistics import grouped_mean
@@ -24,7 +24,7 @@ _ATTACKED = ("lipschitz_mean", "adversarial_output_psnr", "adversarial_input_psn
 _ORDER = (
     *("rmse", "psnr", "ssim", "lpips_", "niqe", "lr_psnr", "measurement_rmse", "residual_"),
     *("fd_", "joint_fd_", "consistency_fd_", "conditional_fd_", "extrapolated_"),
-    *("kid_", "joint_kid_", "precision_", "joint_precision_", "recall_", "joint_recall_"),
+    *("inception_score", "kid_", "joint_kid_", "precision_", "joint_precision_", "recall_", "joint_recall_"),
     *("density_", "joint_density_", "coverage_", "joint_coverage_"),
     *("lipschitz_mean", "adversarial_", "local_lipschitz", "exploration_"),
     *("per_pixel_std", "pairwise_", "entropy_power", "renyi_divergence", "block_mse"),
@@ -39,6 +39,7 @@ def finish(
     reference: BatchStore,
     stores: Mapping[str, BatchStore],
     probe_stores: Mapping[str, BatchStore],
+    weights: Mapping[str, dict[str, Any]],
 ) -> Results:
     """All numbers of a run.
 
@@ -49,6 +50,7 @@ def finish(
         reference: stored batches of the natural images.
         stores: stored batches of each restorer.
         probe_stores: stored batches of the probes, for the restorers that have any.
+        weights: of restorers that come from files: which.
     """
     protocol, groups = run.protocol, run.examples.groups
     k_sets, k_planes = jax.random.split(jax.random.fold_in(key, 3))
@@ -58,9 +60,11 @@ def finish(
     restorers, seconds = [], {}
     for name, store in stores.items():
         result, took = _restorer(run, name, store, probe_stores.get(name), reference, sets, plane)
-        restorers.append(result)
+        restorers.append(result._replace(weights=weights.get(name)))
         seconds[name] = round(took, 2)
-    references = {} if plane is None else {"uncertainty": plane.record}
+    references: dict[str, Any] = {} if plane is None else {"uncertainty": plane.record}
+    if (score := classes_score(sets, reference, "classes_x")) is not None:
+        references["inception_score"] = score._asdict()
     strips = {number: run.examples.name(number) for number in run.strips}
     return Results(record, provenance_record(run.batch_size, seconds, strips=strips), tuple(restorers), references)
 
@@ -74,11 +78,13 @@ def _restorer(
     sets: PatchSets,
     plane: PlaneReference | None,
 ) -> tuple[RestorerResult, float]:
-    count, groups, features = len(run.examples), run.examples.groups, run.protocol.features
+    count, groups, features = len(run.examples), run.examples.groups, run.protocol.features_name
     columns = _columns(store, count)
     seconds = float(columns.pop("seconds").sum())
     metrics = _seen_by_the_attack(columns, groups)
     metrics |= set_metrics(sets, store, reference, features=features)
+    if (score := classes_score(sets, store, "classes")) is not None:
+        metrics["inception_score"] = score
     curves: dict[str, dict[str, list[float]]] = {}
     if probes is not None:
         probed = _columns(probes, len(run.probes))

@@ -40,6 +40,7 @@ __all__ = [
     "degrader",
     "gradient_size",
     "naturalness",
+    "patch_classes",
     "patch_features",
     "programs",
     "scorer",
@@ -167,7 +168,9 @@ def _diversity(samples: Array, protocol: Protocol) -> dict[str, Array]:
 
         found[f"pairwise_lpips_{protocol.lpips_network}"] = pairwise_diversity(samples, distance)
     features = jax.lax.map(feature_extractor(protocol.features).apply, samples)
-    found[f"pairwise_distance_{protocol.features}"] = pairwise_diversity(features, lambda a, b: example_norms(a - b))
+    found[f"pairwise_distance_{protocol.features_name}"] = pairwise_diversity(
+        features, lambda a, b: example_norms(a - b)
+    )
     return found
 
 
@@ -230,6 +233,26 @@ def patch_features(name: str, *, size: int, stride: int) -> Callable[[Array], Ar
         return jax.lax.map(lambda image: extract(extract_patches(image[None], size=size, stride=stride)), images)
 
     return spread(features)
+
+
+def patch_classes(name: str, *, size: int, stride: int) -> Callable[[Array], dict[str, Array]]:
+    """Compiled `images -> {"features": (N, P, d), "classes": (N, P, c)}` of all patches of each image.
+
+    Class probabilities are there if the extractor has them; both come from one pass through its network.
+    """
+    extractor = feature_extractor(name)
+    parts = {"features": extractor.apply}
+    if extractor.classes is not None:
+        parts["classes"] = extractor.classes
+
+    def found(images: Array) -> dict[str, Array]:
+        def one(image: Array) -> dict[str, Array]:
+            patches = extract_patches(image[None], size=size, stride=stride)
+            return {part: extract(patches) for part, extract in parts.items()}
+
+        return jax.lax.map(one, images)
+
+    return spread(found)
 
 
 def to_rgb(images: Array) -> Array:

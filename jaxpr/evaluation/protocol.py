@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxpr._core import InputError, check_count, check_positive
-from jaxpr.models.features import FEATURES
+from jaxpr.models.features import check_feature_name
 
 __all__ = ["SCALES", "Protocol"]
 
@@ -24,7 +24,7 @@ class Protocol(NamedTuple):
         patch_size: side, in pixels of y, of the patches whose features enter the set measures; the patches of x are
             larger by the scale factor. [ohayon2024] uses 32.
         patch_stride: step between patches, in pixels of y. [ohayon2024] uses 16.
-        features: extractor of the set measures: "alexnet", "vgg16" or "pixels".
+        features: extractor of the set measures: "alexnet", "vgg16", "pixels" or "inception:PATH".
         neighbours: k of precision, recall, density and coverage. [ohayon2024] and [ohayon2023] use 3.
         set_patches: kernel and neighbour measures, whose cost grows with the square of the number of patches, use a
             random choice of so many at most; None for all. Fréchet distances always use all.
@@ -81,6 +81,11 @@ class Protocol(NamedTuple):
         return None if self.measurement_bits is None else (0.0, 1.0)
 
     @property
+    def features_name(self) -> str:
+        """The extractor's name, without the path of its file, as it ends the names of metrics."""
+        return self.features.partition(":")[0]
+
+    @property
     def probing(self) -> bool:
         """True if any measure runs on the probes only."""
         return bool(self.sweep or self.lipschitz_iterations or self.explore_samples)
@@ -102,8 +107,8 @@ class Protocol(NamedTuple):
         if not isinstance(self.sweep, tuple):
             raise InputError(f"sweep: found {self.sweep!r}, expected a tuple of radii")
         check_positive("sweep", np.asarray(self.sweep, float))
+        check_feature_name(self.features)
         choices: dict[str, tuple[str, ...]] = {
-            "features": FEATURES,
             "lpips_network": ("alexnet", "vgg16"),
             "channel": ("rgb", "y"),
             "attack": ("ifgsm", "l2_adam"),

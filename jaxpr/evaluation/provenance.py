@@ -58,7 +58,7 @@ def protocol_record(key: Key, examples: Examples, degradation: Degradation, prot
         "patch_stride": protocol.patch_stride,
         "patches": sum(per_example),
         "set_patches": protocol.set_patches,
-        "features": protocol.features,
+        "features": protocol.features_name,
         "features_dim": extractor.dim,
         "features_sha256": extractor.weights_sha256,
         "neighbours": protocol.neighbours,

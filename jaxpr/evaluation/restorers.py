@@ -2,12 +2,13 @@
 
 import inspect
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxpr._core import Array, Estimator, InputError, Key, Sampler
+from jaxpr.estimators import weights_of
 
 __all__ = ["Restorer", "as_restorer"]
 
@@ -19,11 +20,13 @@ class Restorer(NamedTuple):
         draw: `(keys, y) -> x̂` with one key per example; a deterministic restorer ignores the keys.
         sampler: `(key, y) -> x̂` as the caller gave it, or one that ignores its key.
         stochastic: does the output depend on the key?
+        weights: which file they are from, its hash and the like, if the function has such an attribute.
     """
 
     draw: Callable[[Key, Array], Array]
     sampler: Sampler
     stochastic: bool
+    weights: dict[str, Any] | None = None
 
     def first(self, keys: Key, y: Array) -> Array:
         """Draw number 0 of each measurement, (N, H, W, C)."""
@@ -55,14 +58,14 @@ def as_restorer(name: str, function: Estimator | Sampler) -> Restorer:
     """
     required = _required_arguments(name, function)
     if required == 1:
-        return Restorer(lambda _, y: function(y), lambda _, y: function(y), stochastic=False)  # type: ignore[call-arg]
+        return Restorer(lambda _, y: function(y), lambda _, y: function(y), False, weights_of(function))  # type: ignore[call-arg]
     if required != 2:
         raise InputError(f"restorer {name}: found {required} required arguments, expected y -> x̂ or (key, y) -> x̂")
 
     def draw(keys: Key, y: Array) -> Array:
         return jax.vmap(lambda key, single: function(key, single[None])[0])(keys, y)  # type: ignore[call-arg]
 
-    return Restorer(draw, function, stochastic=True)  # type: ignore[arg-type]
+    return Restorer(draw, function, True, weights_of(function))  # type: ignore[arg-type]
 
 
 def _required_arguments(name: str, function: object) -> int:

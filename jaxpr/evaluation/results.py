@@ -50,12 +50,14 @@ class RestorerResult(NamedTuple):
         metrics: by metric name.
         curves: curve name to columns of equal length; an empty dict if none was measured.
         labels: verdicts in words, such as the region of the uncertainty-perception plane.
+        weights: which file the restorer's weights are from, its hash, and how it is used; None where nothing is known.
     """
 
     name: str
     metrics: dict[str, Metric]
     curves: dict[str, dict[str, list[float]]]
     labels: dict[str, str]
+    weights: dict[str, Any] | None = None
 
 
 class Results(NamedTuple):
@@ -133,6 +135,7 @@ def from_record(record: Mapping[str, Any]) -> Results:
                 for name, curve in entry["curves"].items()
             },
             dict(entry["labels"]),
+            entry.get("weights"),
         )
         for entry in record["restorers"]
     )
@@ -154,7 +157,7 @@ def _number(value: float | None) -> float:
 
 
 def _restorer_record(restorer: RestorerResult) -> dict[str, Any]:
-    return {
+    record = {
         "name": restorer.name,
         "metrics": {name: _cell(metric) for name, metric in restorer.metrics.items()},
         "curves": {
@@ -163,6 +166,7 @@ def _restorer_record(restorer: RestorerResult) -> dict[str, Any]:
         },
         "labels": restorer.labels,
     }
+    return record if restorer.weights is None else {**record, "weights": restorer.weights}
 
 
 def _cell(metric: Metric) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from jaxpr.degradations import Degradation, LinearOperator, as_degradation
 from jaxpr.evaluation.devices import barrier, main_first
 from jaxpr.evaluation.examples import examples_of
 from jaxpr.evaluation.finish import finish
-from jaxpr.evaluation.measure import Programs, degrader, naturalness, patch_features, programs, scorer
+from jaxpr.evaluation.measure import Programs, degrader, naturalness, patch_classes, patch_features, programs, scorer
 from jaxpr.evaluation.pictures import load_strips, packed_pictures
 from jaxpr.evaluation.planes import block_extractor
 from jaxpr.evaluation.probes import probe_program
@@ -103,7 +103,10 @@ def evaluate(
         store.refresh()
 
     def conclude() -> Results:
-        results = finish(key, run, record, reference=reference, stores=stores, probe_stores=probe_stores)
+        weights = {name: restorer.weights for name, restorer in known.items() if restorer.weights}
+        results = finish(
+            key, run, record, reference=reference, stores=stores, probe_stores=probe_stores, weights=weights
+        )
         _write(out, run, results, stores, reference)
         return results
 
@@ -135,7 +138,7 @@ class _Work:
         self.run = run
         self.score = scorer(degradation, protocol)
         self.features_y = patch_features(protocol.features, size=size, stride=stride)
-        self.features_x = patch_features(protocol.features, size=factor * size, stride=factor * stride)
+        self.classes_x = patch_classes(protocol.features, size=factor * size, stride=factor * stride)
         self.blocks = block_extractor(protocol, factor)
 
     def reference(self) -> Compute:
@@ -143,7 +146,8 @@ class _Work:
 
         def compute(numbers: list[int]) -> dict[str, np.ndarray]:
             x, y = self.run.inputs(numbers)
-            arrays: dict[str, AnyArray] = {"features_x": self.features_x(x), "features_y": self.features_y(y)}
+            arrays: dict[str, AnyArray] = {f"{part}_x": found for part, found in self.classes_x(x).items()}
+            arrays["features_y"] = self.features_y(y)
             blocks_x, blocks_y = self.blocks(x, y)
             arrays |= {"blocks_x": blocks_x, "blocks_y": blocks_y}
             return _stored(arrays, {"x": x, "y": y})
@@ -165,7 +169,7 @@ class _Work:
             metrics |= found.diversity(draw_keys, y) if found.diversity is not None else {}
             metrics |= naturalness(restored)
             arrays: dict[str, AnyArray] = {_METRIC + metric: values for metric, values in metrics.items()}
-            arrays |= {"gradient": gradient, "features": self.features_x(restored)}
+            arrays |= {"gradient": gradient, **self.classes_x(restored)}
             arrays["blocks"] = self.blocks(restored, y)[0]
             return _stored(arrays, {"restored": restored, "restored_adv": responses.restored_adv})
 

@@ -23,18 +23,30 @@ from jaxpr.metrics import (
     frechet_bias_note,
     frechet_distance,
     frechet_extrapolated,
+    inception_score,
     joint_features,
     kernel_distance_grouped,
     manifold_scores,
 )
 from jaxpr.numerics.statistics import grouped_mean
 
-__all__ = ["PatchSets", "choose", "gather", "merged_groups", "moments_by_block", "patch_sets", "set_metrics"]
+__all__ = [
+    "PatchSets",
+    "choose",
+    "classes_score",
+    "gather",
+    "merged_groups",
+    "moments_by_block",
+    "patch_sets",
+    "set_metrics",
+]
 
 # Delete-one jackknife groups for the Fréchet distances: each costs an eigenproblem.
 _MOST_GROUPS = 10
 # Subset sizes of the extrapolation, from half of the patches to all of them.
 _SIZES = 6
+# Parts of the inception score, as in the literature.
+_SPLITS = 10
 
 
 class PatchSets(NamedTuple):
@@ -108,6 +120,27 @@ def set_metrics(real: PatchSets, store: BatchStore, reference: BatchStore, *, fe
         found[f"extrapolated_{prefix}fd"] = _extrapolated(real, x, x_hat)
         found |= {prefix + name: metric for name, metric in _quadratic(real, x, x_hat).items()}
     return {f"{name}_{features}": metric for name, metric in found.items()}
+
+
+def classes_score(real: PatchSets, store: BatchStore, name: str) -> Metric | None:
+    """The inception score of class probabilities in a store; None if there are none.
+
+    Of all patches, in an order that is random and the same for all stores; the error is over the splits.
+
+    Args:
+        real: whose patches, and the key of the order.
+        store: stored batches.
+        name: of the probabilities in it.
+    """
+    found = [arrays[name] for arrays in store.load(len(real.blocks)) if name in arrays]
+    if not found:
+        return None
+    classes = np.concatenate(found)
+    if len(classes) < 2 * _SPLITS:
+        return Metric(math.nan, math.nan, f"undefined for {len(classes)} patches; needs at least {2 * _SPLITS}")
+    order = np.asarray(jax.random.permutation(real.key, len(classes)))
+    score = inception_score(classes[order], splits=_SPLITS)
+    return Metric(float(score.value), float(score.stderr))
 
 
 def _frechet(real: PatchSets, fake: Sequence[Moments]) -> dict[str, Metric]:

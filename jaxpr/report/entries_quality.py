@@ -138,6 +138,17 @@ QUALITY: tuple[MetricInfo, ...] = (
         _REALISM,
     ),
     MetricInfo(
+        "inception_score",
+        "inception score",
+        "",
+        1,
+        1.0,
+        "How certain Inception's classes of single patches are and how diverse together. It does not look at real "
+        "images, whose own score is among the references of the record.",
+        "Salimans et al. 2016",
+        _REALISM,
+    ),
+    MetricInfo(
         "kid_",
         "KID",
         "",

@@ -168,9 +168,8 @@ def write_experiments_page(records: Sequence[tuple[Mapping[str, Any], Path]], ou
         for record, folder in records
     ]
     claims = [claim for record, _ in records for claim in record["claims"]]
-    page = render(
-        "experiments.html", experiments=shown, held=sum(bool(claim["holds"]) for claim in claims), claims=len(claims)
-    )
+    held = sum(bool(claim["holds"]) for claim in claims)
+    page = render("experiments.html", {"experiments": shown, "held": held, "claims": len(claims)})
     _make_folder(out)
     write_atomically(out / "index.html", page.encode("utf-8"))
     return out / "index.html"

@@ -9,6 +9,9 @@ __all__ = ["GROUPS", "METRICS", "MetricInfo", "features_label", "metric_info"]
 METRICS = (*QUALITY, *BEHAVIOUR)
 """All known metrics, group by group."""
 
+_OFFICIAL = {"fd": "FID", "extrapolated_fd": "FID∞", "joint_fd": "joint FID", "kid": "KID"}
+"""Distances have these names only with Inception's features."""
+
 FEATURES = {"alexnet": "AlexNet", "vgg16": "VGG16", "pixels": "pixel", "inception": "Inception-V3"}
 
 
@@ -30,6 +33,8 @@ def metric_info(name: str) -> MetricInfo:
         if name == info.key:
             return info
         if info.key.endswith("_") and name.startswith(info.key) and len(name) > len(info.key):
-            label = f"{info.label} ({features_label(name.removeprefix(info.key))})"
+            features, official = name.removeprefix(info.key), _OFFICIAL.get(info.key.removesuffix("_"))
+            base = official if features == "inception" and official is not None else info.label
+            label = f"{base} ({features_label(features)})"
             return info._replace(key=name, label=label)
     return MetricInfo(name, name, "", 0, 1.0, "No description is stored for this metric.", "")

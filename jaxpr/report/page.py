@@ -129,18 +129,19 @@ def _slug(name: str) -> str:
 
 def _render(record: Mapping[str, Any], pictures: Sequence[_Picture], samples: Sequence[_Picture]) -> str:
     columns = [metric_info(name) for name in metric_names(record)]
-    return render(
-        "template.html",
-        summary=summary(record),
-        findings=findings(record),
-        first=pictures[0],
-        pictures=pictures[1:],
-        samples=samples,
-        columns=columns,
-        tables=_tables(record),
-        protocol=_flat(record.get("protocol") or {}),
-        provenance=_flat(record.get("provenance") or {}),
-    )
+    values = {
+        "summary": summary(record),
+        "findings": findings(record),
+        "first": pictures[0],
+        "pictures": pictures[1:],
+        "samples": samples,
+        "columns": columns,
+        "tables": _tables(record),
+        "protocol": _flat(record.get("protocol") or {}),
+        "provenance": _flat(record.get("provenance") or {}),
+        "weights": _flat({e["name"]: e["weights"] for e in record["restorers"] if e.get("weights")}),
+    }
+    return render("template.html", values)
 
 
 def _tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The package's HTML templates, rendered strictly: an undefined name is an error, text is escaped."""
 
 import importlib.resources
+from collections.abc import Mapping
 from typing import Any
 
 import jinja2
@@ -8,7 +9,7 @@ import jinja2
 __all__ = ["render"]
 
 
-def render(template: str, **values: Any) -> str:
+def render(template: str, values: Mapping[str, Any]) -> str:
     """A page from a template that lies beside this file."""
     folder = importlib.resources.files("jaxpr.report")
     environment = jinja2.Environment(
@@ -18,4 +19,4 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(**values)
+    return environment.get_template(template).render(values)

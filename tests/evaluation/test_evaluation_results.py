@@ -12,13 +12,15 @@ from jaxpr.evaluation.results import (
     Metric,
     RestorerResult,
     Results,
+    from_record,
     mean_metrics,
     to_csv,
     to_json,
+    to_record,
 )
-from jaxpr.evaluation.sets import moments_by_block, patch_sets, set_metrics
+from jaxpr.evaluation.sets import classes_score, moments_by_block, patch_sets, set_metrics
 from jaxpr.evaluation.state import BatchStore, open_run
-from jaxpr.metrics import Moments, frechet_distance, manifold_scores
+from jaxpr.metrics import Moments, frechet_distance, inception_score, manifold_scores
 from jaxpr.numerics.statistics import grouped_mean
 
 RANDOM = np.random.default_rng(5)
@@ -164,3 +166,33 @@ def test_protocol_fields_are_compared_both_ways(tmp_path):
     (tmp_path / "run" / "protocol.json").write_text("{broken")
     with pytest.raises(InputError, match="cannot use"):
         open_run(tmp_path / "run", {"a": 1})
+
+
+def test_the_inception_score_of_stored_classes():
+    raw = RANDOM.random((6, 7, 5))
+    classes = raw / raw.sum(axis=-1, keepdims=True)
+    real = patch_sets(jax.random.key(0), Stored(features_x=X, features_y=Y), GROUPS, most=None, neighbours=3)
+    found = classes_score(real, Stored(classes=classes), "classes")
+    order = np.asarray(jax.random.permutation(real.key, 42))
+    expected = inception_score(classes.reshape(-1, 5)[order], splits=10)
+    assert found.value == pytest.approx(float(expected.value), rel=FLOAT64)
+    assert found.stderr == pytest.approx(float(expected.stderr), rel=FLOAT64)
+    one_hot = np.broadcast_to(np.eye(7)[None], (6, 7, 7))
+    assert 1 < classes_score(real, Stored(classes=one_hot), "classes").value <= 7
+    assert classes_score(real, Stored(features=X), "classes") is None
+    few = patch_sets(jax.random.key(0), Stored(features_x=X[:2], features_y=Y[:2]), GROUPS[:2], most=None, neighbours=3)
+    assert (
+        classes_score(few, Stored(classes=classes[:2]), "classes").note == "undefined for 14 patches; needs at least 20"
+    )
+
+
+def test_weights_go_through_a_record_and_back():
+    weights = {"file": "a.pth", "sha256": "0" * 64, "tile": None}
+    entries = (
+        RestorerResult("a", {"psnr": Metric(1.0, 2.0)}, {}, {}, weights),
+        RestorerResult("b", {"psnr": Metric(1.0, 2.0)}, {}, {}),
+    )
+    record = to_record(Results({}, {}, entries, {}))
+    assert record["restorers"][0]["weights"] == weights
+    assert "weights" not in record["restorers"][1]
+    assert [restorer.weights for restorer in from_record(record).restorers] == [weights, None]

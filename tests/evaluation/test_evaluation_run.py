@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 from scipy.ndimage import gaussian_filter
 
 from jaxpr._core import InputError
 from jaxpr.attacks import ifgsm, lipschitz_ratio, output_shift
 from jaxpr.data import PairedSource, from_arrays
 from jaxpr.degradations import Degradation, parse_degradation
-from jaxpr.estimators import bicubic, consistent, nearest
+from jaxpr.estimators import bicubic, consistent, nearest, with_weights
 from jaxpr.evaluation import Protocol, devices, evaluate, stream, to_record
 from jaxpr.metrics import (
     Moments,
@@ -28,6 +29,8 @@ from jaxpr.metrics import (
     psnr,
 )
 from jaxpr.models import feature_extractor
+from jaxpr.models.inception import inception
+from jaxpr.models.torch_files import write_checkpoint
 
 KEY = jax.random.key(3)
 FULL = Protocol(crop=32, patch_size=8, patch_stride=4, attack_steps=2, features="pixels", lipschitz_iterations=3)
@@ -493,3 +496,39 @@ class TestBadInput:
     def test_no_restorers(self, tmp_path):
         with pytest.raises(InputError, match="restorers: found none"):
             run(tmp_path / "run", {})
+
+
+def test_a_record_says_which_weights_made_its_numbers(tmp_path):
+    weights = {"file": "mine.pth", "sha256": "1" * 64}
+    found = run(tmp_path / "run", {"mine": with_weights(lambda y: nearest(y, factor=2), weights)} | RESTORERS)
+    assert [restorer.weights for restorer in found.restorers] == [weights, None, None]
+    record = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert record["restorers"][0]["weights"] == weights
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "mine.sha256" in page
+    assert "1" * 64 in page
+
+
+@pytest.mark.slow
+def test_inception_gives_its_score_and_official_names(tmp_path):
+    """With drawn weights: the published file has the same structure."""
+    model = inception()
+    params = jax.jit(model.init)(KEY)
+    path = tmp_path / "inception.safetensors"
+    tensors = {}
+    for name, value in traverse_util.flatten_dict(params, sep=".").items():
+        *place, leaf = name.split(".")
+        official = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}.get(leaf, leaf)
+        turned = {4: (3, 2, 0, 1), 2: (1, 0)}.get(np.ndim(value), (0,))
+        tensors[".".join([*place, official])] = np.ascontiguousarray(np.asarray(value).transpose(turned))
+    write_checkpoint(path, tensors, {})
+    protocol = PROTOCOL._replace(features=f"inception:{path}", crop=16, patch_size=8, patch_stride=8)
+    source = from_arrays(smooth_images((48, 48), (48, 64)), name="smooth")
+    found = run(tmp_path / "run", {"nearest": RESTORERS["nearest"]}, source, protocol=protocol)
+    metrics = found.restorers[0].metrics
+    assert 1 <= metrics["inception_score"].value <= 1008
+    assert 1 <= found.references["inception_score"]["value"] <= 1008
+    assert np.isfinite(metrics["fd_inception"].value)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "FID" in page
+    assert "inception score" in page

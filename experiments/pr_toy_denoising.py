@@ -99,7 +99,7 @@ def train(scale: Scale, weights: tuple[float, ...], rates: tuple[float, float]) 
         sharded(state),
         (pairs.x, pairs.y),
         losses=denoiser_losses(variance=VARIANCE),
-        optimizers=denoiser_optimizers(scale.steps, rate=rates[0], critic_rate=rates[1]),
+        optimizers=denoiser_optimizers(steps=scale.steps, rate=rates[0], critic_rate=rates[1]),
         steps=scale.steps,
         batch_size=BATCH,
         options=sharded(jnp.repeat(jnp.asarray(weights), scale.seeds)),

@@ -135,7 +135,7 @@ def train(law: EllipticRing, kind: Kind, scale: Scale) -> list[Restorer]:
             attack=ATTACK if kind.weight else None,
             draws=1 if deterministic else scale.draws,
         ),
-        optimizers=planar_optimizers(rate),
+        optimizers=planar_optimizers(rate=rate),
         steps=scale.steps if deterministic else scale.stochastic_steps,
         batch_size=BATCH,
         options=sharded((jnp.full(scale.seeds, kind.weight), jnp.full(scale.seeds, kind.span))),

@@ -16,12 +16,14 @@ import tyro
 
 import jaxpr
 from jaxpr._core import InputError, first_line
+from jaxpr.cli_data import PACKAGED, named_images
 from jaxpr.cli_decisions import Decisions
 from jaxpr.cli_reproduce import Reproduce
+from jaxpr.cli_train import Train
 from jaxpr.cli_weights import Weights
-from jaxpr.data import ImageSource, PairedSource, digits, image_folder, paired_folder, photos, tfds_images
+from jaxpr.data import ImageSource, PairedSource, paired_folder
 from jaxpr.degradations import parse_degradation
-from jaxpr.estimators import Training, build_restorers
+from jaxpr.estimators import Training, build_restorers, default_restorers
 from jaxpr.evaluation import SCALES, Protocol, compare, evaluate, to_record
 from jaxpr.evaluation.measure import degrader
 from jaxpr.evaluation.provenance import provenance_record
@@ -51,20 +53,12 @@ class Evaluate:
     """For example bicubic-x4, average-x2, blur-1.5, grayscale, noise-0.1, bicubic-x4+noise-0.02+jpeg-50, realworld-x4;
     with pairs: given."""
 
-    restorers: tuple[str, ...] = (
-        "nearest",
-        "bicubic",
-        "lanczos",
-        "lmmse",
-        "lmmse+project",
-        "exemplar:0.3",
-        "exemplar:0.1",
-        "exemplar:0.05",
-        "exemplar:0.03",
-        "exemplar:0.03+project",
-    )
-    """nearest, bicubic, lanczos, nlm:H (H in intensity units, about 0.6 σ of the noise), lmmse, exemplar:TEMPERATURE,
-    file.py:function or package.module:function; +project behind any of them makes it perfectly consistent."""
+    restorers: tuple[str, ...] = ()
+    """nearest, bicubic, lanczos, nlm:H (H in intensity units, about 0.6 σ of the noise), lmmse, exemplar:TEMPERATURE;
+    trained:PATH of jaxpr train, or the name of a trained one that comes with jaxpr (photos-gan-0.01, for example);
+    NAME:PATH with a published file and a name of jaxpr weights fetch (swinir-classical-x4:FILE.pth), NAME alone once
+    fetched, network:PATH for one without a name; file.py:function or package.module:function; +project behind any of
+    them makes it perfectly consistent. By default classical ones, and those that were trained for the degradation."""
 
     scale: Literal["smoke", "small", "paper"] = "small"
     """smoke: seconds; small: minutes on two CPU cores; paper: the sizes of the paper. The options below override it."""
@@ -84,8 +78,12 @@ class Evaluate:
     attack_steps: int | None = None
     """Steps of the attack."""
 
-    features: Literal["alexnet", "vgg16", "pixels"] | None = None
-    """Feature extractor of the Fréchet distances."""
+    features: str | None = None
+    """Feature extractor of the set measures: alexnet, vgg16, pixels, or inception:FILE with the published weights, with
+    which distances are called FID and KID, and the inception score is measured too."""
+
+    tile: int | None = None
+    """Published networks restore in overlapping tiles of so many pixels of y, for large images."""
 
     limit: int | None = None
     """Evaluate only so many crops or images."""
@@ -173,19 +171,21 @@ class Evaluate:
         protocol.check()
         k_evaluate, k_fit = jax.random.split(key)
         images = _test_images(self.data, skip_bad=self.skip_bad)
-        train = self.train if self.train is not None else (self.data if self.data in _PACKAGED else "photos")
+        train = self.train if self.train is not None else (self.data if self.data in PACKAGED else "photos")
         degradation = parse_degradation(self.degradation)
         if isinstance(images, PairedSource) and not degradation.has_operator:
             degradation = dataclasses.replace(degradation, factor=images.factor)
         training = Training(
-            images=lambda: _images(train, "train", skip_bad=self.skip_bad),
+            images=lambda: named_images(train, "train", skip_bad=self.skip_bad),
             degrade=degrader(degradation, bits=protocol.measurement_bits, compiled=jax.jit),
             degradation=degradation,
             channels=(images.high if isinstance(images, PairedSource) else images).shape(0)[2],
             dictionary=self.dictionary or _DICTIONARY[self.scale],
             key=k_fit,
+            tile=self.tile,
         )
-        restorers = build_restorers(self.restorers, training)
+        specs = self.restorers or default_restorers(degradation, training.channels)
+        restorers = build_restorers(specs, training)
         results = evaluate(
             k_evaluate,
             restorers,
@@ -231,29 +231,13 @@ class Compare:
         _show(compare(self.runs, out=self.out), self.out)
 
 
-_PACKAGED = {"photos": photos, "digits": digits}
-
-
 def _test_images(spec: str, *, skip_bad: bool) -> ImageSource | PairedSource:
     if not spec.startswith("pairs:"):
-        return _images(spec, "test", skip_bad=skip_bad)
+        return named_images(spec, "test", skip_bad=skip_bad)
     folders = spec.split(":")[1:]
     if len(folders) != 2 or skip_bad:
         raise InputError(f"data: found {spec!r}, expected pairs:LOW_FOLDER:HIGH_FOLDER, without --skip-bad")
     return paired_folder(*folders)
-
-
-def _images(spec: str, split: Literal["train", "test"], *, skip_bad: bool) -> ImageSource:
-    if spec in _PACKAGED:
-        return _PACKAGED[spec](split)
-    if spec.startswith("tfds:"):
-        parts = spec.split(":")
-        if len(parts) not in (3, 4):
-            raise InputError(f"data: found {spec!r}, expected tfds:NAME:SPLIT or tfds:NAME:SPLIT:IMAGE_KEY")
-        return tfds_images(parts[1], parts[2], image_key=parts[3] if len(parts) == 4 else "image")
-    if not Path(spec).exists():
-        raise InputError(f"data: found no folder {spec!r}, expected photos, digits, tfds:NAME:SPLIT or a folder")
-    return image_folder(Path(spec), skip_bad=skip_bad)
 
 
 @dataclass(frozen=True)
@@ -272,6 +256,7 @@ _Command = (
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Decisions, tyro.conf.subcommand("decisions")]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Version, tyro.conf.subcommand("version")]
 )
@@ -283,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: words after the program's name; None takes them from the terminal.
     """
-    command: Evaluate | Compare | Decisions | Reproduce | Weights | Version = tyro.cli(
+    command: Evaluate | Compare | Decisions | Reproduce | Train | Weights | Version = tyro.cli(
         _Command, prog="jaxpr", description=jaxpr.__doc__, args=arguments
     )
     try:

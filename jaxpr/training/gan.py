@@ -89,13 +89,24 @@ def critic_loss(real_logits: Array, fake_logits: Array) -> Array:
 def r1_penalty(critic: Callable[[Any], Array], real: Any) -> Array:
     r"""Mean over the examples of $\|\nabla D(x)\|^2$ at real data (Mescheder et al. 2018); its usual weight is γ/2.
 
+    The squared norm is computed as the derivative of D along its own gradient v, held fixed. Its value and its first
+    derivatives are those of the norm, higher derivatives are not; only one more reverse pass is needed, and none
+    through a reverse pass, which is several times slower on CPUs for strided convolutions.
+
     Args:
-        critic: maps `real` to logits (N,), each depending on its own example only.
+        critic: maps `real` to logits (N,), each depending on its own example only; differentiable in forward mode too.
         real: array (N, ...) or tree of arrays, all of which the gradient is taken with respect to. What should be left
             out, such as a measurement that only conditions, belongs into the closure.
     """
-    gradients = jax.tree.leaves(jax.grad(lambda real: jnp.sum(critic(real)))(real))
-    return sum((jnp.sum(jnp.square(g)) / g.shape[0] for g in gradients), start=jnp.zeros(()))
+    count = jax.tree.leaves(real)[0].shape[0]
+
+    def total(real: Any) -> Array:
+        return jnp.sum(critic(real))
+
+    direction = jax.lax.stop_gradient(jax.grad(total)(real))
+    slope = jax.jvp(total, (real,), (direction,))[1] / count
+    # d‖v‖² = 2 v·dv, where the derivative along a fixed v gives v·dv once.
+    return 2 * slope - jax.lax.stop_gradient(slope)
 
 
 def random_robustness(key: Key, estimator: Estimator, y: Array, *, variance: ArrayLike) -> Array:
@@ -150,10 +161,10 @@ def adversarial_robustness(key: Key, sampler: Sampler, y: Array, *, attack: Atta
 
 
 def start_gan(
-    generator: Params, critic: Params, optimizers: tuple[optax.GradientTransformation, optax.GradientTransformation]
+    params: Params, critic: Params, optimizers: tuple[optax.GradientTransformation, optax.GradientTransformation]
 ) -> GanState:
-    """The state before the first step; `optimizers` are the generator's and the critic's."""
-    return GanState(generator, critic, optimizers[0].init(generator), optimizers[1].init(critic))
+    """The state before the first step: parameters of the generator and the critic, and the optimisers of both."""
+    return GanState(params, critic, optimizers[0].init(params), optimizers[1].init(critic))
 
 
 def gan_step(

@@ -57,7 +57,7 @@ def start_denoiser(key: Key) -> GanState:
 
 
 def denoiser_optimizers(
-    steps: int = DENOISER_STEPS, *, rate: float = DENOISER_RATE, critic_rate: float = DENOISER_RATE
+    *, steps: int = DENOISER_STEPS, rate: float = DENOISER_RATE, critic_rate: float = DENOISER_RATE
 ) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
     """Adam with β = (0.5, 0.9), its rate halved after every 5 % of the steps beyond their half.
 
@@ -134,12 +134,12 @@ def plain_denoiser_losses(*, penalty: float = 1.0, variance: float = _VARIANCE) 
     return GanLosses(generator, critic)
 
 
-def toy_denoiser(generator: Array) -> Callable[[Array], Array]:
+def toy_denoiser(params: Array) -> Callable[[Array], Array]:
     """The estimator y (N, 1) -> x̂ (N, 1) with these parameters."""
 
     def denoise(y: Array) -> Array:
         check_points("y", y, width=1)
-        return mlp(_layers(_DENOISER, generator), y.T).T
+        return mlp(_layers(_DENOISER, params), y.T).T
 
     return denoise
 
@@ -149,11 +149,9 @@ def start_planar(key: Key, *, width: int) -> GanState:
     return _start(key, _planar(width), _planar(width), planar_optimizers())
 
 
-def planar_optimizers(
-    learning_rate: float = 1e-4,
-) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
+def planar_optimizers(*, rate: float = 1e-4) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
     """Adam with β = (0, 0.9), rate 1e-4 in [ohayon2023], E.1."""
-    return optax.adam(learning_rate, b1=0.0, b2=0.9), optax.adam(learning_rate, b1=0.0, b2=0.9)
+    return optax.adam(rate, b1=0.0, b2=0.9), optax.adam(rate, b1=0.0, b2=0.9)
 
 
 def planar_losses(
@@ -201,13 +199,13 @@ def planar_losses(
     return GanLosses(generator, critic)
 
 
-def toy_restorer(generator: Array, *, width: int, span: Array | float) -> Callable[[Key, Array], Array]:
+def toy_restorer(params: Array, *, width: int, span: Array | float) -> Callable[[Key, Array], Array]:
     """The sampler (key, y (N, 1)) -> x̂ (N, 2) with these parameters; deterministic where `span` is 0."""
 
     def restore(key: Key, y: Array) -> Array:
         check_points("y", y, width=1)
         seeds = span * jax.random.uniform(key, y.shape, y.dtype)
-        found = mlp(_layers(_planar(width), generator), jnp.concatenate([y, seeds], axis=1).T)
+        found = mlp(_layers(_planar(width), params), jnp.concatenate([y, seeds], axis=1).T)
         return jnp.concatenate([y, found.T], axis=1)
 
     return restore

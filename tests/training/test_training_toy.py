@@ -69,7 +69,7 @@ def test_networks_are_those_of_the_paper(denoiser):
 
 def test_rates_halve_from_the_middle_on():
     for steps, rate, critic_rate in ((100_000, 1e-4, 1e-4), (1000, 2e-4, 2e-3)):
-        optimizers = denoiser_optimizers(steps, rate=rate, critic_rate=critic_rate)
+        optimizers = denoiser_optimizers(steps=steps, rate=rate, critic_rate=critic_rate)
         for optimizer, first in zip(optimizers, (rate, critic_rate), strict=True):
             state = optimizer.init(jnp.zeros(1))
 
@@ -172,7 +172,7 @@ def test_fast_training_ends_like_plain_training():
             jax.vmap(start_denoiser)(keys),
             tuple(pairs),
             losses=losses,
-            optimizers=denoiser_optimizers(steps, rate=1e-3, critic_rate=1e-2),
+            optimizers=denoiser_optimizers(steps=steps, rate=1e-3, critic_rate=1e-2),
             steps=steps,
             batch_size=128,
             options=jnp.full(seeds, 0.03),

@@ -1,0 +1,89 @@
+r"""Restorers of photographs, bicubic ×4: one RRDBNet at several adversarial weights, and one that is robust.
+
+    jaxpr train photographs --out runs/photographs [--scale smoke|small|paper] [--only photos-l1 photos-gan-0.01 ...]
+
+All members are one network, consistent by construction; all but the first go on from the first, whose only loss is the
+mean absolute error. Their critic sees no y: what is consistent and looks like x has the right joint distribution.
+
+smoke: 6 steps, nothing worth keeping. small: minutes each on two CPU cores, on the packaged photographs, which are six
+and of which three are no everyday scenes. paper: the networks and the data of ESRGAN; DIV2K is given as a folder.
+
+Papers: [ohayon2024] Ohayon, Michaeli, Elad, "The Perception-Robustness Tradeoff in Deterministic Image Restoration",
+ICML 2024, Section 4.2. ESRGAN, Wang et al., ECCV Workshops 2018.
+"""
+
+import dataclasses
+
+from jaxpr.models.discriminators import VggCriticConfig
+from jaxpr.models.rrdbnet import RRDBNetConfig
+from jaxpr.training.recipes import Recipe
+
+PAPER_DATA = "data/DIV2K_train_HR"
+FIRST = "photos-l1"
+ADVERSARIAL = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+ROBUST = 1e-2, 0.01
+"""Adversarial weight and λ_R of the robust member."""
+
+SMALL = Recipe(
+    name=FIRST,
+    data="photos",
+    size=64,
+    symmetries=8,
+    candidates=2,
+    degradation="bicubic-x4",
+    network=RRDBNetConfig(num_feat=32, num_block=2, num_grow_ch=16),
+    steps=2500,
+    batch=8,
+    pixel=1.0,
+    rate=1e-3,
+    betas=(0.9, 0.99),
+    milestones=(0.5, 0.75, 0.9),
+    rate_factor=0.5,
+)
+SMALL_GAN = dataclasses.replace(
+    SMALL,
+    steps=1500,
+    critic=VggCriticConfig(size=64, channels=3, width=16),
+    penalty=1.0,
+    robustness_examples=4,
+    attack_psnr=48.13,
+    rate=2e-4,
+    critic_rate=2e-4,
+    betas=(0.5, 0.99),
+    begin_with=FIRST,
+)
+PAPER = dataclasses.replace(
+    SMALL,
+    data=PAPER_DATA,
+    size=128,
+    network=RRDBNetConfig(),
+    steps=1_000_000,
+    batch=16,
+    rate=2e-4,
+    milestones=(0.2, 0.4, 0.6, 0.8),
+)
+PAPER_GAN = dataclasses.replace(
+    SMALL_GAN,
+    data=PAPER_DATA,
+    size=128,
+    network=RRDBNetConfig(),
+    critic=VggCriticConfig(size=128, channels=3, width=64),
+    steps=400_000,
+    batch=16,
+    rate=1e-4,
+    critic_rate=1e-4,
+    milestones=(0.125, 0.25, 0.5, 0.75),
+    robustness_examples=None,
+)
+SMOKE = {"steps": 6, "batch": 2}
+
+
+def recipes(scale: str) -> list[Recipe]:
+    """The pixel loss alone, five adversarial weights, and a robust member."""
+    pixel, gan = (PAPER, PAPER_GAN) if scale == "paper" else (SMALL, SMALL_GAN)
+    if scale == "smoke":
+        pixel, gan = (dataclasses.replace(recipe, **SMOKE) for recipe in (pixel, gan))
+    family = [dataclasses.replace(gan, name=f"photos-gan-{weight}", adversarial=weight) for weight in ADVERSARIAL]
+    weight, robustness = ROBUST
+    robust = dataclasses.replace(gan, name=f"photos-gan-{weight}-robust", adversarial=weight, robustness=robustness)
+    return [pixel, *family, robust]

@@ -9,7 +9,6 @@ Papers: Mescheder, Geiger, Nowozin, "Which Training Methods for GANs do actually
 Ones", ICML 2023.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -17,7 +16,7 @@ from flax import nnx
 
 from jaxpr._core import Array, InputError
 from jaxpr.models.functional import Model, functional
-from jaxpr.models.layers import Compute, Keys, conv2d, linear
+from jaxpr.models.layers import Compute, Keys, conv2d, in_turn, linear
 
 __all__ = ["ResNetCriticConfig", "resnet_critic", "table4"]
 
@@ -120,21 +119,10 @@ class _Critic(nnx.Module):
         if x.ndim != 4 or x.shape[1:] != (size, size, channels):
             raise InputError(f"x: found shape {x.shape}, expected (N, {size}, {size}, {channels})")
         dtype = x.dtype
-        x = run_parts(self.resnet, self.conv_img(x), remat=self.remat)
+        x = in_turn(self.resnet, self.conv_img(x), remat=self.remat)
         x = _activation(x).transpose(0, 3, 1, 2)
         logits = self.fc(x.reshape(x.shape[0], -1)).astype(dtype)
         return logits[:, 0] if self.config.outputs == 1 else logits
-
-
-def run_parts(parts: Sequence[nnx.Module], x: Array, *, remat: bool) -> Array:
-    """One module without state of its own after the other; with `remat` only their inputs are kept for gradients."""
-    for part in parts:
-        if remat:
-            graph, state = nnx.split(part)
-            x = jax.checkpoint(lambda state, x, graph=graph: nnx.merge(graph, state)(x))(state, x)
-        else:
-            x = part(x)
-    return x
 
 
 def _activation(x: Array) -> Array:

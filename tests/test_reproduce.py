@@ -8,7 +8,7 @@ import pytest
 from jaxpr.cli import main
 from jaxpr.experiment import NAMES, load_script
 
-QUICK = ("up_toy", "dot_mixture")
+QUICK = ("up_toy",)
 # What no sample size decides: closed forms, exact transport, formulas drawn by hand.
 SURE = {
     "pr_toy_denoising": ("conditional errors", "residual of D_max"),

@@ -1,7 +1,5 @@
 """LPIPS: perceptual distance between image pairs in the feature space of a trained network."""
 
-from collections.abc import Iterator
-
 import jax.numpy as jnp
 
 from jaxpr._core import HIGHEST, Array, PerceptualNetwork, check_images, check_same_shape
@@ -54,14 +52,14 @@ def lpips_map(restored: Array, reference: Array, *, network: PerceptualNetwork) 
     return sum(maps, start=jnp.zeros(restored.shape[:3], restored.dtype))
 
 
-def _differences(restored: Array, reference: Array, network: PerceptualNetwork) -> Iterator[Array]:
+def _differences(restored: Array, reference: Array, network: PerceptualNetwork) -> list[Array]:
     """The weighted squared difference at every position of every tap, (N, h, w) each."""
     check_images("restored", restored, channels=3, overshoot=1.0)
     check_images("reference", reference, channels=3)
     check_same_shape("restored", restored, "reference", reference)
-    for found, expected, weights in zip(network.taps(restored), network.taps(reference), network.weights, strict=True):
-        difference = jnp.square(_unit_channels(found) - _unit_channels(expected))
-        yield jnp.matmul(difference, weights, precision=HIGHEST)
+    pairs = zip(network.taps(restored), network.taps(reference), strict=True)
+    squares = [jnp.square(_unit_channels(found) - _unit_channels(expected)) for found, expected in pairs]
+    return [jnp.matmul(s, weights, precision=HIGHEST) for s, weights in zip(squares, network.weights, strict=True)]
 
 
 def _unit_channels(features: Array) -> Array:

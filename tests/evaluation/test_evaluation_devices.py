@@ -37,6 +37,7 @@ def numbers(results) -> dict[tuple[str, str], float]:
     return {(r.name, name): metric.value for r in results.restorers for name, metric in r.metrics.items()}
 
 
+@pytest.mark.slow
 def test_eight_devices_give_the_numbers_of_one(tmp_path, eight_devices, monkeypatch):
     on_eight = numbers(run(tmp_path / "eight"))
     for module in (devices, stream):

@@ -66,6 +66,7 @@ def batch_files(out: Path) -> list[str]:
     return sorted(str(path.relative_to(out)) for path in out.glob("state/*/batch-*.npz"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a POSIX signal")
 def test_killed_run_resumes_with_identical_numbers(tmp_path):
     out = tmp_path / "killed"

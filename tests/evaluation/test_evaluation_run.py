@@ -257,6 +257,7 @@ def test_a_restorer_can_be_added_to_a_finished_run(tmp_path):
     assert second.restorers[1].name == "bicubic"
 
 
+@pytest.mark.slow
 def test_perfect_restorer_and_perfect_consistency(tmp_path):
     estimator = consistent(RESTORERS["bicubic"], BICUBIC_X2)
     results = run(tmp_path / "run", {"bicubic+project": estimator})
@@ -368,6 +369,7 @@ def test_l2_attack_stays_in_its_ball(tmp_path):
     assert "alpha" not in results.protocol
 
 
+@pytest.mark.slow
 def test_denoisers_are_asked_what_they_took_away(tmp_path):
     def blur(y):
         return (y + jnp.roll(y, 1, 1) + jnp.roll(y, 1, 2) + jnp.roll(y, (1, 1), (1, 2))) / 4

@@ -118,6 +118,7 @@ def test_recomputed_activations():
     assert_recomputes(both, drawn_parameters(SMALL), FACES)
 
 
+@pytest.mark.slow
 def test_stored_noise_is_the_default_and_drawn_noise_varies():
     params, apply = drawn_parameters(SMALL), jax.jit(gfpgan(SMALL).apply)
     stored = [params["stylegan_decoder"]["noises"][f"noise{i}"] for i in range(3)]

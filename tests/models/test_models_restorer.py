@@ -50,6 +50,7 @@ def test_outputs_are_consistent_and_nearest_to_the_network_s(name):
     assert jax.tree.structure(renewed) == jax.tree.structure(tied.statistics)
 
 
+@pytest.mark.slow
 def test_u_nets_see_the_pseudo_inverse_and_rrdbnets_the_measurement():
     y = jax.random.uniform(KEY, (2, 4, 4, 1))
     tied = made("average-x2", SMALL, consistent=False)

@@ -14,7 +14,7 @@ FLOAT32 = {"rtol": 1e-4, "atol": 1e-5}  # some ten layers with sums of some hund
 TINY = UNetConfig(channels=1, width=3, scales=2)
 X = jax.random.uniform(KEY, (3, 8, 8, 1))
 NOISE = tuple(jax.random.normal(KEY, (3, *shape)) for shape in noise_shapes(TINY, 8, 8))
-KINDS = ("batch", "group", "none")
+KINDS = ("batch", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("group", "none")))
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -123,6 +123,7 @@ def test_scaled_noise_is_larger_noise(tiny):
     np.testing.assert_array_equal(scaled(params, X, NOISE), apply(params, X, larger))
 
 
+@pytest.mark.slow
 def test_rematerialisation_and_precision_change_no_statistics():
     def trained(compute):
         model = unet(TINY, compute=compute)

@@ -68,7 +68,7 @@ def test_elide_keeps_both_ends_within_the_limit(limit):
     [
         ("psnr", "PSNR", 1),
         ("fd_alexnet", "FD (AlexNet)", -1),
-        ("joint_fd_inception", "joint FD (Inception-V3)", -1),
+        ("joint_fd_inception", "joint FID (Inception-V3)", -1),
         ("joint_recall_mine", "joint recall (mine)", 1),
         ("adversarial_input_psnr", "adversarial input PSNR", 0),
         ("something_else", "something_else", 0),

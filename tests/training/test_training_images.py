@@ -75,7 +75,7 @@ def assert_close(found, expected, **tolerance):
         np.testing.assert_allclose(ours, theirs, **(tolerance or CLOSE))
 
 
-@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_step_is_the_sum_of_its_parts(everything, step):
     """Eq. (8) of [ohayon2023], differentiated as a whole; the robustness loss is in every third step."""
     made, state, compiled = everything
@@ -194,6 +194,7 @@ def alone():
     return run(procedure(), jnp.arange(8))
 
 
+@pytest.mark.slow
 def test_eight_devices_give_what_one_gives(alone):
     slots = sharded(jnp.arange(8))
     assert len(slots.sharding.device_set) == 8

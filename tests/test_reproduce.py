@@ -11,7 +11,7 @@ from jaxpr.experiment import NAMES, load_script
 QUICK = ("up_toy",)
 # What no sample size decides: closed forms, exact transport, formulas drawn by hand.
 SURE = {
-    "pr_toy_denoising": ("conditional errors", "residual of D_max"),
+    "pr_toy_denoising": ("conditional errors",),
     "so_toy_disk": ("Drawn by hand", "Ring: what avoids"),
     "dot_mixture": ("least MSE", "better W2 than x*"),
     "up_toy": ("η lies", "Gaussian given y", "D(P) ≥ U(P)"),

@@ -274,7 +274,7 @@ def test_folder_of_weights(monkeypatch):
     monkeypatch.setenv("HOME", "/home/someone")
     monkeypatch.delenv("JAXPR_WEIGHTS", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert weights_folder(None) == Path("/home/someone/.cache/jaxpr/weights")
+    assert weights_folder(None) == Path("/somewhere/.cache/jaxpr/weights")
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
     assert weights_folder(None) == Path("/cache/jaxpr/weights")
     monkeypatch.setenv("JAXPR_WEIGHTS", "/weights")

@@ -271,7 +271,7 @@ def test_table_of_published_files():
 
 
 def test_folder_of_weights(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.setenv("HOME", "/somewhere")
     monkeypatch.delenv("JAXPR_WEIGHTS", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert weights_folder(None) == Path("/somewhere/.cache/jaxpr/weights")

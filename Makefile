@@ -16,7 +16,7 @@ test: lint types  ## lint, types and the default test suite
 	$(BIN)/python -m pytest --numprocesses auto
 
 test-all: lint types  ## also the tests marked slow
-	$(BIN)/python -m pytest --numprocesses auto -m "not torch"
+	XLA_FLAGS= $(BIN)/python -m pytest --numprocesses auto -m "not torch"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

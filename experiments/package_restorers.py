@@ -4,7 +4,8 @@
     python experiments/package_restorers.py runs/digits runs/photographs
 
 Weights are stored in half precision, which moves outputs by less than a grey level; everything that says how they were
-made stays. Writes `jaxpr/models/weights/NAME.safetensors` and `restorers.json`, the list of names and hashes.
+made stays. Writes `jaxpr/models/weights/NAME.safetensors` and `restorers.json`, the list of names and hashes, in the
+order of the configs.
 """
 
 import argparse
@@ -17,12 +18,14 @@ import numpy as np
 
 import jaxpr
 from jaxpr._core import write_atomically
+from jaxpr.cli_train import load_recipes
 from jaxpr.models.restorer import pack_restorer
 from jaxpr.models.trained import read_restorer
 
 FOLDER = Path(jaxpr.__file__).parent / "models" / "weights"
 INDEX = FOLDER / "restorers.json"
 LARGEST = 2_000_000  # bytes of one file
+CONFIGS = ("photographs", "digits")
 
 
 def package(path: Path) -> tuple[str, str]:
@@ -43,11 +46,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path)
     index = json.loads(INDEX.read_text(encoding="utf-8"))
+    order = [name for config in CONFIGS for name in load_recipes(config, "small")]
     for folder in parser.parse_args().folders:
-        for path in sorted(folder.glob("*/weights.safetensors"), key=lambda path: path.stat().st_mtime):
+        for path in sorted(folder.glob("*/weights.safetensors")):
             name, digest = package(path)
             index[name] = digest
             print(f"{name}: {(FOLDER / name).with_suffix('.safetensors').stat().st_size:,} bytes")
+    index = {name: index[name] for name in sorted(index, key=order.index)}
     write_atomically(INDEX, (json.dumps(index, indent=1) + "\n").encode())
 
 

@@ -16,7 +16,8 @@ class Reproduce:
     """Run experiments of the papers and write one page with their figures beside what the papers report."""
 
     names: tyro.conf.Positional[tuple[str, ...]]
-    """all, or some of pr_toy_denoising, so_toy_disk, dot_mixture, up_toy, md_toy_selection."""
+    """all, or some of pr_toy_denoising, so_toy_disk, dot_mixture, up_toy, md_toy_selection, pr_superresolution,
+    pr_pipeline_attack, pr_posterior_exploration, so_restoration_gans, so_stochastic_attack, so_smoothing."""
 
     out: Path
     """Folder for index.html and, for each experiment, record.json and figures; earlier ones are replaced."""

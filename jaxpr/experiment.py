@@ -44,7 +44,11 @@ __all__ = [
 Scale: TypeAlias = Literal["smoke", "small", "paper"]
 """Seconds, minutes on two CPU cores, or the paper's own sizes."""
 
-NAMES = ("pr_toy_denoising", "so_toy_disk", "dot_mixture", "up_toy", "md_toy_selection")
+NAMES = (
+    *("pr_toy_denoising", "so_toy_disk", "dot_mixture", "up_toy", "md_toy_selection"),
+    *("pr_superresolution", "pr_pipeline_attack", "pr_posterior_exploration"),
+    *("so_restoration_gans", "so_stochastic_attack", "so_smoothing"),
+)
 """Scripts that `jaxpr reproduce all` runs, in this order."""
 
 
@@ -106,7 +110,7 @@ def reproduce(names: Sequence[str], scale: Scale, out: Path, *, report: Callable
 
 
 def load_script(name: str) -> ModuleType:
-    """The module of a script.
+    """The module of a script; what lies beside it can be imported from then on, as when it is started.
 
     Raises:
         InputError: there is none of this name, or the folder of scripts was not installed.
@@ -123,6 +127,8 @@ def load_script(name: str) -> ModuleType:
                 break
             module = importlib.util.module_from_spec(spec)
             sys.modules[spec.name] = module
+            if str(folder) not in sys.path:
+                sys.path.append(str(folder))
             spec.loader.exec_module(module)
             return module
     raise InputError(f"name: found no script {name}.py in {folders[0]}, expected the experiments beside the package")

@@ -14,14 +14,14 @@ ICML 2024, Section 4.2. ESRGAN, Wang et al., ECCV Workshops 2018.
 
 import dataclasses
 
-from jaxpr.models.discriminators import VggCriticConfig
+from jaxpr.models.discriminators import UNetCriticConfig
 from jaxpr.models.rrdbnet import RRDBNetConfig
 from jaxpr.training.recipes import Recipe
 
 PAPER_DATA = "data/DIV2K_train_HR"
 FIRST = "photos-l1"
-ADVERSARIAL = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
-ROBUST = 1e-2, 0.01
+ADVERSARIAL = (0.001, 0.003, 0.01, 0.03, 0.1)
+ROBUST = 0.03, 0.01
 """Adversarial weight and λ_R of the robust member."""
 
 SMALL = Recipe(
@@ -32,7 +32,7 @@ SMALL = Recipe(
     candidates=2,
     degradation="bicubic-x4",
     network=RRDBNetConfig(num_feat=32, num_block=2, num_grow_ch=16),
-    steps=2500,
+    steps=4000,
     batch=8,
     pixel=1.0,
     rate=1e-3,
@@ -42,13 +42,13 @@ SMALL = Recipe(
 )
 SMALL_GAN = dataclasses.replace(
     SMALL,
-    steps=1500,
-    critic=VggCriticConfig(size=64, channels=3, width=16),
-    penalty=1.0,
+    steps=1000,
+    critic=UNetCriticConfig(channels=3, width=16),
+    penalty=0.1,
     robustness_examples=4,
     attack_psnr=48.13,
     rate=2e-4,
-    critic_rate=2e-4,
+    critic_rate=5e-4,
     betas=(0.5, 0.99),
     begin_with=FIRST,
 )
@@ -67,7 +67,7 @@ PAPER_GAN = dataclasses.replace(
     data=PAPER_DATA,
     size=128,
     network=RRDBNetConfig(),
-    critic=VggCriticConfig(size=128, channels=3, width=64),
+    critic=UNetCriticConfig(channels=3, width=64),
     steps=400_000,
     batch=16,
     rate=1e-4,

@@ -31,7 +31,7 @@ from jaxpr.estimators.patches import PatchGrid
 from jaxpr.estimators.published import PUBLISHED_RESTORERS, published_restorer, published_scale
 from jaxpr.estimators.trained import trained_channels, trained_degradation, trained_restorer
 from jaxpr.estimators.upscaling import bicubic, lanczos, nearest
-from jaxpr.models.trained import PACKAGED_RESTORERS
+from jaxpr.models.trained import PACKAGED_RESTORERS, packaged_restorer
 
 __all__ = ["Training", "build_restorers", "default_restorers"]
 
@@ -72,6 +72,8 @@ class Training(NamedTuple):
 def default_restorers(degradation: Degradation, channels: int) -> tuple[str, ...]:
     """Specs of restorers for a degradation without any of the user's: classical ones, and those trained for it.
 
+    Of restorers that were trained several times, only those of the first seed.
+
     Args:
         degradation: of the measurements.
         channels: of x.
@@ -79,7 +81,8 @@ def default_restorers(degradation: Degradation, channels: int) -> tuple[str, ...
     trained = tuple(
         name
         for name in PACKAGED_RESTORERS
-        if trained_degradation(name) == degradation.name and trained_channels(name) == channels
+        if (trained_degradation(name), trained_channels(name)) == (degradation.name, channels)
+        and packaged_restorer(name).packed.metadata["recipe"]["seed"] == 0
     )
     return (*_CLASSICAL, *(trained or _EXEMPLARS))
 

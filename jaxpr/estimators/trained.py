@@ -13,7 +13,7 @@ import jax
 from jaxpr._core import Array, Estimator, InputError, Key, Sampler
 from jaxpr.degradations import parse_degradation
 from jaxpr.models.restorer import restorer
-from jaxpr.models.trained import PACKAGED_RESTORERS, RestorerFile, packaged_restorer, read_restorer
+from jaxpr.models.trained import PACKAGED_RESTORERS, RestorerFile, packaged_restorer, read_restorer, similar_names
 from jaxpr.models.unet import UNetConfig
 
 __all__ = ["trained_channels", "trained_degradation", "trained_restorer", "weights_of", "with_weights"]
@@ -80,6 +80,7 @@ def _read(source: str | Path) -> RestorerFile:
     path = Path(source)
     if not path.exists():
         raise InputError(
-            f"source: found {str(source)!r}, expected weights of jaxpr train or one of {', '.join(PACKAGED_RESTORERS)}"
+            f"source: found {str(source)!r}, expected weights of jaxpr train or the name of a restorer that comes with "
+            f"jaxpr, such as {similar_names(str(source))}"
         )
     return read_restorer(path)

@@ -22,6 +22,7 @@ from jaxpr.models.swin2sr import Swin2SRConfig, Swin2SROutput, swin2sr
 from jaxpr.models.swinir import SwinIRConfig, swinir
 from jaxpr.models.torch_files import read_checkpoint
 from jaxpr.models.torch_weights import WeightsError
+from jaxpr.models.trained import PACKAGED_RESTORERS
 from jaxpr.models.trunks import ALEXNET, VGG16, ConvTrunk, TrunkSpec
 from jaxpr.models.vit import ViTConfig, vit
 
@@ -38,6 +39,7 @@ __all__ = [
     "Model",
     "NETWORKS",
     "OFFICIAL_FILES",
+    "PACKAGED_RESTORERS",
     "OfficialFile",
     "PackagedWeights",
     "RRDBNetConfig",

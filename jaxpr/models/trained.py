@@ -3,6 +3,7 @@
 `weights/restorers.json` lists their names and hashes; `experiments/package_restorers.py` writes it.
 """
 
+import difflib
 import functools
 import hashlib
 import json
@@ -12,7 +13,7 @@ from typing import NamedTuple
 from jaxpr._core import InputError
 from jaxpr.models.restorer import PackedRestorer, unpack_restorer
 
-__all__ = ["PACKAGED_RESTORERS", "RestorerFile", "packaged_restorer", "read_restorer"]
+__all__ = ["PACKAGED_RESTORERS", "RestorerFile", "packaged_restorer", "read_restorer", "similar_names"]
 
 _FOLDER = Path(__file__).parent / "weights"
 _INDEX: dict[str, str] = json.loads((_FOLDER / "restorers.json").read_text(encoding="utf-8"))
@@ -43,11 +44,16 @@ def packaged_restorer(name: str) -> RestorerFile:
         InputError: unknown name; the file is missing or not the known one.
     """
     if name not in _INDEX:
-        raise InputError(f"name: found {name!r}, expected one of {', '.join(PACKAGED_RESTORERS)}")
+        raise InputError(f"name: found {name!r}, expected one of PACKAGED_RESTORERS, such as {similar_names(name)}")
     found = read_restorer(_FOLDER / f"{name}.safetensors")
     if found.sha256 != _INDEX[name]:
         raise InputError(f"{found.path}: found SHA-256 {found.sha256}, expected {_INDEX[name]}; the file is not used")
     return found
+
+
+def similar_names(name: str) -> str:
+    """Three packaged restorers whose names are like another one, for error messages."""
+    return ", ".join(difflib.get_close_matches(name, PACKAGED_RESTORERS, n=3, cutoff=0))
 
 
 def read_restorer(path: Path) -> RestorerFile:

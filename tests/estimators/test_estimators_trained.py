@@ -108,7 +108,7 @@ def test_files_that_hold_no_restorer(tmp_path, content):
     path = tmp_path / "weights.safetensors"
     if content is not None:
         path.write_bytes(content)
-    message = "expected weights of jaxpr train or one of" if content is None else f"^{path}: content: found"
+    message = "expected weights of jaxpr train or the name" if content is None else f"^{path}: content: found"
     with pytest.raises(InputError, match=message):
         trained_restorer(path)
     with pytest.raises(InputError, match="cannot be read"):

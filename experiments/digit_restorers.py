@@ -1,0 +1,399 @@
+"""The trained restorers of digits as the experiments so_restoration_gans, so_stochastic_attack, so_smoothing take them.
+
+Four kinds of GAN and one with the pixel loss for each task and seed, as `experiments/configs/digits.py` names them: the
+packaged weights, or those in a folder of `jaxpr train digits`. Weights are arguments of compiled functions, so that
+restorers of one network share one program.
+
+Sets are compared by pixels if images are 8×8 (64 numbers, joint ones with those of y), otherwise by AlexNet features.
+Real images are those of training, restored ones those of the test split, as in E.2.5 of [ohayon2023].
+
+Papers: [ohayon2023] Ohayon, Adrai, Elad, Michaeli, "Reasons for the Superiority of Stochastic Estimators over
+Deterministic Ones", ICML 2023.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpr import metrics
+from jaxpr._core import Array, InputError, Key, Objective, map_chunks
+from jaxpr.attacks import epsilon_for_psnr, input_psnr, l2_adam
+from jaxpr.cli_data import named_images
+from jaxpr.cli_train import WEIGHTS, load_recipes
+from jaxpr.degradations import LinearOperator, parse_degradation
+from jaxpr.models import digit_classifier, feature_extractor
+from jaxpr.models.restorer import RestorerConfig, restorer
+from jaxpr.models.trained import packaged_restorer, read_restorer
+from jaxpr.report.style import COLOURS, INK
+from jaxpr.training.recipes import Recipe
+
+ERRATIC, ROBUST = "deterministic erratic", "deterministic robust"
+STO_ERRATIC, STO_ROBUST = "stochastic erratic", "stochastic robust"
+PIXEL_LOSS = "deterministic ℓ1"
+KINDS = {
+    STO_ERRATIC: "stochastic-erratic",
+    STO_ROBUST: "stochastic-robust",
+    ERRATIC: "deterministic-erratic",
+    ROBUST: "deterministic-robust",
+    PIXEL_LOSS: "deterministic-l1",
+}
+LOOKS = dict(zip(KINDS, (COLOURS[5], COLOURS[0], COLOURS[1], COLOURS[4], INK), strict=True))
+PAPER_RUNS = Path("runs/digits-paper")  # jaxpr train digits --scale paper --out runs/digits-paper
+PAPER_TEST, PAPER_IMAGES = "tfds:celeb_a:test", 10_000
+DIGIT = (8, 8, 1)
+NEIGHBOURS = 3  # of precision and recall, as in the paper
+BATCH = 512  # examples at a time; 64 of them that are attacked at other sizes than digits'
+
+
+class Task(NamedTuple):
+    """A degradation with the images that are degraded.
+
+    Attributes:
+        name: such as "average-x4".
+        recipe: of its stochastic robust restorer, which has the degradation and the attack of all.
+        operator: A.
+        real: natural images (M, H, W, C) in [0, 1] that restored ones are compared with.
+        x: natural images (N, H, W, C) of the test split.
+        y: their measurements.
+    """
+
+    name: str
+    recipe: Recipe
+    operator: LinearOperator
+    real: Array
+    x: Array
+    y: Array
+
+    @property
+    def epsilon(self) -> float:
+        """Radius of the attack, intensity units times √(entries of y)."""
+        return epsilon_for_psnr(self.recipe.attack_psnr, self.y.shape[1:], data_range=1.0)
+
+    @property
+    def on_digits(self) -> bool:
+        """Whether images are digits of 8×8 pixels."""
+        return self.x.shape[1:] == DIGIT
+
+    def features(self, images: Array) -> Array:
+        """Of images (N, H, W, C); (N, d)."""
+        if self.on_digits:
+            return images.reshape(images.shape[0], -1)
+        return map_chunks(feature_extractor("alexnet").apply, images, size=BATCH)
+
+    def joint(self, images: Array, y: Array) -> Array:
+        """Features of images with those of measurements."""
+        seen = y if self.on_digits else self.operator.pinv(y)
+        return metrics.joint_features(self.features(images), self.features(seen))
+
+
+class Sampling(NamedTuple):
+    """A stochastic restorer, with its noise apart so that it is drawn once for many uses.
+
+    Attributes:
+        seeds: maps (key, y) to z, a tree of arrays with leading axis N.
+        apply: maps (parameters, y, z) to x̂, each example on its own.
+        stochastic: otherwise z makes no difference, and one draw is all.
+    """
+
+    seeds: Callable[[Key, Array], Any]
+    apply: Callable[[Any, Array, Any], Array]
+    stochastic: bool
+
+
+class Family(NamedTuple):
+    """Restorers of one task and kind.
+
+    Attributes:
+        config: what they are; equal configs mean equal functions.
+        sampling: the functions.
+        params: one tree of parameters for each seed.
+    """
+
+    config: RestorerConfig
+    sampling: Sampling
+    params: list[Any]
+
+
+class Probed(NamedTuple):
+    """What an attack does, and how draws differ; (P,) each.
+
+    Attributes:
+        spread: per-pixel standard deviation over draws.
+        shift: r̃(y) of eq. (6), squared intensities summed over pixels.
+        output_psnr: of attacked against unattacked outputs of the same seeds, eq. (9), dB.
+        input_psnr: of attacked measurements, dB.
+    """
+
+    spread: Array
+    shift: Array
+    output_psnr: Array
+    input_psnr: Array
+
+
+class Scores(NamedTuple):
+    """Numbers of one restorer; intensities are in [0, 1]."""
+
+    psnr: float
+    rmse: float
+    inconsistency: float
+    fd: float
+    joint_fd: float
+    fd_judge: float
+    precision: float
+    recall: float
+    spread: float
+    sensitivity: float
+    output_psnr: float
+    input_psnr: float
+
+
+ROWS = {
+    "psnr": "PSNR, dB",
+    "rmse": "RMSE",
+    "inconsistency": "A x̂ - y, largest RMSE",
+    "fd": "FD, pixels",
+    "joint_fd": "joint FD, pixels",
+    "fd_judge": "FD, classifier's logits",
+    "precision": "precision",
+    "recall": "recall",
+    "spread": "per-pixel std",
+    "sensitivity": "√R̃, eq. (7)",
+    "output_psnr": "attacked output PSNR, dB, eq. (9)",
+    "input_psnr": "attacked input PSNR, dB",
+}
+"""Fields of `Scores` as tables show them."""
+
+
+def recipes_of(scale: str) -> dict[str, Recipe]:
+    """By name: at scale smoke those of small, whose weights are packaged."""
+    return load_recipes("digits", "paper" if scale == "paper" else "small")
+
+
+def tasks_of(recipes: dict[str, Recipe], wanted: Sequence[str] | None = None) -> list[Task]:
+    """The tasks of recipes with their images.
+
+    Args:
+        recipes: of `recipes_of`.
+        wanted: names of tasks; None for all.
+
+    Raises:
+        InputError: the recipes have no such task.
+    """
+    end = f"-{KINDS[STO_ROBUST]}-0"
+    found = {n.removeprefix("digits-").removesuffix(end): r for n, r in recipes.items() if n.endswith(end)}
+    unknown = sorted(set(wanted or ()) - set(found))
+    if unknown:
+        raise InputError(f"wanted: found {', '.join(unknown)}, expected tasks among {', '.join(found)}")
+    first = next(iter(found.values()))
+    real = _images(first.data, "train", first.size)
+    x = _images(first.data if first.data == "digits" else PAPER_TEST, "test", first.size)
+    made = []
+    for name, recipe in found.items():
+        if wanted is None or name in wanted:
+            height, width, channels = x.shape[1:]
+            operator = recipe.parsed().operator((height, width, channels))
+            made.append(Task(name, recipe, operator, real, x, operator(x)))
+    return made
+
+
+def seeds_of(recipes: dict[str, Recipe], most: int | None = None) -> list[int]:
+    """Seeds with which the restorers were trained, the first `most` of them."""
+    return sorted({recipe.seed for recipe in recipes.values()})[:most]
+
+
+def family(task: Task, kind: str, seeds: Sequence[int], runs: Path | None) -> Family:
+    """Read the restorers of a kind, one for each seed.
+
+    Args:
+        task: whose degradation they undo.
+        kind: of `KINDS`.
+        seeds: numbers that end their names.
+        runs: folder of `jaxpr train digits`; None for the packaged ones.
+
+    Raises:
+        InputError: one is missing, or is not what its name says.
+    """
+    if kind not in KINDS:
+        raise InputError(f"kind: found {kind!r}, expected one of {', '.join(KINDS)}")
+    names = [f"digits-{task.name}-{KINDS[kind]}-{seed}" for seed in seeds]
+    files = [packaged_restorer(n) if runs is None else read_restorer(runs / n / WEIGHTS) for n in names]
+    config = files[0].packed.config
+    wanted = task.recipe.degradation, True, KINDS[kind].startswith("stochastic")
+    for name, file in zip(names, files, strict=True):
+        found = file.packed.config.degradation, file.packed.config.consistent, file.packed.config.stochastic
+        if found != wanted or file.packed.config != config:
+            words = "(degradation, consistent, stochastic)"
+            raise InputError(f"{name}: found {words} = {found}, expected {wanted} and one network for all seeds")
+    made = restorer(config, operators=parse_degradation(config.degradation).operator)
+    return Family(config, Sampling(made.seeds, made.apply, config.stochastic), [file.packed.params for file in files])
+
+
+def shift_objective(sampling: Sampling, params: Any, y: Array, z: Any) -> Objective:
+    r"""$E_Z \|G(y', Z) - G(y, Z)\|_2^2$ of eq. (6) for noise z that is given, (S, N, ...); see `expected_output_shift`.
+
+    Noise that is drawn anew in each ascent step would cost more to compile than the network.
+    """
+    clean = jax.lax.stop_gradient(outputs(sampling, params, y, z))
+
+    def objective(attacked: Array) -> Array:
+        @jax.checkpoint
+        def shift(pair: tuple[Any, Array]) -> Array:
+            return jnp.sum(jnp.square(sampling.apply(params, attacked, pair[0]) - pair[1]), axis=(1, 2, 3))
+
+        return jnp.mean(jax.lax.map(shift, (z, clean)), axis=0)
+
+    return objective
+
+
+def outputs(sampling: Sampling, params: Any, y: Array, z: Any) -> Array:
+    """Restorations for each z; (S, N, H, W, C)."""
+    return jax.lax.map(lambda one: sampling.apply(params, y, one), z)
+
+
+def noise(sampling: Sampling, key: Key, y: Array, count: int) -> Any:
+    """Draws of z, with axes (count, N, ...)."""
+    return jax.vmap(sampling.seeds, in_axes=(0, None))(jax.random.split(key, count), y)
+
+
+class Program:
+    """A restorer's answers, compiled once for all its parameters.
+
+    Args:
+        task: what is restored.
+        sampling: of the restorer.
+        attack_draws: seeds of eq. (6); 10 in the paper. One if it is deterministic.
+        draws: of which the spread is taken; 32 in the paper. None if it is deterministic.
+    """
+
+    def __init__(self, task: Task, sampling: Sampling, *, attack_draws: int, draws: int) -> None:
+        self.task, self.sampling = task, sampling
+        self.attack_draws = attack_draws if sampling.stochastic else 1
+        self.draws = draws if sampling.stochastic else 0
+        self._restore = jax.jit(lambda key, params, y: sampling.apply(params, y, sampling.seeds(key, y)))
+        self._probe = jax.jit(self._probed)
+
+    def restore(self, key: Key, params: Any) -> Array:
+        """One restoration of every measurement, (N, H, W, C)."""
+        parts = _parts(self.task.y, BATCH)
+        return jnp.concatenate([self._restore(jax.random.fold_in(key, i), params, y) for i, y in enumerate(parts)])
+
+    def probe(self, key: Key, params: Any, count: int) -> Probed:
+        """Attack the first `count` measurements, and draw from them.
+
+        The attack is that of training (E.2.3): Adam in an ℓ2 ball, ascending the mean over `attack_draws` seeds. What
+        it did is measured with as many other seeds, the same ones at y and at y + δ.
+        """
+        parts = _parts(self.task.y[:count], BATCH if self.task.on_digits else 64)
+        found = [self._probe(jax.random.fold_in(key, i), params, y) for i, y in enumerate(parts)]
+        return jax.tree.map(lambda *each: jnp.concatenate(each), *found)
+
+    def _probed(self, key: Key, params: Any, y: Array) -> Probed:
+        recipe, seeds = self.task.recipe, self.attack_draws
+        k_noise, k_start = jax.random.split(key)
+        z = noise(self.sampling, k_noise, y, 2 * seeds + self.draws)
+        at_y = outputs(self.sampling, params, y, jax.tree.map(lambda a: a[seeds:], z))
+        objective = shift_objective(self.sampling, params, y, jax.tree.map(lambda a: a[:seeds], z))
+        steps, rate = recipe.attack_steps, recipe.attack_rate
+        y_adv = l2_adam(k_start, objective, y, epsilon=self.task.epsilon, steps=steps, learning_rate=rate)
+        attacked = outputs(self.sampling, params, y_adv, jax.tree.map(lambda a: a[seeds : 2 * seeds], z))
+        shift = jnp.mean(jnp.sum(jnp.square(attacked - at_y[:seeds]), axis=(2, 3, 4)), axis=0)
+        psnr = jax.vmap(lambda a, b: input_psnr(a, b, data_range=1.0))(at_y[:seeds], attacked)
+        spread = metrics.per_pixel_std(at_y[seeds:]) if self.draws else jnp.zeros(y.shape[0], y.dtype)
+        return Probed(spread, shift, jnp.mean(psnr, axis=0), input_psnr(y, y_adv, data_range=1.0))
+
+
+class Programs:
+    """A `Program` for each network of a task, made when it is first asked for; arguments as there."""
+
+    def __init__(self, task: Task, *, attack_draws: int, draws: int) -> None:
+        self._task, self._options = task, {"attack_draws": attack_draws, "draws": draws}
+        self._made: dict[RestorerConfig, Program] = {}
+
+    def __call__(self, found: Family) -> Program:
+        """That of a family."""
+        if found.config not in self._made:
+            self._made[found.config] = Program(self._task, found.sampling, **self._options)
+        return self._made[found.config]
+
+
+def score(task: Task, restored: Array, probed: Probed) -> Scores:
+    """Numbers of a restorer by what it answered."""
+    return _scores(
+        task,
+        restored,
+        psnr=float(jnp.mean(input_psnr(task.x, restored, data_range=1.0))),  # of any values, far outside [0, 1] too
+        rmse=float(jnp.sqrt(jnp.mean(metrics.mse(restored, task.x)))),
+        inconsistency=float(jnp.max(metrics.measurement_rmse(task.operator, restored, task.y))),
+        spread=float(jnp.mean(probed.spread)),
+        sensitivity=math.sqrt(float(jnp.mean(probed.shift))),
+        output_psnr=float(jnp.mean(probed.output_psnr)),
+        input_psnr=float(jnp.mean(probed.input_psnr)),
+    )
+
+
+def all_scores(program: Program, params: Sequence[Any], seeds: Sequence[int], probes: int) -> dict[str, np.ndarray]:
+    """Fields of `Scores` with one entry per seed; noise and attacks of a seed begin alike for all restorers."""
+    found = []
+    for seed, tree in zip(seeds, params, strict=True):
+        k_restore, k_probe = jax.random.split(jax.random.fold_in(jax.random.key(0), seed))
+        found.append(score(program.task, program.restore(k_restore, tree), program.probe(k_probe, tree, probes)))
+    return {name: np.array([getattr(scores, name) for scores in found]) for name in Scores._fields}
+
+
+def natural_scores(task: Task) -> Scores:
+    """Of the natural test images themselves, what no restorer can be expected to exceed in quality."""
+    names = ("psnr", "rmse", "inconsistency", "spread", "sensitivity", "output_psnr", "input_psnr")
+    return _scores(task, task.x, **dict.fromkeys(names, math.nan))
+
+
+def _scores(task: Task, restored: Array, **others: float) -> Scores:
+    real, fake = task.features(task.real), task.features(restored)
+    joint = task.joint(task.real, task.operator(task.real)), task.joint(restored, task.y)
+    manifold = metrics.precision_recall(real, fake, k=NEIGHBOURS)
+    logits = [digit_classifier("judge")(images) for images in (task.real, restored)] if task.on_digits else None
+    return Scores(
+        fd=float(metrics.frechet_distance_from_features(real, fake)),
+        joint_fd=float(metrics.frechet_distance_from_features(*joint)),
+        fd_judge=float(metrics.frechet_distance_from_features(*logits)) if logits else math.nan,
+        precision=float(manifold.precision),
+        recall=float(manifold.recall),
+        **others,
+    )
+
+
+def deviation(values: np.ndarray, axis: int) -> np.ndarray:
+    """Standard deviation over seeds, along `axis`; zero of one seed."""
+    return np.std(values, axis=axis, ddof=min(1, np.shape(values)[axis] - 1))
+
+
+def pair(values: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation over seeds; the latter is NaN of one seed."""
+    values = np.asarray(values, float)
+    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan
+
+
+def told(values: np.ndarray, digits: int = 3) -> str:
+    """Mean ± standard deviation in a sentence."""
+    mean, deviation = pair(values)
+    return f"{mean:.{digits}f}" + ("" if math.isnan(deviation) else f" ± {deviation:.{digits}f}")
+
+
+def _parts(y: Array, size: int) -> list[Array]:
+    return [y[start : start + size] for start in range(0, y.shape[0], size)]
+
+
+def _images(spec: str, split: Any, side: int) -> Array:
+    """The first images of a set, their central squares; (N, side, side, C)."""
+    source = named_images(spec, split)
+    found = []
+    for image in source[: min(len(source), PAPER_IMAGES)]:
+        top, left = ((length - side) // 2 for length in image.shape[:2])
+        if min(top, left) < 0:
+            raise InputError(f"{spec}: found an image of {image.shape[0]}×{image.shape[1]}, expected {side} a side")
+        found.append(image[top : top + side, left : left + side])
+    return jnp.asarray(np.stack(found))

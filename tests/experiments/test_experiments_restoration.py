@@ -1,0 +1,285 @@
+"""The experiments of [ohayon2024] on restored images: what their numbers mean, and that they run on any weights."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpr._core import InputError
+from jaxpr.degradations import parse_degradation
+from jaxpr.evaluation import DecisionResults
+from jaxpr.evaluation.decisions import Judgement, RestorerDecisions
+from jaxpr.experiment import load_script
+from jaxpr.models.restorer import RestorerConfig, pack_restorer, restorer
+from jaxpr.models.unet import UNetConfig
+from jaxpr.numerics.statistics import Estimate
+from jaxpr.report.experiments import experiment_record
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Untrained restorers of digits, as `jaxpr train digits` would leave them."""
+    degradation = parse_degradation("average-x4")
+    for word, stochastic in (
+        ("deterministic-erratic", False),
+        ("deterministic-l1", False),
+        ("stochastic-erratic", True),
+    ):
+        network = UNetConfig(channels=1, width=4, scales=2)
+        config = RestorerConfig(network, degradation.name, degradation.factor, True, stochastic)
+        params = restorer(config, operators=degradation.operator).init(jax.random.key(len(word)))
+        folder = tmp_path / f"digits-average-x4-{word}-0"
+        folder.mkdir()
+        (folder / "weights.safetensors").write_bytes(pack_restorer(config, params, {}))
+    return tmp_path
+
+
+# Decisions
+
+
+def judgement(share, target):
+    sure, shares = Estimate(share, 0.01), np.full(10, 0.1)
+    return Judgement(
+        before=np.zeros(1, int),
+        after=np.zeros(1, int),
+        shares_before=shares,
+        shares_after=shares + target * (np.arange(10) == 8),
+        changed=sure,
+        target_success=sure,
+        accuracy_before=Estimate(0.5, 0.01),
+        accuracy_after=Estimate(0.5 - share / 2, 0.01),
+    )
+
+
+def decisions(gan, l1, *, gap=0.0):
+    """Three seeds with these shares of changed decisions, and this difference in input PSNR."""
+    found = []
+    for seed in range(3):
+        for kind, share, psnr in (("GAN", gan[seed], 30.0), ("ℓ1", l1[seed], 30.0 + gap)):
+            judged = judgement(share, share - l1[seed])
+            found.append(RestorerDecisions(f"{kind}, seed {seed}", judged, judged, Estimate(psnr, 0.1), 0.0))
+    return DecisionResults({"examples": 100}, {}, {}, tuple(found), ())
+
+
+def pipeline_claims(gan, l1, **changes):
+    module = load_script("pr_pipeline_attack")
+    sizes = module.SIZES["small"]._replace(tasks=("average-x4",))
+    results = decisions(gan, l1, **changes)
+    found = {("average-x4", goal): results for goal in module.GOALS}
+    tables = module.tables(found, sizes)
+    assert all(len(row) == len(table.columns) for table in tables for row in table.rows)
+    return tables, {claim.text.split(":")[0]: claim.holds for claim in module.claims(found, sizes)}
+
+
+def test_many_more_decisions_behind_the_gan():
+    tables, found = pipeline_claims((0.6, 0.5, 0.7), (0.2, 0.3, 0.25))
+    assert found["Away"]
+    assert found["Towards 8"]
+    # Mean and sample deviation of 60, 50 and 70 %.
+    np.testing.assert_allclose(tables[0].rows[0][1], (60, 10))
+
+
+@pytest.mark.parametrize(
+    ("gan", "l1"),
+    [
+        ((0.4, 0.4, 0.4), (0.3, 0.3, 0.3)),  # more, but not many more
+        ((0.9, 0.9, 0.2), (0.3, 0.3, 0.3)),  # not at every seed
+        ((0.3, 0.3, 0.3), (0.6, 0.6, 0.6)),
+    ],
+)
+def test_not_many_more_decisions_behind_the_gan(gan, l1):
+    _, found = pipeline_claims(gan, l1)
+    assert not found["Away"]
+    assert not found["Towards 8"]
+
+
+@pytest.mark.parametrize(("gap", "same"), [(0.0, True), (0.9, True), (1.1, False), (-1.1, False)])
+def test_attacks_of_other_strength_are_noticed(gap, same):
+    _, found = pipeline_claims((0.6, 0.5, 0.7), (0.2, 0.3, 0.25), gap=gap)
+    assert found["Both attacks have the same input PSNR, to 1 dB"] is same
+
+
+@pytest.mark.slow
+def test_pipeline_on_any_weights(runs):
+    found = load_script("pr_pipeline_attack").run("smoke", runs)
+    record = experiment_record(found, {})
+    assert record["settings"]["digits"] == 20
+    assert set(found.pictures) == {"shares", "average-x4"}
+    # Both are consistent and attacked at α = 16/255 at most, whose PSNR is 24.08 dB.
+    assert all(row[5][0] > 24.08 for row in found.tables[0].rows)
+
+
+def test_missing_weights_are_named(tmp_path):
+    with pytest.raises(InputError, match="digits-average-x4-deterministic-erratic-0"):
+        load_script("pr_pipeline_attack").run("smoke", tmp_path)
+
+
+# Exploration
+
+
+@pytest.mark.parametrize(("task", "unknown"), [("inpainting", 48), ("average-x4", 64)])
+def test_unknown_pixels(task, unknown):
+    found = load_script("pr_posterior_exploration").problem(task, 5)
+    assert found.x.shape == (5, 8, 8, 1)
+    assert found.unknown.sum() == unknown
+    assert not found.unknown[6:].any() or task != "inpainting"
+
+
+def test_rank_correlation_of_rows():
+    correlation = load_script("pr_posterior_exploration").rank_correlation
+    a = np.array([[1.0, 2.0, 5.0], [3.0, 1.0, 2.0]])
+    assert correlation(a, np.exp(a)) == pytest.approx(1)
+    assert correlation(a, -a) == pytest.approx(-1)
+    assert correlation(a, np.array([[1.0, 2.0, 3.0], [4.0, 4.0, 4.0]])) == pytest.approx(1)  # the constant row is out
+    assert correlation(a, np.ones_like(a)) == 0
+
+
+def test_perfect_answers_score_perfectly():
+    module = load_script("pr_posterior_exploration")
+    at = module.problem("average-x4", 6)
+    outputs = np.stack([at.x] * 3)
+    outputs[1, ..., 0, 0, :] += 0.5
+    answers = module.Answers(outputs, np.full(6, 31.5))
+    found = module.Scores(*np.array(module.score(at, answers, answers)))
+    assert found.coverage == 1
+    assert found.width == pytest.approx(255 * 0.5 / 64)  # one pixel of 64 moves
+    assert found.agreement == pytest.approx(1)
+    assert found.input_psnr == 31.5
+    assert module.joint_distance(at, np.stack([at.x] * 3)) < 0.1 * module.joint_distance(at, np.stack([1 - at.x] * 3))
+
+
+def test_wrong_answers_cover_nothing():
+    module = load_script("pr_posterior_exploration")
+    at = module.problem("average-x4", 4)
+    outputs = np.where(np.asarray(at.x) > 0.5, 0.0, 1.0).astype(np.float32)[None]
+    found = module.Scores(*module.score(at, module.Answers(outputs, np.full(4, 40.0)), module.Answers(outputs, None)))
+    assert found.coverage == 0
+    assert found.width == 0
+    assert found.classes == 1
+
+
+def test_random_changes_are_corners_of_the_ball():
+    module = load_script("pr_posterior_exploration")
+    y = jnp.full((2, 2, 2, 1), 0.5)
+    found = module.shaken(jax.random.key(0), lambda y: y, y)
+    np.testing.assert_array_equal(found.outputs[0], y)
+    np.testing.assert_allclose(np.abs(found.outputs[1:] - 0.5), module.ALPHA, atol=1e-6)  # float32
+    np.testing.assert_allclose(found.input_psnr, -20 * math.log10(module.ALPHA), atol=1e-3)  # float32 decibels
+
+
+@pytest.mark.slow
+def test_exploration_on_any_weights(runs):
+    module = load_script("pr_posterior_exploration")
+    found = module.run("smoke", runs)
+    experiment_record(found, {})
+    assert set(found.pictures) == {"answers-average-x4", "coverage"}
+    rows = {row[0]: row for row in found.tables[0].rows}
+    bound = -20 * math.log10(module.ALPHA)
+    for name in (module.EXPLORED, module.RANDOM, module.BLURRED):
+        assert rows[name][6][0] > bound - 0.01  # float32 decibels
+    assert rows[module.DRAWN][6] == "–"
+
+
+# Super-resolution
+
+
+def entry(name, gain, joint_fd, **changes):
+    values = {
+        "lipschitz_mean": gain,
+        "joint_fd_alexnet": joint_fd,
+        "fd_alexnet": joint_fd - 1,
+        "rmse": 0.1,
+        "psnr": 20.0,
+        "kid_alexnet": joint_fd,
+        "joint_kid_alexnet": joint_fd / 2,
+        **{f"{joint}{kind}_alexnet": 0.5 for joint in ("", "joint_") for kind in ("precision", "recall")},
+        **changes,
+    }
+    return {"name": name, "metrics": {key: {"value": value, "stderr": 0.01} for key, value in values.items()}}
+
+
+def sr_record(gains, distances, robust):
+    module = load_script("pr_superresolution")
+    names = [*module.FAMILY, module.ROBUST]
+    values = [*zip(gains, distances, strict=True), robust]
+    return {
+        "protocol": {"features": "alexnet", "examples": 4, "images": 2, "patches": 50},
+        "restorers": [entry(name, *both) for name, both in zip(names, values, strict=True)],
+    }
+
+
+GAINS, DISTANCES = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0), (9.0, 8.0, 7.0, 6.0, 5.0, 4.0)
+
+
+def sr_claims(*args, error=0.01):
+    """Claims by their beginnings; without the second of two photographs all values move by up to `error`."""
+    module, record = load_script("pr_superresolution"), sr_record(*args)
+    left_out = {}
+    for number, restored in enumerate(record["restorers"]):
+        values = [restored["metrics"][name]["value"] for name in ("lipschitz_mean", "joint_fd_alexnet")]
+        place = np.array([values[0], math.sqrt(values[1])])
+        left_out[restored["name"]] = np.stack([place, place + error * (number % 4)])
+    found = module.Measured(record, None, left_out)
+    for table in module.tables(found):
+        assert all(len(row) == len(table.columns) for row in table.rows)
+    return {claim.text.split(":")[0].split(",")[0]: claim for claim in module.claims(found)}
+
+
+def test_a_family_on_the_tradeoff():
+    found = sr_claims(GAINS, DISTANCES, (2.0, 7.5))
+    (along,) = (claim for text, claim in found.items() if text.startswith("Along the family K̄"))
+    assert along.holds
+    assert "15 of 15 pairs" in along.found
+    assert found["The robust member has a smaller K̄ than its twin"].holds
+    assert found["The robust member has a larger √joint FD than its twin"].holds
+
+
+def test_a_family_off_the_tradeoff():
+    found = sr_claims(GAINS, DISTANCES[::-1], (4.5, 5.0))
+    (along,) = (claim for text, claim in found.items() if text.startswith("Along the family K̄"))
+    assert not along.holds
+    assert "0 of 15 pairs" in along.found
+    assert not found["The robust member has a smaller K̄ than its twin"].holds
+    assert not found["The robust member has a larger √joint FD than its twin"].holds
+
+
+def test_indices_as_they_are_plotted():
+    module = load_script("pr_superresolution")
+    record = sr_record(GAINS, DISTANCES, (2.0, 7.5))
+    first = record["restorers"][0]
+    plain, joint, excess = module.ji.index_values(record, first, module.ji.FD)
+    assert plain[0] == pytest.approx(math.sqrt(8))
+    assert joint == pytest.approx((3, 0.01 / 6))  # σ of √v is σ / (2 √v)
+    assert excess[0] == pytest.approx(1)
+    assert module.ji.index_values(record, first, module.ji.KD)[2][0] == pytest.approx(math.sqrt(4.5))
+    assert module.ji.index_values(record, first, module.ji.INDICES[2])[:2] == ((0.5, 0.01), (0.5, 0.01))
+    first["metrics"]["joint_fd_alexnet"]["value"] = -0.1  # an unbiased estimate may be negative
+    assert all(math.isnan(value) for value in module.ji.index_values(record, first, module.ji.FD)[1])
+
+
+def test_differences_within_their_errors_are_none():
+    found = sr_claims(GAINS, DISTANCES, (2.0, 7.5), error=5.0)
+    assert not found["The robust member has a smaller K̄ than its twin"].holds
+    assert not found["The robust member has a larger √joint FD than its twin"].holds
+
+
+def test_rank_correlation():
+    correlation = load_script("pr_superresolution").ji.rank_correlation
+    assert correlation([1, 2, 5, 3], [1, 20, 400, 21]) == pytest.approx(1)
+    assert correlation([1, 2, 5, math.nan], [3, 2, 1, 9]) == pytest.approx(-1)
+    assert math.isnan(correlation([1, 2, 3], [4, 4, 4]))
+    assert math.isnan(correlation([1, 2], [2, 1]))
+
+
+def test_jackknife_of_a_mean_is_its_standard_error():
+    values = np.random.default_rng(0).normal(size=12)
+    left_out = [np.delete(values, i).mean() for i in range(12)]
+    assert load_script("pr_superresolution").ji.spread(left_out) == pytest.approx(values.std(ddof=1) / math.sqrt(12))
+
+
+def test_paper_scale_says_where_its_data_should_be(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="expected DIV2K"):
+        load_script("pr_superresolution").run("paper")

@@ -51,7 +51,7 @@ def main() -> None:
         for path in sorted(folder.glob("*/weights.safetensors")):
             name, digest = package(path)
             index[name] = digest
-            print(f"{name}: {(FOLDER / name).with_suffix('.safetensors').stat().st_size:,} bytes")
+            print(f"{name}: {(FOLDER / f'{name}.safetensors').stat().st_size:,} bytes")
     index = {name: index[name] for name in sorted(index, key=order.index)}
     write_atomically(INDEX, (json.dumps(index, indent=1) + "\n").encode())
 

@@ -39,7 +39,7 @@ SEED, ALPHA, SAMPLES, LEVELS = 0, 8 / 255, 5, 16
 TASKS = {"inpainting": "inpaint-top-0.75", "average-x4": "average-x4"}
 EXPLORED, RANDOM, BLURRED, DRAWN = "GAN, explored", "GAN, random changes of y", "ℓ1, explored", "sampler"
 METHODS = (EXPLORED, RANDOM, BLURRED, DRAWN)
-NETWORKS = {"gan": "deterministic-erratic", "l1": "deterministic-l1", "sampler": "stochastic-erratic"}
+NETWORKS = {"gan": "deterministic-erratic", "l1": "deterministic-l1", "sampler": "stochastic-robust"}
 WIDER = 1.5
 """How many times wider the GAN's range must be to count as wider; the bound is ours."""
 NEAR = 0.1

@@ -1,4 +1,4 @@
-r"""Restorers of the packaged 8×8 digits: three degradations, deterministic and stochastic, erratic and robust.
+r"""Restorers of the packaged 8×8 digits: four degradations, deterministic and stochastic, erratic and robust.
 
     jaxpr train digits --out runs/digits [--scale smoke|small|paper] [--only digits-inpainting-stochastic-robust-0 ...]
 
@@ -28,7 +28,7 @@ from jaxpr.models.unet import UNetConfig
 from jaxpr.training.recipes import Recipe
 
 PAPER_DATA = "tfds:celeb_a:train"
-TASKS = {"inpainting": "inpaint-top-0.75", "average-x2": "average-x2", "average-x4": "average-x4"}
+TASKS = {"inpainting": "inpaint-top-0.75", **{f"average-x{n}": f"average-x{n}" for n in (2, 4, 8)}}
 PAPER_TASKS = {"inpainting": "inpaint-top-0.75"} | {f"average-x{n}": f"average-x{n}" for n in (4, 8, 16)}
 KINDS = {"deterministic": False, "stochastic": True}
 PSNR = {"inpaint-top-0.75": 32.9}  # of attacked measurements; 34 dB for super-resolution

@@ -25,7 +25,7 @@ def runs(tmp_path):
     for word, stochastic in (
         ("deterministic-erratic", False),
         ("deterministic-l1", False),
-        ("stochastic-erratic", True),
+        ("stochastic-robust", True),
     ):
         network = UNetConfig(channels=1, width=4, scales=2)
         config = RestorerConfig(network, degradation.name, degradation.factor, True, stochastic)

@@ -8,9 +8,8 @@ OUT ?= runs/demo
 
 .PHONY: run test test-all lint types format clean
 
-run: $(VENV)/.installed  ## evaluate ten restorers on real photographs and write a report
-	$(BIN)/jaxpr evaluate --data photos --degradation bicubic-x4 --restorers nearest bicubic lanczos lmmse \
-		lmmse+project exemplar:0.3 exemplar:0.1 exemplar:0.05 exemplar:0.03 exemplar:0.03+project --out $(OUT)
+run: $(VENV)/.installed  ## evaluate classical and trained restorers on real photographs and write a report
+	$(BIN)/jaxpr evaluate --data photos --degradation bicubic-x4 --out $(OUT)
 
 test: lint types  ## lint, types and the default test suite
 	$(BIN)/python -m pytest --numprocesses auto

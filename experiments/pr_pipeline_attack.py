@@ -34,17 +34,17 @@ from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, FAINT, INK, MUTED, new_figure, styled
 
 SEED, ALPHA = 0, 16 / 255
-TASKS = {"average-x4": "average-x4", "average-x2": "average-x2", "inpainting": "inpaint-top-0.75"}
+TASKS = {**{f"average-x{n}": f"average-x{n}" for n in (8, 4, 2)}, "inpainting": "inpaint-top-0.75"}
 GAN, L1 = "GAN", "ℓ1"
 KINDS = {GAN: "erratic", L1: "l1"}
-TARGET = 8
-"""The class that the aimed attack raises: the digit with most strokes, to which others come by adding some."""
+TARGET = 3
+"""The class that the aimed attack raises; not 8, which at ×8 ℓ1 restorers answer to nearly every input."""
 AWAY, TOWARDS = "away", "towards"
 GOALS: dict[str, int | None] = {AWAY: None, TOWARDS: TARGET}
 MANY = 1.5
 """How many times more is "many more"; the bound is ours."""
 SAME_PSNR = 1.0
-"""Decibels within which two inputs are attacked equally strongly."""
+"""Decibels within which two inputs are changed equally strongly."""
 
 
 class Sizes(NamedTuple):
@@ -65,7 +65,7 @@ class Sizes(NamedTuple):
 
 SIZES = {
     "smoke": Sizes(1, ("average-x4",), 20, 3),
-    "small": Sizes(3, tuple(TASKS), 120, 50),
+    "small": Sizes(3, tuple(TASKS), 120, 30),
     "paper": Sizes(3, tuple(TASKS), None, 100),
 }
 
@@ -174,32 +174,28 @@ def pairs(found: Found, key: tuple[str, str], read: Callable[[Judgement], float]
 def claims(found: Found, sizes: Sizes) -> list[Claim]:
     """What the paper says about faces, on digits."""
 
-    def more(goal: str, read: Callable[[Judgement], float]) -> tuple[bool, str]:
-        shares = {task: pairs(found, (task, goal), read) for task in sizes.tasks}
-        held = [s[:, 0].mean() >= MANY * s[:, 1].mean() and (s[:, 0] > s[:, 1]).all() for s in shares.values()]
-        words = [f"{TASKS[task]} {s[:, 0].mean():.0%} against {s[:, 1].mean():.0%}" for task, s in shares.items()]
-        failed = [TASKS[task] for task, holds in zip(shares, held, strict=True) if not holds]
-        return all(held), "; ".join(words) + (f". Not for {', '.join(failed)}" if failed else "")
+    def more(task: str, goal: str, read: Callable[[Judgement], float]) -> tuple[bool, str]:
+        gan, blurred = pairs(found, (task, goal), read).T
+        levels = [psnr(found[task, goal], kind)[0] for kind in KINDS]
+        held = gan.mean() >= MANY * blurred.mean() and (gan > blurred).all() and levels[0] > levels[1] - SAME_PSNR
+        words = f"{gan.mean():.0%} against {blurred.mean():.0%}, inputs at {levels[0]:.1f} and {levels[1]:.1f} dB"
+        return bool(held), words
 
-    gaps = [abs(psnr(results, GAN)[0] - psnr(results, L1)[0]) for results in found.values()]
     grown = {task: pairs(found, (task, TOWARDS), in_target("after")) for task in sizes.tasks}
     before = {task: pairs(found, (task, TOWARDS), in_target("before")) for task in sizes.tasks}
     gains = {task: (grown[task] - before[task]).mean(axis=0) for task in sizes.tasks}
     right_before = {task: pairs(found, (task, AWAY), right("before")).mean(axis=0) for task in sizes.tasks}
-    every = "at every seed"
+    times = f"{MANY:g} times as many digits behind the GAN as behind ℓ1, at every seed, with inputs changed no more"
     return [
-        Claim(
-            f"Away: the judge changes its mind on {MANY:g} times as many digits behind the GAN as behind ℓ1, {every}",
-            *more(AWAY, changed),
+        *(
+            Claim(f"{TASKS[task]}, away: the judge changes its mind on {times}", *more(task, AWAY, changed))
+            for task in sizes.tasks
         ),
-        Claim(
-            f"Towards {TARGET}: {MANY:g} times as many digits get there behind the GAN as behind ℓ1, {every}",
-            *more(TOWARDS, reached),
-        ),
-        Claim(
-            f"Both attacks have the same input PSNR, to {SAME_PSNR:g} dB",
-            max(gaps) < SAME_PSNR,
-            f"differences of up to {max(gaps):.2f} dB",
+        *(
+            Claim(
+                f"{TASKS[task]}, towards {TARGET}: the judge sees a {TARGET} on {times}", *more(task, TOWARDS, reached)
+            )
+            for task in sizes.tasks
         ),
         Claim(
             "The target's share grows behind the GAN, as in the paper (63.3 % to 72.2 %)",
@@ -225,7 +221,7 @@ def draw_shares(found: Found, sizes: Sizes) -> Figure:
     figure = new_figure(9.6, 3.7)
     panels = figure.subplots(1, 2, sharey=True)
     figure.subplots_adjust(left=0.075, right=0.99, top=0.82, bottom=0.13, wspace=0.07)
-    titles = {AWAY: "Away: judge sees another class", TOWARDS: f"Towards {TARGET}: judge sees an {TARGET} now"}
+    titles = {AWAY: "Away: judge sees another class", TOWARDS: f"Towards {TARGET}: judge sees a {TARGET} now"}
     reads = {AWAY: changed, TOWARDS: reached}
     places = np.arange(len(sizes.tasks))
     for ax, goal in zip(panels, GOALS, strict=True):
@@ -296,6 +292,10 @@ def run(scale: str, runs: Path | None = None) -> Experiment:
             "away from the class seen before says more where there are ten.",
             "Of an inpainted digit only the known rows answer to the attack: elsewhere the gradient is zero, the "
             "perturbation stays at its start of α/100, and the PSNR over all entries is higher for the same α.",
+            "A restorer has to change with its input where one input allows many classes. Reduced ×8, a digit is one "
+            "number: the ℓ1 restorers answer a mean that inputs share, GANs look for all classes in it. Where y leaves "
+            "few classes open, both follow y, and the blurs of ℓ1, which lie between classes, are pushed over more "
+            "easily than sharp digits.",
             "Where the GAN's outputs are recognised less often before the attack, it has drawn other digits that fit y "
             "too: many decisions are guesses, and the attack chooses among them.",
         ],

@@ -6,7 +6,7 @@ from pathlib import Path
 import tyro
 
 from jaxpr._core import InputError
-from jaxpr.experiment import NAMES, Scale, reproduce, use_all_cores
+from jaxpr.experiment import GROUPS, NAMES, Scale, reproduce, use_all_cores
 
 __all__ = ["Reproduce"]
 
@@ -16,8 +16,8 @@ class Reproduce:
     """Run experiments of the papers and write one page with their figures beside what the papers report."""
 
     names: tyro.conf.Positional[tuple[str, ...]]
-    """all, or some of pr_toy_denoising, so_toy_disk, dot_mixture, up_toy, md_toy_selection, pr_superresolution,
-    pr_pipeline_attack, pr_posterior_exploration, so_restoration_gans, so_stochastic_attack, so_smoothing."""
+    """all; toys (pr_toy_denoising, so_toy_disk, dot_mixture, up_toy, md_toy_selection); restorers (pr_superresolution,
+    pr_pipeline_attack, pr_posterior_exploration, so_restoration_gans, so_stochastic_attack, so_smoothing); or some."""
 
     out: Path
     """Folder for index.html and, for each experiment, record.json and figures; earlier ones are replaced."""
@@ -28,7 +28,9 @@ class Reproduce:
     def run(self) -> None:
         """Run them and print their tables."""
         if not self.names:
-            raise InputError(f"names: found none, expected all or some of {', '.join(NAMES)}")
+            raise InputError(f"names: found none, expected all, toys, restorers, or some of {', '.join(NAMES)}")
         use_all_cores()
-        page = reproduce(NAMES if self.names == ("all",) else self.names, self.scale, self.out)
+        groups = {"all": NAMES, **GROUPS}
+        names = dict.fromkeys(name for word in self.names for name in groups.get(word, (word,)))
+        page = reproduce(tuple(names), self.scale, self.out)
         print(f"Page: {page}")

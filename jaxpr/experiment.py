@@ -28,6 +28,7 @@ from jaxpr.report.experiments import (
 )
 
 __all__ = [
+    "GROUPS",
     "NAMES",
     "Claim",
     "Experiment",
@@ -44,11 +45,16 @@ __all__ = [
 Scale: TypeAlias = Literal["smoke", "small", "paper"]
 """Seconds, minutes on two CPU cores, or the paper's own sizes."""
 
-NAMES = (
-    *("pr_toy_denoising", "so_toy_disk", "dot_mixture", "up_toy", "md_toy_selection"),
-    *("pr_superresolution", "pr_pipeline_attack", "pr_posterior_exploration"),
-    *("so_restoration_gans", "so_stochastic_attack", "so_smoothing"),
-)
+GROUPS = {
+    "toys": ("pr_toy_denoising", "so_toy_disk", "dot_mixture", "up_toy", "md_toy_selection"),
+    "restorers": (
+        *("pr_superresolution", "pr_pipeline_attack", "pr_posterior_exploration"),
+        *("so_restoration_gans", "so_stochastic_attack", "so_smoothing"),
+    ),
+}
+"""Scripts on laws whose answers are known, and scripts on trained restorers."""
+
+NAMES = tuple(name for names in GROUPS.values() for name in names)
 """Scripts that `jaxpr reproduce all` runs, in this order."""
 
 

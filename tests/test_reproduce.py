@@ -16,6 +16,12 @@ SURE = {
     "dot_mixture": ("least MSE", "better W2 than x*"),
     "up_toy": ("η lies", "Gaussian given y", "D(P) ≥ U(P)"),
     "md_toy_selection": ("cover all modes", "between", "redundant"),
+    "pr_superresolution": ("smaller K̄",),
+    "pr_pipeline_attack": (),
+    "pr_posterior_exploration": (),
+    "so_restoration_gans": ("All are consistent",),
+    "so_stochastic_attack": (),
+    "so_smoothing": ("consistency is lost",),
 }
 
 

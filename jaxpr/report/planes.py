@@ -174,7 +174,7 @@ def _family_lines(ax: Any, points: Sequence[Point], dealt: dict[str, Look]) -> l
     for point in points:
         look = dealt[point.name]
         groups.setdefault((look.family, look.variant), []).append(point)
-        plain = by_name.get(point.name.partition("+")[0]) if look.variant else None
+        plain = by_name.get(look.plain) if look.variant else None
         if plain is not None:
             paths.append(np.array([(plain.x, plain.y), (point.x, point.y)]))
             ax.plot(*paths[-1].T, color=look.colour, lw=1.0, ls=":", alpha=0.7, zorder=2)

@@ -6,6 +6,7 @@ neither pyplot nor the caller's rcParams are touched, and a caller's rcParams do
 
 import functools
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -66,12 +67,16 @@ def styled() -> Iterator[None]:
         yield
 
 
+_NUMBERED = re.compile(r"(?P<plain>(?P<family>[^:]+)-\d+(\.\d+)?)(-(?P<variant>[a-z]+))?")
+
+
 class Look(NamedTuple):
     """How one restorer is drawn in every figure.
 
     Attributes:
-        family: the name before `:` and `+`; members share colour and marker.
-        variant: the part after `+`, for example `project`; drawn hollow.
+        family: the name before the setting, such as `exemplar` of `exemplar:0.1`; members share colour and marker.
+        variant: what follows the setting, such as `project` or `robust`; drawn hollow.
+        plain: name of the restorer that it is a variant of; otherwise its own.
         colour: of the family.
         marker: of the family.
         size: marker size in points.
@@ -79,6 +84,7 @@ class Look(NamedTuple):
 
     family: str
     variant: str
+    plain: str
     colour: str
     marker: str
     size: float
@@ -90,15 +96,22 @@ class Look(NamedTuple):
 
 
 def looks(names: Sequence[str]) -> dict[str, Look]:
-    """A look for each restorer: colours and markers are dealt to the families in the order they appear."""
+    """A look for each restorer: colours and markers are dealt to the families in the order they appear.
+
+    Names are read as FAMILY:SETTING or FAMILY-NUMBER, with +VARIANT behind, or -VARIANT behind a number.
+    """
     families: dict[str, int] = {}
     dealt = {}
     for name in names:
-        base, _, variant = name.partition("+")
-        family = base.split(":")[0]
+        plain, _, variant = name.partition("+")
+        family = plain.split(":")[0]
+        if match := _NUMBERED.fullmatch(plain):
+            family = match["family"]
+            if match["variant"]:
+                plain, variant = match["plain"], f"{match['variant']}+{variant}".rstrip("+")
         index = families.setdefault(family, len(families))
         marker = MARKERS[index % len(MARKERS)]
-        dealt[name] = Look(family, variant, COLOURS[index % len(COLOURS)], marker, MARKER_SIZES[marker])
+        dealt[name] = Look(family, variant, plain, COLOURS[index % len(COLOURS)], marker, MARKER_SIZES[marker])
     return dealt
 
 

@@ -45,7 +45,7 @@ def judgement(share, target):
         before=np.zeros(1, int),
         after=np.zeros(1, int),
         shares_before=shares,
-        shares_after=shares + target * (np.arange(10) == 8),
+        shares_after=shares + target * (np.arange(10) == 3),
         changed=sure,
         target_success=sure,
         accuracy_before=Estimate(0.5, 0.01),
@@ -70,13 +70,15 @@ def pipeline_claims(gan, l1, **changes):
     found = {("average-x4", goal): results for goal in module.GOALS}
     tables = module.tables(found, sizes)
     assert all(len(row) == len(table.columns) for table in tables for row in table.rows)
-    return tables, {claim.text.split(":")[0]: claim.holds for claim in module.claims(found, sizes)}
+    return tables, {
+        claim.text.split(":")[0].removeprefix("average-x4, "): claim.holds for claim in module.claims(found, sizes)
+    }
 
 
 def test_many_more_decisions_behind_the_gan():
     tables, found = pipeline_claims((0.6, 0.5, 0.7), (0.2, 0.3, 0.25))
-    assert found["Away"]
-    assert found["Towards 8"]
+    assert found["away"]
+    assert found["towards 3"]
     # Mean and sample deviation of 60, 50 and 70 %.
     np.testing.assert_allclose(tables[0].rows[0][1], (60, 10))
 
@@ -91,14 +93,14 @@ def test_many_more_decisions_behind_the_gan():
 )
 def test_not_many_more_decisions_behind_the_gan(gan, l1):
     _, found = pipeline_claims(gan, l1)
-    assert not found["Away"]
-    assert not found["Towards 8"]
+    assert not found["away"]
+    assert not found["towards 3"]
 
 
-@pytest.mark.parametrize(("gap", "same"), [(0.0, True), (0.9, True), (1.1, False), (-1.1, False)])
-def test_attacks_of_other_strength_are_noticed(gap, same):
+@pytest.mark.parametrize(("gap", "fair"), [(0.9, True), (1.1, False), (-5.0, True)])
+def test_a_gan_whose_inputs_are_changed_more_proves_nothing(gap, fair):
     _, found = pipeline_claims((0.6, 0.5, 0.7), (0.2, 0.3, 0.25), gap=gap)
-    assert found["Both attacks have the same input PSNR, to 1 dB"] is same
+    assert found["away"] is found["towards 3"] is fair
 
 
 @pytest.mark.slow
@@ -237,7 +239,7 @@ def test_a_family_on_the_tradeoff():
 
 
 def test_a_family_off_the_tradeoff():
-    found = sr_claims(GAINS, DISTANCES[::-1], (4.5, 5.0))
+    found = sr_claims(GAINS, DISTANCES[::-1], (5.5, 5.0))
     (along,) = (claim for text, claim in found.items() if text.startswith("Along the family K̄"))
     assert not along.holds
     assert "0 of 15 pairs" in along.found

@@ -112,11 +112,28 @@ def test_labels_of_clusters_do_not_overlap(draw, count):
 
 def test_families_share_looks_and_variants_are_hollow():
     dealt = looks(["exemplar:0.3", "bicubic", "exemplar:0.1", "bicubic+project"])
-    assert dealt["exemplar:0.3"] == dealt["exemplar:0.1"]
+    assert dealt["exemplar:0.3"]._replace(plain="") == dealt["exemplar:0.1"]._replace(plain="")
     assert dealt["bicubic+project"].colour == dealt["bicubic"].colour != dealt["exemplar:0.3"].colour
     assert dealt["bicubic+project"].face == "white"
     many = looks([f"m{i}" for i in range(14)])
     assert len({(look.colour, look.marker) for look in many.values()}) == 14
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "variant", "plain"),
+    [
+        ("gan-0.03", "gan", "", "gan-0.03"),
+        ("gan-0.03-robust", "gan", "robust", "gan-0.03"),
+        ("gan-0.03-robust+project", "gan", "robust+project", "gan-0.03"),
+        ("photos-l1", "photos-l1", "", "photos-l1"),
+        ("swinir-classical-x4", "swinir-classical-x4", "", "swinir-classical-x4"),
+        ("trained:runs/a-1/weights", "trained", "", "trained:runs/a-1/weights"),
+        ("exemplar:0.1+project", "exemplar", "project", "exemplar:0.1"),
+    ],
+)
+def test_names_tell_families_and_variants(name, family, variant, plain):
+    look = looks([name])[name]
+    assert (look.family, look.variant, look.plain) == (family, variant, plain)
 
 
 def test_a_family_is_joined_in_the_order_given():

@@ -1,13 +1,17 @@
 r"""Exploring the posterior by attacks on a deterministic restorer, beside draws of a stochastic one: [ohayon2024].
 
-    python experiments/pr_posterior_exploration.py [--scale smoke|small|paper] [--out FOLDER]
+    python experiments/pr_posterior_exploration.py [--scale smoke|small|paper] [--out FOLDER] [--runs FOLDER]
 
 Algorithm 1 (Section 4.4, Appendix G) on the packaged digits: tiny changes of y are searched that lead an erratic
 deterministic restorer to outputs as far as possible from those found so far. The paper shows pictures; here the range
 of each pixel over the outputs is compared with the truth and with as many draws of the stochastic restorer at the same
 y. Controls: the ℓ1 twin, explored alike, and random changes of the same size.
 
-EXPECTED
+Small, two CPU cores, 1 min 11 s, mean ± standard deviation over three seeds. In ×8, ranges of unknown pixels are three
+times as wide behind the GAN as behind ℓ1 (77 ± 7 against 25.6 ± 0.7 grey levels), and a classifier sees twice as many
+classes (2.7 ± 0.2 against 1.31 ± 0.05); in ×4 ranges are 1.5 times as wide with as many classes, in inpainting 1.3
+times. Explored ranges cover the truth as often as the sampler's in ×8 and ×4 (67 and 60 %, 79 and 74 %), less often in
+inpainting (63 and 76 %). Where ranges are wide, they agree with the sampler's no better than those of ℓ1 do.
 
 paper: all test digits, 150 steps as in the paper; its faces are not reproduced, for they have no sampler to compare.
 """

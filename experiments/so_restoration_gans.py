@@ -1,13 +1,27 @@
 """Erratic and robust, deterministic and stochastic GANs that restore digits: Table 1 and Figure 4 of [ohayon2023].
 
-    python experiments/so_restoration_gans.py [--scale smoke|small|paper] [--out FOLDER]
+    python experiments/so_restoration_gans.py [--scale smoke|small|paper] [--out FOLDER] [--runs FOLDER]
 
 All are consistent by construction, of one network, with one attack; "robust" ones were trained with λ_R > 0 in eq.
 (8), deterministic ones have Z = 0. Beside the four: the deterministic network with the ℓ1 loss alone. The restorers are
 those that come with jaxpr (`experiments/configs/digits.py` says how they were made); scale paper takes those that
 `jaxpr train digits --scale paper --out runs/digits-paper` makes.
 
-Small, two CPU cores, 140 s of processor time.
+Small, two CPU cores, 1 min 3 s, mean ± standard deviation over three seeds:
+
+                             stochastic                deterministic
+    inpainting           erratic        robust       erratic          robust
+    recall           0.53 ± 0.11     0.5 ± 0.2   0.54 ± 0.07   0.004 ± 0.001
+    FD, pixels     0.190 ± 0.016     0.7 ± 0.7   0.18 ± 0.03       2.5 ± 0.2
+    per-pixel std    0.05 ± 0.02   0.11 ± 0.01             0               0
+
+    average-x4
+    recall           0.65 ± 0.03   0.69 ± 0.05   0.69 ± 0.01     0.33 ± 0.02
+    FD, pixels       0.19 ± 0.02   0.24 ± 0.04   0.17 ± 0.01     0.48 ± 0.03
+    per-pixel std    0.05 ± 0.02   0.12 ± 0.01             0               0
+
+There the paper's claims hold at every seed. In average-x2 little is hidden and nothing lost; in average-x8, one number
+for 64 pixels, erratic GANs have no recall to lose, and one robust stochastic one of three samples digits well.
 
 What differs from the paper: 8×8 digits instead of 64×64 faces, ×2 and ×4 instead of ×4 to ×16, so fewer pixels are
 free; pixels and a classifier's logits instead of Inception features; three seeds instead of one, with their spread;
@@ -29,7 +43,6 @@ from jaxpr.experiment import Claim, Experiment, Picture, Table, main
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import INK, MUTED, new_figure, styled
 
-RUNS: Path | None = None  # a folder of `jaxpr train digits` instead of the packaged restorers
 EXACT = 1e-5  # RMSE; float32 leaves some 1e-7 in projections
 SHOWN, DRAWN = 4, 4  # examples, and draws of each
 REPORTED = {
@@ -258,7 +271,7 @@ def draw_bars(values: dict[str, Values]) -> Picture:
     return Picture(figure, "Bars are means over seeds, dots the seeds. Deterministic restorers have no spread.")
 
 
-def run(scale: str, runs: Path | None = RUNS) -> Experiment:
+def run(scale: str, runs: Path | None = None) -> Experiment:
     """Measure all restorers, draw.
 
     Args:

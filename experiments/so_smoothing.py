@@ -1,6 +1,6 @@
 """Noise on the measurement makes a sampler of a deterministic restorer: beyond [ohayon2023], on digits.
 
-    python experiments/so_smoothing.py [--scale smoke|small|paper] [--out FOLDER]
+    python experiments/so_smoothing.py [--scale smoke|small|paper] [--out FOLDER] [--runs FOLDER]
 
 An erratic deterministic restorer f is fed with y + σ N, N standard normal. Averaged over N, what an attack can do to it
 is smoothed out as in randomised smoothing, and its outputs for one y vary. Is that a cheap substitute for a stochastic
@@ -8,7 +8,10 @@ restorer that was trained to be robust? f(y + σ N) explains y + σ N, not y; pr
 consistent again. The trained restorers beside it are those of `so_restoration_gans.py`; robustness is √R̃ of eqs. (6)
 and (7) of [ohayon2023] with common random seeds N.
 
-Small, two CPU cores, 140 s of processor time.
+Small, two CPU cores, 42 s. Noise of σ up to 0.1, projected, makes the erratic restorer more robust and diverse and
+raises its recall. As robust as the robust deterministic one it has far more recall (0.81 ± 0.04 against 0.33 ± 0.02 in
+average-x4). As robust as the robust stochastic one it is out of the question in average-x4 (joint FD 1.5 ± 0.2 against
+0.24 ± 0.04), and as good in inpainting (0.33 ± 0.07 against 0.8 ± 0.7).
 
 Not in the paper, so nothing to differ from; it suggests the question where it says that erratic deterministic
 restorers imitate posterior samplers (Section 4).
@@ -29,7 +32,6 @@ from jaxpr.experiment import Claim, Experiment, Picture, Table, main
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, MUTED, new_figure, styled
 
-RUNS: Path | None = None  # a folder of `jaxpr train digits` instead of the packaged restorers
 SIGMAS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)  # intensity units; the range is 1
 AS_IS, PROJECTED = "f(y + σN)", "projected"
 EXACT = 1e-5  # RMSE; float32 leaves some 1e-7 in projections
@@ -248,7 +250,7 @@ def draw_curves(name: str, found: Smoothed, sigmas: tuple[float, ...]) -> Pictur
     )
 
 
-def run(scale: str, runs: Path | None = RUNS) -> Experiment:
+def run(scale: str, runs: Path | None = None) -> Experiment:
     """Measure at each σ, draw.
 
     Args:

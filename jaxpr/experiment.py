@@ -1,10 +1,14 @@
 """Run the scripts of `experiments/`: from themselves, and from `jaxpr reproduce`.
 
-A script reproduces figures or tables of a paper. It has `run(scale: str) -> Experiment` and calls `main(run)`.
+A script reproduces figures or tables of a paper. It has `run(scale: str) -> Experiment` and calls `main(run)`. Where it
+takes trained restorers, `run` has further parameters: `runs`, a folder of `jaxpr train` or None for those that come
+with jaxpr, and perhaps `given`, further restorers as `jaxpr evaluate` names them.
 """
 
 import argparse
+import functools
 import importlib.util
+import inspect
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -58,6 +62,12 @@ NAMES = tuple(name for names in GROUPS.values() for name in names)
 """Scripts that `jaxpr reproduce all` runs, in this order."""
 
 
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "runs": {"type": Path, "metavar": "FOLDER", "help": "trained by `jaxpr train`, instead of what comes with jaxpr"},
+    "given": {"nargs": "+", "default": (), "metavar": "RESTORER", "help": "more, as `jaxpr evaluate` names them"},
+}
+
+
 def use_all_cores() -> None:
     """Make each core of a CPU a device, so that independent members of an ensemble train side by side.
 
@@ -78,7 +88,7 @@ def sharded(members: Any) -> Any:
     return jax.device_put(members, jax.sharding.NamedSharding(mesh, jax.P("member")))
 
 
-def main(run: Callable[[str], Experiment], arguments: Sequence[str] | None = None) -> None:
+def main(run: Callable[..., Experiment], arguments: Sequence[str] | None = None) -> None:
     """The command line of a script: run it at a scale, write its record and pictures, print its tables."""
     use_all_cores()
     name = Path(sys.modules[run.__module__].__file__ or run.__module__).stem
@@ -86,9 +96,18 @@ def main(run: Callable[[str], Experiment], arguments: Sequence[str] | None = Non
     parser = argparse.ArgumentParser(description=description[0] if description else None)
     parser.add_argument("--scale", choices=get_args(Scale), default="small")
     parser.add_argument("--out", type=Path, default=Path("runs") / name)
-    options = parser.parse_args(arguments)
-    print(experiment_text(_run(run, options.scale, options.out)))
-    print(f"\nRecord and figures: {options.out}")
+    taken = set(_OPTIONS) & set(inspect.signature(run).parameters)
+    for option in sorted(taken):
+        parser.add_argument(f"--{option}", **_OPTIONS[option])
+    options = vars(parser.parse_args(arguments))
+    chosen = functools.partial(run, **{option: options[option] for option in taken})
+    try:
+        record = _run(chosen, options["scale"], options["out"])
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    print(experiment_text(record))
+    print(f"\nRecord and figures: {options['out']}")
 
 
 def reproduce(names: Sequence[str], scale: Scale, out: Path, *, report: Callable[[str], None] = print) -> Path:
@@ -140,7 +159,7 @@ def load_script(name: str) -> ModuleType:
     raise InputError(f"name: found no script {name}.py in {folders[0]}, expected the experiments beside the package")
 
 
-def _run(run: Callable[[str], Experiment], scale: str, out: Path) -> dict[str, Any]:
+def _run(run: Callable[..., Experiment], scale: str, out: Path) -> dict[str, Any]:
     if out.exists() and not out.is_dir():
         raise InputError(f"out: found a file at {out}, expected a folder")
     started = time.perf_counter()

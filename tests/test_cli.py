@@ -123,15 +123,15 @@ def test_the_main_job_shows_the_tradeoff_on_real_photographs(tmp_path):
     main(["evaluate", "--out", str(tmp_path / "run"), "--no-progress"])
     record = json.loads((tmp_path / "run" / "results.json").read_text())
     found = {r["name"]: {k: v["value"] for k, v in r["metrics"].items()} for r in record["restorers"]}
-    assert len(found) >= 6
-    family = [found[f"exemplar:{t}"] for t in ("0.3", "0.1", "0.05", "0.03")]
+    assert len(found) == 12
+    family = [found["photos-l1"], *(found[f"photos-gan-{w}"] for w in ("0.001", "0.003", "0.01", "0.03", "0.1"))]
     lipschitz = [m["lipschitz_mean"] for m in family]
     joint = [m["joint_fd_alexnet"] for m in family]
     assert lipschitz == sorted(lipschitz)
-    assert joint == sorted(joint, reverse=True)
-    # Over all ten restorers: the rank correlation of K̄ and joint FD is strongly negative.
+    assert joint[:5] == sorted(joint[:5], reverse=True)  # the strongest weight gains nothing more
+    # Over all twelve restorers: the rank correlation of K̄ and joint FD is strongly negative.
     ranks = np.argsort(
         np.argsort([[m["lipschitz_mean"], m["joint_fd_alexnet"]] for m in found.values()], axis=0), axis=0
     )
     assert np.corrcoef(ranks.T)[0, 1] < -0.7
-    assert found["exemplar:0.03+project"]["lr_psnr"] > 100
+    assert all(m["lr_psnr"] > 100 for name, m in found.items() if name.startswith("photos"))

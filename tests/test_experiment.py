@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -61,6 +62,29 @@ def test_main_refuses_unknown_arguments(arguments, tmp_path, monkeypatch, capsys
         main(run, arguments)
     assert "error:" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_scripts_on_trained_restorers_take_other_ones(tmp_path, capsys):
+    seen = []
+
+    def run(scale, runs=None, given=()):
+        seen.append((runs, tuple(given)))
+        return tiny("script", scale)
+
+    out = ["--scale", "smoke", "--out", str(tmp_path / "out")]
+    main(run, out)
+    main(run, [*out, "--runs", "here", "--given", "bicubic", "network:file.pth"])
+    assert seen == [(None, ()), (Path("here"), ("bicubic", "network:file.pth"))]
+
+
+def test_what_a_script_cannot_use_is_said_in_one_line(tmp_path, capsys):
+    def run(scale):
+        raise InputError("runs: found no folder")
+
+    with pytest.raises(SystemExit) as stop:
+        main(run, ["--out", str(tmp_path)])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: runs: found no folder\n"
 
 
 def test_a_script_makes_each_core_a_device(tmp_path):

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from jaxpr.cli import main
-from jaxpr.experiment import NAMES, load_script
+from jaxpr.experiment import GROUPS, NAMES, load_script
 
 QUICK = ("up_toy",)
 # What no sample size decides: closed forms, exact transport, formulas drawn by hand.
@@ -54,3 +54,18 @@ def test_unknown_names_stop_with_one_line(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith("error: name: found 'nope', expected one of pr_toy_denoising")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["all"], NAMES),
+        (["toys"], GROUPS["toys"]),
+        (["restorers", "up_toy", "so_smoothing"], (*GROUPS["restorers"], "up_toy")),
+    ],
+)
+def test_groups_stand_for_their_scripts(words, names, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("jaxpr.cli_reproduce.reproduce", lambda names, *_: asked.append(names) or tmp_path)
+    main(["reproduce", *words, "--scale", "smoke", "--out", str(tmp_path)])
+    assert asked == [names]

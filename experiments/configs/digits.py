@@ -6,6 +6,8 @@ The experiment of [ohayon2023], Section 6.1, in small: GANs that are consistent 
 robustness loss, on digits instead of faces. Stochastic and deterministic ones are one network, whose noise is zero in
 the latter. "l1" is the deterministic network with the pixel loss alone. The number that ends a name is its seed.
 
+average-x8 leaves one number of 64 pixels: what a restorer must do with an input that says next to nothing.
+
 smoke: 30 steps, nothing worth keeping. small: minutes each on two CPU cores. paper: networks, batch-free numbers and
 steps of E.2 for 64×64 images, of a folder or TFDS; see `PAPER_DATA`.
 

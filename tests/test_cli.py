@@ -34,6 +34,7 @@ def stopped(capsys, arguments: list[str]) -> str:
     return error
 
 
+@pytest.mark.slow
 def test_evaluate_a_folder_with_a_function_of_the_users_own(folder, tmp_path, capsys):
     script = tmp_path / "mine.py"
     script.write_text("import jax.numpy as jnp\ndef double(y):\n    return jnp.repeat(jnp.repeat(y, 2, 1), 2, 2)\n")

@@ -116,6 +116,7 @@ def test_a_finished_run_is_not_repeated_and_another_recipe_is_refused(trained):
         train_recipe(dataclasses.replace(TINY, rate=1e-3), folder, command="", progress=False)
 
 
+@pytest.mark.slow
 def test_recipes_that_begin_with_others(tmp_path, config, capsys):
     out = tmp_path / "out"
     with pytest.raises(InputError, match=r"begin_with: found no .*first.*train it first"):

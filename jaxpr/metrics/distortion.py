@@ -90,12 +90,12 @@ def ssim(restored: Array, reference: Array, *, data_range: float) -> Array:
 
     def one(pair: tuple[Array, Array]) -> Array:
         a, b = (jnp.moveaxis(image, -1, 1) for image in pair)  # (H, C, W): both filters are then plain products
-        # Variances do not change under a shift and lose fewer float32 digits near zero.
-        shift = jnp.mean(b)
-        a, b = a - shift, b - shift
+        # Variances do not change under shifts and lose fewer float32 digits near zero.
+        shift_a, shift_b = jnp.mean(a), jnp.mean(b)
+        a, b = a - shift_a, b - shift_b
         mean_a, mean_b, square_a, square_b, product = _window_means(jnp.stack([a, b, a * a, b * b, a * b], axis=1))
         var_a, var_b, cov = square_a - mean_a**2, square_b - mean_b**2, product - mean_a * mean_b
-        mean_a, mean_b = mean_a + shift, mean_b + shift
+        mean_a, mean_b = mean_a + shift_a, mean_b + shift_b
         luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
         return jnp.mean(luminance * (2 * cov + c2) / (var_a + var_b + c2))
 

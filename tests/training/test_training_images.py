@@ -209,6 +209,7 @@ def test_eight_devices_give_what_one_gives(alone):
     assert len(jax.tree.leaves(spread.state.params)[0].sharding.device_set) == 8
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_is_the_whole_run(tmp_path, alone):
     seen = []
     checkpoints = Checkpoints(tmp_path, 3)

@@ -37,13 +37,13 @@ from jaxpr.models.swin_parts import (
     Upsampler,
     centre,
     check_sizes,
-    recognise_img_size,
-    recognise_upsampler,
+    in_first_blocks,
+    recognise_sizes,
     residual_convolution,
     run_convolutions,
     uncentre,
 )
-from jaxpr.models.torch_weights import Naming, Network, Shapes, indices
+from jaxpr.models.torch_weights import Naming, Network, Shapes
 from jaxpr.models.windows import in_windows, join_heads, relative_position_index, split_heads, window_attention
 from jaxpr.numerics import CUBIC_SHARP, clamp, resize
 
@@ -251,13 +251,7 @@ def swin2sr(
     Raises:
         InputError: sizes that do not fit together; when applied: an image too small to be reflected.
     """
-    check_sizes(
-        config.depths,
-        config.num_heads,
-        embed_dim=config.embed_dim,
-        img_size=config.img_size,
-        window_size=config.window_size,
-    )
+    check_sizes(config)
     if min(config.img_size, config.window_size) < 2:
         raise InputError(f"window_size and img_size: found {config.window_size} and {config.img_size}, expected > 1")
     if config.upsampler == "nearest+conv" and config.upscale != 4:
@@ -269,34 +263,14 @@ def swin2sr(
 
 def _recognise(shapes: Shapes) -> Swin2SRConfig | None:
     """The range of images is not in the shapes; nor, without stored tables, the window, nor without masks img_size."""
-    blocks = "layers.{}.residual_group.blocks.0."
-    first, scale, fc1 = (
-        shapes.get(name)
-        for name in (
-            "conv_first.weight",
-            blocks.format(0) + "attn.logit_scale",
-            blocks.format(0) + "mlp.fc1.weight",
-        )
-    )
-    if first is None or scale is None or fc1 is None:
+    scales, tables = (in_first_blocks(shapes, name) for name in ("logit_scale", "relative_position_index"))
+    window = math.isqrt(tables[0][0]) if tables else 8
+    found = recognise_sizes(shapes, window=window, num_heads=tuple(shape[0] for shape in scales))
+    if not scales or found is None:
         return None
-    groups = indices(shapes, r"layers\.(\d+)\.")
-    table = shapes.get(blocks.format(0) + "attn.relative_position_index")
-    window = math.isqrt(table[0]) if table else 8
-    upsampler, upscale = recognise_upsampler(shapes, first[1])
-    return Swin2SRConfig(
-        upscale=upscale,
-        in_chans=first[1],
-        img_size=recognise_img_size(shapes, window),
-        window_size=window,
-        img_range=255.0 if window == 7 else 1.0,
-        depths=tuple(len(indices(shapes, rf"layers\.{i}\.residual_group\.blocks\.(\d+)\.")) for i in groups),
-        embed_dim=first[0],
-        num_heads=tuple(shapes.get(blocks.format(i) + "attn.logit_scale", scale)[0] for i in groups),
-        mlp_ratio=fc1[0] / first[0],
-        upsampler="pixelshuffle_aux" if "conv_aux.weight" in shapes else upsampler,
-        resi_connection="3conv" if "conv_after_body.0.weight" in shapes else "1conv",
-    )
+    if "conv_aux.weight" in shapes:
+        found["upsampler"] = "pixelshuffle_aux"
+    return Swin2SRConfig(**found)
 
 
 SWIN2SR = Network(

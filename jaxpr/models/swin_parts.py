@@ -1,7 +1,7 @@
 """What SwinIR and Swin2SR share: the range of their images, the convolutions behind blocks, the ways to enlarge."""
 
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +19,8 @@ __all__ = [
     "Upsampler",
     "centre",
     "check_sizes",
-    "recognise_img_size",
-    "recognise_upsampler",
+    "in_first_blocks",
+    "recognise_sizes",
     "residual_convolution",
     "run_convolutions",
     "shuffle_steps",
@@ -57,16 +57,59 @@ def _mean(x: Array) -> Array:
     return jnp.asarray(mean, x.dtype).reshape(1, 1, 1, -1)
 
 
-def check_sizes(
-    depths: tuple[int, ...], num_heads: tuple[int, ...], *, embed_dim: int, img_size: int, window_size: int
-) -> None:
+class SwinSizes(Protocol):
+    """Of a configuration of either network."""
+
+    @property
+    def depths(self) -> tuple[int, ...]: ...
+    @property
+    def num_heads(self) -> tuple[int, ...]: ...
+    @property
+    def embed_dim(self) -> int: ...
+    @property
+    def img_size(self) -> int: ...
+    @property
+    def window_size(self) -> int: ...
+
+
+def check_sizes(config: SwinSizes) -> None:
     """Raise unless the groups, heads and windows of a configuration fit together."""
+    depths, num_heads = config.depths, config.num_heads
     if not depths or len(depths) != len(num_heads):
         raise InputError(f"depths and num_heads: found {depths} and {num_heads}, expected one each")
-    if any(embed_dim % heads for heads in num_heads):
-        raise InputError(f"embed_dim: found {embed_dim}, expected a multiple of num_heads {num_heads}")
-    if window_size % min(img_size, window_size):
-        raise InputError(f"img_size: found {img_size}, expected a divisor of the window {window_size}")
+    if any(config.embed_dim % heads for heads in num_heads):
+        raise InputError(f"embed_dim: found {config.embed_dim}, expected a multiple of num_heads {num_heads}")
+    if config.window_size % min(config.img_size, config.window_size):
+        raise InputError(f"img_size: found {config.img_size}, expected a divisor of the window {config.window_size}")
+
+
+def in_first_blocks(shapes: Shapes, name: str) -> list[tuple[int, ...]]:
+    """Shapes of an attention's tensor in the first block of each group; empty if the first group has none."""
+    blocks = [f"layers.{group}.residual_group.blocks.0.attn.{name}" for group in indices(shapes, r"layers\.(\d+)\.")]
+    first = shapes.get(blocks[0]) if blocks else None
+    return [] if first is None else [shapes.get(block, first) for block in blocks]
+
+
+def recognise_sizes(shapes: Shapes, *, window: int, num_heads: tuple[int, ...]) -> dict[str, Any] | None:
+    """Fields of the configuration that both networks have; None if the tensors are of another network."""
+    first, hidden = (shapes.get(n) for n in ("conv_first.weight", "layers.0.residual_group.blocks.0.mlp.fc1.weight"))
+    if first is None or hidden is None:
+        return None
+    upsampler, upscale = recognise_upsampler(shapes, first[1])
+    groups = range(len(num_heads))
+    return {
+        "upscale": upscale,
+        "in_chans": first[1],
+        "img_size": recognise_img_size(shapes, window),
+        "window_size": window,
+        "img_range": 255.0 if window == 7 else 1.0,
+        "depths": tuple(len(indices(shapes, rf"layers\.{i}\.residual_group\.blocks\.(\d+)\.")) for i in groups),
+        "embed_dim": first[0],
+        "num_heads": num_heads,
+        "mlp_ratio": hidden[0] / first[0],
+        "upsampler": upsampler,
+        "resi_connection": "3conv" if "conv_after_body.0.weight" in shapes else "1conv",
+    }
 
 
 def residual_convolution(

@@ -32,13 +32,13 @@ from jaxpr.models.swin_parts import (
     Upsampler,
     centre,
     check_sizes,
-    recognise_img_size,
-    recognise_upsampler,
+    in_first_blocks,
+    recognise_sizes,
     residual_convolution,
     run_convolutions,
     uncentre,
 )
-from jaxpr.models.torch_weights import Naming, Network, Shapes, indices
+from jaxpr.models.torch_weights import Naming, Network, Shapes
 from jaxpr.models.windows import in_windows, join_heads, relative_position_index, split_heads, window_attention
 
 __all__ = ["SWINIR", "SwinIRConfig", "swinir"]
@@ -189,48 +189,18 @@ def swinir(config: SwinIRConfig, *, compute: Compute = Compute()) -> Model:  # n
     Raises:
         InputError: sizes that do not fit together; when applied: an image too small to be reflected.
     """
-    check_sizes(
-        config.depths,
-        config.num_heads,
-        embed_dim=config.embed_dim,
-        img_size=config.img_size,
-        window_size=config.window_size,
-    )
+    check_sizes(config)
     return functional(lambda rngs: _SwinIR(config, compute=compute, rngs=Keys(rngs)))
 
 
 def _recognise(shapes: Shapes) -> SwinIRConfig | None:
     """The range of images and, where the file has no masks, their size in training are not in the shapes."""
-    blocks = "layers.{}.residual_group.blocks.{}."
-    first, table, fc1 = (
-        shapes.get(name)
-        for name in (
-            "conv_first.weight",
-            blocks.format(0, 0) + "attn.relative_position_bias_table",
-            blocks.format(0, 0) + "mlp.fc1.weight",
-        )
-    )
-    if first is None or table is None or fc1 is None:
-        return None
-    groups = indices(shapes, r"layers\.(\d+)\.")
-    tables = [shapes.get(blocks.format(i, 0) + "attn.relative_position_bias_table", table) for i in groups]
-    window = (math.isqrt(table[0]) + 1) // 2
+    tables = in_first_blocks(shapes, "relative_position_bias_table")
+    window = (math.isqrt(tables[0][0]) + 1) // 2 if tables else 0
     if window < 1:
         return None
-    upsampler, upscale = recognise_upsampler(shapes, first[1])
-    return SwinIRConfig(
-        upscale=upscale,
-        in_chans=first[1],
-        img_size=recognise_img_size(shapes, window),
-        window_size=window,
-        img_range=255.0 if window == 7 else 1.0,
-        depths=tuple(len(indices(shapes, rf"layers\.{i}\.residual_group\.blocks\.(\d+)\.")) for i in groups),
-        embed_dim=first[0],
-        num_heads=tuple(shape[1] for shape in tables),
-        mlp_ratio=fc1[0] / first[0],
-        upsampler=upsampler,
-        resi_connection="3conv" if "conv_after_body.0.weight" in shapes else "1conv",
-    )
+    found = recognise_sizes(shapes, window=window, num_heads=tuple(shape[1] for shape in tables))
+    return SwinIRConfig(**found) if found else None
 
 
 SWINIR = Network(

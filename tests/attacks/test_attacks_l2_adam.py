@@ -24,6 +24,7 @@ SHAPE = (5, 4, 3, 2)
 D = 24
 EPSILON = 0.3
 FLOAT32 = 2e-6  # relative, sums of 24 terms and a few steps
+STEPS = 1e-4  # Adam divides by the size of gradients: where that is small, five steps of rate 1 amplify rounding
 ULP = float(np.spacing(np.float32(1)))
 
 
@@ -122,7 +123,7 @@ def test_examples_do_not_influence_each_other():
     y, keys = uniform(), example_keys(KEY, 5)
     whole = attack_curved(y)
     for i in range(5):
-        np.testing.assert_allclose(attack_curved(y[i : i + 1], key=keys[i : i + 1])[0], whole[i], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(attack_curved(y[i : i + 1], key=keys[i : i + 1])[0], whole[i], rtol=0, atol=STEPS)
     kept = np.array([0, 1, 3, 4])
     np.testing.assert_array_equal(attack_curved(y.at[2].set(0.5))[kept], whole[kept])
 
@@ -146,16 +147,16 @@ def test_radius_and_rate_are_traced_and_vmap_equals_the_loop():
     y, epsilons = uniform(), jnp.array([0.0, 0.1, 1.0])
     swept = jax.vmap(lambda e: attack_curved(y, epsilon=e))(epsilons)
     for epsilon, found in zip(epsilons, swept, strict=True):
-        np.testing.assert_allclose(found, attack_curved(y, epsilon=epsilon), rtol=0, atol=1e-5)
+        np.testing.assert_allclose(found, attack_curved(y, epsilon=epsilon), rtol=0, atol=STEPS)
     np.testing.assert_array_equal(swept[0], y)
     rates = jax.vmap(lambda r: attack_curved(y, learning_rate=r))(jnp.array([0.01, 1.0]))
-    np.testing.assert_allclose(rates[1], attack_curved(y), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(rates[1], attack_curved(y), rtol=0, atol=STEPS)
 
 
 def test_jit_equals_eager():
     y = uniform()
     eager = l2_adam(KEY, output_shift(curved, y), y, epsilon=EPSILON, steps=5, learning_rate=1.0)
-    np.testing.assert_allclose(attack_curved(y), eager, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(attack_curved(y), eager, rtol=0, atol=STEPS)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])

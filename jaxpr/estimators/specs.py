@@ -31,7 +31,7 @@ from jaxpr.estimators.patches import PatchGrid
 from jaxpr.estimators.published import PUBLISHED_RESTORERS, published_restorer, published_scale
 from jaxpr.estimators.trained import trained_channels, trained_degradation, trained_restorer
 from jaxpr.estimators.upscaling import bicubic, lanczos, nearest
-from jaxpr.models.trained import PACKAGED_RESTORERS, packaged_restorer
+from jaxpr.models.trained import PACKAGED_RESTORERS, packaged_restorer, similar_names
 
 __all__ = ["Training", "build_restorers", "default_restorers"]
 
@@ -41,9 +41,9 @@ _CLASSICAL = ("nearest", "bicubic", "lanczos", "lmmse", "lmmse+project")
 _EXEMPLARS = ("exemplar:0.3", "exemplar:0.1", "exemplar:0.05", "exemplar:0.03", "exemplar:0.03+project")
 _UPSCALERS: dict[str, Callable[..., Array]] = {"nearest": nearest, "bicubic": bicubic, "lanczos": lanczos}
 _KNOWN = (
-    "nearest, bicubic, lanczos, nlm:H, lmmse, exemplar:TEMPERATURE, a trained restorer (jaxpr evaluate --help lists "
-    "them), trained:PATH, NAME:PATH or NAME of a published network (jaxpr weights fetch lists them), network:PATH, "
-    "path/to/file.py:function, package.module:function, each optionally followed by +project"
+    "nearest, bicubic, lanczos, nlm:H, lmmse, exemplar:TEMPERATURE, a trained restorer that comes with jaxpr (such as "
+    "photos-gan-0.01), trained:PATH, NAME:PATH or NAME of a published network (jaxpr weights fetch lists them), "
+    "network:PATH, path/to/file.py:function, package.module:function, each optionally followed by +project"
 )
 
 
@@ -155,7 +155,9 @@ def _build(spec: str, training: Training, fitted: _Fitted) -> Estimator | Sample
         return _published(spec, training)
     if re.fullmatch(r".+:[A-Za-z_]\w*", spec) and not spec.startswith(("exemplar:", "nlm:")):
         return _load(spec)
-    raise InputError(f"restorers: found {spec!r}, expected one of {_KNOWN}")
+    raise InputError(
+        f"restorers: found {spec!r}, expected one of {_KNOWN}; trained ones like it: {similar_names(spec)}"
+    )
 
 
 def _trained(spec: str, training: Training) -> Estimator | Sampler:

@@ -1,4 +1,4 @@
-"""The trained restorers of digits as the experiments so_restoration_gans, so_stochastic_attack, so_smoothing take them.
+"""The trained restorers of digits as the experiments on them take them, and their numbers.
 
 Four kinds of GAN and one with the pixel loss for each task and seed, as `experiments/configs/digits.py` names them: the
 packaged weights, or those in a folder of `jaxpr train digits`. Weights are arguments of compiled functions, so that
@@ -206,6 +206,20 @@ def seeds_of(recipes: dict[str, Recipe], most: int | None = None) -> list[int]:
     return sorted({recipe.seed for recipe in recipes.values()})[:most]
 
 
+def prepared(
+    scale: str, wanted: Sequence[str] | None, most: int, runs: Path | None
+) -> tuple[list[Task], list[int], Path | None]:
+    """Tasks, seeds and the folder of runs that a script works with at a scale; at paper, by default `PAPER_RUNS`."""
+    recipes = recipes_of(scale)
+    runs = PAPER_RUNS if scale == "paper" and runs is None else runs
+    return tasks_of(recipes, wanted), seeds_of(recipes, most), runs
+
+
+def source(name: str, runs: Path | None) -> str | Path:
+    """Of a restorer for `trained_restorer`: its name if it is packaged, or a file in a folder of `jaxpr train`."""
+    return name if runs is None else runs / name / WEIGHTS
+
+
 def family(task: Task, kind: str, seeds: Sequence[int], runs: Path | None) -> Family:
     """Read the restorers of a kind, one for each seed.
 
@@ -371,7 +385,7 @@ def deviation(values: np.ndarray, axis: int) -> np.ndarray:
     return np.std(values, axis=axis, ddof=min(1, np.shape(values)[axis] - 1))
 
 
-def pair(values: np.ndarray) -> tuple[float, float]:
+def pair(values: Any) -> tuple[float, float]:
     """Mean and standard deviation over seeds; the latter is NaN of one seed."""
     values = np.asarray(values, float)
     return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan

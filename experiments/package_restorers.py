@@ -3,9 +3,10 @@
     jaxpr train digits --out runs/digits && jaxpr train photographs --out runs/photographs
     python experiments/package_restorers.py runs/digits runs/photographs
 
-Weights are stored in half precision, which moves outputs by less than a grey level; everything that says how they were
-made stays. Writes `jaxpr/models/weights/NAME.safetensors` and `restorers.json`, the list of names and hashes, in the
-order of the configs.
+Weights are stored in half precision. On test images that moves outputs, in grey levels of 255 (root mean square), by at
+most 0.005 for photographs and by 0.05 to 1.6 for digits of the first seed, most for robust deterministic restorers.
+Everything that says how they were made stays. Writes `jaxpr/models/weights/NAME.safetensors` and `restorers.json`, the
+list of names and hashes, in the order of the configs.
 """
 
 import argparse

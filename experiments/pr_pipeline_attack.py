@@ -22,10 +22,11 @@ nor its judge is published. For other restorers of the digits see `jaxpr decisio
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import digit_restorers as dr
 import jax
 import numpy as np
 from matplotlib.figure import Figure
@@ -86,8 +87,8 @@ def restorers(task: str, seeds: int, runs: Path | None) -> dict[str, Estimator]:
     found: dict[str, Estimator] = {}
     for seed, (kind, word) in itertools.product(range(seeds), KINDS.items()):
         name = f"digits-{task}-deterministic-{word}-{seed}"
-        source = name if runs is None else runs / name / "weights.safetensors"
-        found[f"{kind}, seed {seed}"] = trained_restorer(source)  # type: ignore[assignment]  # deterministic by its name
+        made = trained_restorer(dr.source(name, runs))
+        found[f"{kind}, seed {seed}"] = made  # type: ignore[assignment]  # deterministic by its name
     return found
 
 
@@ -114,16 +115,11 @@ def of_kind(results: DecisionResults, kind: str) -> list[RestorerDecisions]:
     return [found for found in results.restorers if found.name.startswith(f"{kind},")]
 
 
-def over_seeds(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard deviation; the latter is NaN for one seed."""
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-
-
 def percent(
     results: DecisionResults, kind: str, read: Callable[[Judgement], float], network: str = "judge"
 ) -> tuple[float, float]:
     """A share in percent by one of the two classifiers, over seeds."""
-    mean, spread = over_seeds([read(getattr(r, network)) for r in of_kind(results, kind)])
+    mean, spread = dr.pair([read(getattr(r, network)) for r in of_kind(results, kind)])
     return 100 * mean, 100 * spread
 
 
@@ -149,7 +145,7 @@ def in_target(when: str) -> Callable[[Judgement], float]:
 
 def psnr(results: DecisionResults, kind: str) -> tuple[float, float]:
     """Of the attacked measurements, decibels, over seeds."""
-    return over_seeds([r.input_psnr.value for r in of_kind(results, kind)])
+    return dr.pair([r.input_psnr.value for r in of_kind(results, kind)])
 
 
 def tables(found: Found, sizes: Sizes) -> list[Table]:
@@ -162,7 +158,7 @@ def tables(found: Found, sizes: Sizes) -> list[Table]:
             name, free, aimed = f"{TASKS[task]}, {kind}", found[task, AWAY], found[task, TOWARDS]
             cells = [percent(free, kind, read) for read in (changed, right("before"), right("after"))]
             seen = percent(free, kind, changed, "attacker")
-            blind = over_seeds([100 * r.blind for r in of_kind(free, kind)])
+            blind = dr.pair([100 * r.blind for r in of_kind(free, kind)])
             away.append([name, cells[0], seen, *cells[1:], psnr(free, kind), blind])
             shares = [percent(aimed, kind, read) for read in (in_target("before"), in_target("after"), reached)]
             towards.append([name, *shares, percent(aimed, kind, reached, "attacker"), psnr(aimed, kind)])

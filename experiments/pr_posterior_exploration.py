@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import digit_restorers as dr
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -134,7 +135,7 @@ def problem(task: str, count: int | None) -> Problem:
 def restorer(task: str, network: str, seed: int, runs: Path | None) -> Callable[..., jax.Array]:
     """A packaged one, or one in a folder of `jaxpr train`."""
     name = f"digits-{task}-{NETWORKS[network]}-{seed}"
-    return trained_restorer(name if runs is None else runs / name / "weights.safetensors")
+    return trained_restorer(dr.source(name, runs))
 
 
 def explored(key: jax.Array, estimator: Callable[..., jax.Array], y: jax.Array, *, steps: int) -> Answers:
@@ -223,19 +224,13 @@ def score(at: Problem, found: Answers, reference: Answers) -> list[float]:
     ]
 
 
-def pair(values: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation over seeds; the latter is NaN for one seed."""
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-
-
 def table(task: str, scores: Mapping[str, Scores], count: int) -> Table:
     """All methods on one task."""
     rows: list[list[Cell]] = []
     for name, s in scores.items():
-        level = pair(s.input_psnr) if np.isfinite(s.input_psnr).all() else "–"
-        rows.append(
-            [name, pair(100 * s.coverage), pair(s.width), pair(s.agreement), pair(s.classes), pair(s.distance), level]
-        )
+        level = dr.pair(s.input_psnr) if np.isfinite(s.input_psnr).all() else "–"
+        measured = (100 * s.coverage, s.width, s.agreement, s.classes, s.distance)
+        rows.append([name, *map(dr.pair, measured), level])
     columns = ["", "truth covered %", "range /255", "range ranks", "classes", "√joint FD", "least input dB"]
     title = f"{TASKS[task]}: {SAMPLES} outputs for each of {count} digits, mean ± standard deviation over seeds"
     return Table(title, columns, rows)
@@ -326,7 +321,7 @@ def draw_scores(scores: Mapping[str, Mapping[str, Scores]]) -> Figure:
     looks = dict(zip(METHODS, zip("osDX", (COLOURS[1], COLOURS[4], COLOURS[0], COLOURS[2]), strict=True), strict=True))
     for ax, (task, found) in zip(panels, scores.items(), strict=True):
         for name, (marker, colour) in looks.items():
-            across, up = pair(found[name].width), pair(100 * found[name].coverage)
+            across, up = dr.pair(found[name].width), dr.pair(100 * found[name].coverage)
             bars = {"xerr": across[1], "yerr": up[1]} if np.isfinite(across[1]) else {}
             ax.errorbar(across[0], up[0], fmt=marker, color=colour, ms=8, elinewidth=1.3, label=name, **bars)
         ax.set(title=TASKS[task], xlabel="mean range of an unknown pixel  (grey levels of 255)")

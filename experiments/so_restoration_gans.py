@@ -278,9 +278,8 @@ def run(scale: str, runs: Path | None = None) -> Experiment:
         scale: smoke, small or paper.
         runs: folder of `jaxpr train digits`; None for the packaged restorers, at scale paper for `PAPER_RUNS`.
     """
-    sizes, recipes = SIZES[scale], dr.recipes_of(scale)
-    runs = dr.PAPER_RUNS if scale == "paper" and runs is None else runs
-    tasks, seeds = dr.tasks_of(recipes, sizes.tasks), dr.seeds_of(recipes, sizes.seeds)
+    sizes = SIZES[scale]
+    tasks, seeds, runs = dr.prepared(scale, sizes.tasks, sizes.seeds, runs)
     values, shown = {}, {}
     for task in tasks:
         values[task.name], shown[task.name] = measured(task, sizes, seeds, runs)

@@ -257,10 +257,9 @@ def run(scale: str, runs: Path | None = None) -> Experiment:
         scale: smoke, small or paper.
         runs: folder of `jaxpr train digits`; None for the packaged restorers, at scale paper for `PAPER_RUNS`.
     """
-    sizes, recipes = SIZES[scale], dr.recipes_of(scale)
-    runs = dr.PAPER_RUNS if scale == "paper" and runs is None else runs
-    seeds = dr.seeds_of(recipes, sizes.seeds)
-    found = {task.name: measured(task, sizes, seeds, runs) for task in dr.tasks_of(recipes, sizes.tasks)}
+    sizes = SIZES[scale]
+    tasks, seeds, runs = dr.prepared(scale, sizes.tasks, sizes.seeds, runs)
+    found = {task.name: measured(task, sizes, seeds, runs) for task in tasks}
     sigmas = sizes.sigmas
     return Experiment(
         name="so_smoothing",

@@ -190,10 +190,9 @@ def run(scale: str, runs: Path | None = None) -> Experiment:
         scale: smoke, small or paper.
         runs: folder of `jaxpr train digits`; None for the packaged restorers, at scale paper for `PAPER_RUNS`.
     """
-    sizes, recipes = SIZES[scale], dr.recipes_of(scale)
-    runs = dr.PAPER_RUNS if scale == "paper" and runs is None else runs
-    seeds = dr.seeds_of(recipes, sizes.seeds)
-    found = {task.name: curves(task, sizes, seeds, runs) for task in dr.tasks_of(recipes, sizes.tasks)}
+    sizes = SIZES[scale]
+    tasks, seeds, runs = dr.prepared(scale, sizes.tasks, sizes.seeds, runs)
+    found = {task.name: curves(task, sizes, seeds, runs) for task in tasks}
     return Experiment(
         name="so_stochastic_attack",
         title="Attacks of growing strength on deterministic, stochastic and distortion-trained restorers",

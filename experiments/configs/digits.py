@@ -8,7 +8,7 @@ the latter. "l1" is the deterministic network with the pixel loss alone. The num
 
 average-x8 leaves one number of 64 pixels: what a restorer must do with an input that says next to nothing.
 
-smoke: 30 steps, nothing worth keeping. small: minutes each on two CPU cores. paper: networks, batch-free numbers and
+smoke: 30 steps, nothing worth keeping. small: 16 to 114 s each on one CPU core. paper: networks, batch-free numbers and
 steps of E.2 for 64×64 images, of a folder or TFDS; see `PAPER_DATA`.
 
 What differs from the paper at scale small: the critic is VGG-style and faster than the restorer, because the ResNet

@@ -10,7 +10,8 @@ from jaxpr._core import Estimator, check_count
 from jaxpr.data import digits
 from jaxpr.degradations import parse_degradation
 from jaxpr.estimators import Training, build_restorers
-from jaxpr.evaluation.decisions import decisions_record, evaluate_decisions
+from jaxpr.evaluation.decision_results import decisions_record
+from jaxpr.evaluation.decisions import evaluate_decisions
 from jaxpr.evaluation.measure import degrader
 from jaxpr.models.classifier import digit_classifier
 from jaxpr.report.decisions import decisions_table

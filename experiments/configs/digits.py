@@ -1,4 +1,4 @@
-r"""Restorers of the packaged 8×8 digits: four degradations, deterministic and stochastic, erratic and robust.
+r"""Restorers of the packaged 8×8 digits: six degradations, deterministic and stochastic, erratic and robust.
 
     jaxpr train digits --out runs/digits [--scale smoke|small|paper] [--only digits-inpainting-stochastic-robust-0 ...]
 
@@ -6,7 +6,10 @@ The experiment of [ohayon2023], Section 6.1, in small: GANs that are consistent 
 robustness loss, on digits instead of faces. Stochastic and deterministic ones are one network, whose noise is zero in
 the latter. "l1" is the deterministic network with the pixel loss alone. The number that ends a name is its seed.
 
-average-x8 leaves one number of 64 pixels: what a restorer must do with an input that says next to nothing.
+average-x8 leaves one number of 64 pixels: what a restorer must do with an input that says next to nothing. The noisy
+average-x4 are for attacks on decisions, with a GAN and an ℓ1 restorer only: averages and noise as in the degradation of
+[ohayon2024], Section 4.3. Noise should not stay in a restoration, so outputs are not projected, and the critic sees A†y
+beside the image instead.
 
 smoke: 30 steps, nothing worth keeping. small: 16 to 114 s each on one CPU core. paper: networks, batch-free numbers and
 steps of E.2 for 64×64 images, of a folder or TFDS; see `PAPER_DATA`.
@@ -18,7 +21,8 @@ networks to use it; fewer seeds and measurements are attacked. λ_R weighs the s
 pixels would be 7.8, with which networks return means.
 
 Papers: [ohayon2023] Ohayon, Adrai, Elad, Michaeli, "Reasons for the Superiority of Stochastic Estimators over
-Deterministic Ones", ICML 2023.
+Deterministic Ones", ICML 2023. [ohayon2024] Ohayon, Michaeli, Elad, "The Perception-Robustness Tradeoff in
+Deterministic Image Restoration", ICML 2024.
 """
 
 import dataclasses
@@ -31,6 +35,7 @@ from jaxpr.training.recipes import Recipe
 
 PAPER_DATA = "tfds:celeb_a:train"
 TASKS = {"inpainting": "inpaint-top-0.75", **{f"average-x{n}": f"average-x{n}" for n in (2, 4, 8)}}
+NOISY_TASKS = {f"average-x4-noise-{std}": f"average-x4+noise-{std}" for std in ("0.1", "0.25")}
 PAPER_TASKS = {"inpainting": "inpaint-top-0.75"} | {f"average-x{n}": f"average-x{n}" for n in (4, 8, 16)}
 KINDS = {"deterministic": False, "stochastic": True}
 PSNR = {"inpaint-top-0.75": 32.9}  # of attacked measurements; 34 dB for super-resolution
@@ -69,12 +74,12 @@ SEEDS = {"smoke": 1, "small": 3, "paper": 1}
 
 
 def recipes(scale: str) -> list[Recipe]:
-    """Five recipes for each degradation and seed."""
-    base, tasks, weight = SMALL, TASKS, ROBUSTNESS["small"]
+    """Five recipes for each degradation and seed; two, erratic GAN and pixel loss, where there is noise."""
+    base, tasks, noisy, weight = SMALL, TASKS, NOISY_TASKS, ROBUSTNESS["small"]
     if scale == "smoke":
         base = dataclasses.replace(base, steps=30, batch=8, robustness_draws=2, robustness_examples=4)
     elif scale == "paper":
-        base, tasks, weight = PAPER, PAPER_TASKS, ROBUSTNESS["paper"]
+        base, tasks, noisy, weight = PAPER, PAPER_TASKS, {}, ROBUSTNESS["paper"]
     found = []
     for seed, (task, degradation) in itertools.product(range(SEEDS[scale]), tasks.items()):
         first = dataclasses.replace(base, degradation=degradation, attack_psnr=PSNR.get(degradation, 34.0), seed=seed)
@@ -82,6 +87,17 @@ def recipes(scale: str) -> list[Recipe]:
             name = f"digits-{task}-{kind}-{'robust' if robust else 'erratic'}-{seed}"
             robustness = weight if robust else 0.0
             found.append(dataclasses.replace(first, name=name, stochastic=stochastic, robustness=robustness))
-        pixels = {"pixel": 1.0, "adversarial": 0.0, "critic": None, "steps": first.steps // 2}
-        found.append(dataclasses.replace(first, name=f"digits-{task}-deterministic-l1-{seed}", **pixels))
+        found.append(pixel_twin(first, task))
+    for seed, (task, degradation) in itertools.product(range(SEEDS[scale]), noisy.items()):
+        first = dataclasses.replace(base, degradation=degradation, consistent=False, seed=seed)
+        critic = VggCriticConfig(size=8, channels=2, width=32)
+        name = f"digits-{task}-deterministic-erratic-{seed}"
+        found.append(dataclasses.replace(first, name=name, conditional=True, critic=critic))
+        found.append(pixel_twin(first, task))
     return found
+
+
+def pixel_twin(first: Recipe, task: str) -> Recipe:
+    """The same network with the pixel loss alone."""
+    name = f"digits-{task}-deterministic-l1-{first.seed}"
+    return dataclasses.replace(first, name=name, pixel=1.0, adversarial=0.0, critic=None, steps=first.steps // 2)

@@ -1,13 +1,15 @@
 """The main job: restorers through degradation, attack and metrics to a record and a report."""
 
 from jaxpr.evaluation.compare import compare
-from jaxpr.evaluation.decisions import DecisionResults, evaluate_decisions
+from jaxpr.evaluation.decision_results import DecisionResults
+from jaxpr.evaluation.decisions import DecisionAttack, evaluate_decisions, sweep_decisions
 from jaxpr.evaluation.protocol import SCALES, Protocol
 from jaxpr.evaluation.results import Metric, RestorerResult, Results, to_record
 from jaxpr.evaluation.run import evaluate
 
 __all__ = [
     "SCALES",
+    "DecisionAttack",
     "DecisionResults",
     "Metric",
     "Protocol",
@@ -16,5 +18,6 @@ __all__ = [
     "compare",
     "evaluate",
     "evaluate_decisions",
+    "sweep_decisions",
     "to_record",
 ]

@@ -7,8 +7,6 @@ Papers: [ohayon2024] Ohayon, Michaeli, Elad, "The Perception-Robustness Tradeoff
 ICML 2024.
 """
 
-import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,93 +25,34 @@ from jaxpr._core import (
     check_positive,
     example_keys,
     first_line,
-    write_atomically,
 )
-from jaxpr.attacks import class_log_probability, ifgsm, input_psnr, negated
+from jaxpr.attacks import class_log_probability, ifgsm, input_psnr
 from jaxpr.attacks.gradients import gradient_status
 from jaxpr.data import ImageSource, from_arrays
 from jaxpr.degradations import Degradation, as_degradation
 from jaxpr.degradations.linear import LinearOperator
+from jaxpr.evaluation.decision_results import DecisionResults, Judgement, RestorerDecisions, write_decisions
 from jaxpr.evaluation.measure import degrader
 from jaxpr.evaluation.provenance import provenance_record
 from jaxpr.numerics.statistics import Estimate, grouped_mean
-from jaxpr.report.decisions import DecisionSample, decision_samples, decisions_table, figure_decisions
-from jaxpr.report.style import png_bytes
+from jaxpr.report.decisions import decision_samples
 
-__all__ = [
-    "Classifier",
-    "DecisionResults",
-    "Judgement",
-    "RestorerDecisions",
-    "decisions_record",
-    "evaluate_decisions",
-    "write_decisions",
-]
+__all__ = ["Classifier", "DecisionAttack", "evaluate_decisions", "sweep_decisions"]
 
 Classifier: TypeAlias = Callable[[Array], Array]
 """Maps restorations (N, H, W, C) to logits (N, classes)."""
 
 
-class Judgement(NamedTuple):
-    """What one classifier decides behind one restorer.
+class DecisionAttack(NamedTuple):
+    """How decisions are attacked.
 
     Attributes:
-        before: class that it predicts for each restoration of y, (N,).
-        after: the same for the attacked y, (N,).
-        shares_before: share of each class among `before`, (classes,).
-        shares_after: share of each class among `after`.
-        changed: share of examples whose class is another one after the attack.
-        target_success: share that moves to the target among those that were elsewhere before; None without a target
-            or where all were there already.
-        accuracy_before: share of right classes; None where labels are unknown.
-        accuracy_after: the same after the attack.
+        alpha: radius of the ∞-norm ball in intensity units; default of [ohayon2024], Section 4.3.
+        target: class to reach; None attacks away from the class seen before.
     """
 
-    before: np.ndarray
-    after: np.ndarray
-    shares_before: np.ndarray
-    shares_after: np.ndarray
-    changed: Estimate
-    target_success: Estimate | None
-    accuracy_before: Estimate | None
-    accuracy_after: Estimate | None
-
-
-class RestorerDecisions(NamedTuple):
-    """Decisions behind one restorer.
-
-    Attributes:
-        name: of the restorer.
-        judge: decisions of the classifier that the attack did not see.
-        attacker: those of the classifier that it went through.
-        input_psnr: PSNR between y and y_adv, decibels.
-        blind: share of examples at which the attack's gradient is zero or not finite: there it cannot do anything,
-            and an unchanged decision says nothing about robustness.
-    """
-
-    name: str
-    judge: Judgement
-    attacker: Judgement
-    input_psnr: Estimate
-    blind: float
-
-
-class DecisionResults(NamedTuple):
-    """What `evaluate_decisions` found.
-
-    Attributes:
-        protocol: what decides the numbers, JSON-able.
-        provenance: versions, devices and times, which do not.
-        source: decisions on the clean images by "judge" and "attacker", shares (classes,) and accuracy.
-        restorers: in the caller's order.
-        samples: a few examples to look at, spread evenly over all.
-    """
-
-    protocol: dict[str, Any]
-    provenance: dict[str, Any]
-    source: dict[str, tuple[np.ndarray, Estimate | None]]
-    restorers: tuple[RestorerDecisions, ...]
-    samples: tuple[DecisionSample, ...]
+    alpha: float = 16 / 255
+    target: int | None = None
 
 
 class _Setting(NamedTuple):
@@ -121,15 +60,13 @@ class _Setting(NamedTuple):
 
     attacker: Classifier
     judge: Classifier
-    target: int | None
-    alpha: float
     steps: int
 
-    def record(self, classes: Sequence[str]) -> dict[str, Any]:
+    def record(self, attack: DecisionAttack, classes: Sequence[str]) -> dict[str, Any]:
         return {
             "attack": "ifgsm on the log-probability of a class behind the restorer",
-            "target": self.target,
-            "alpha": float(self.alpha),
+            "target": attack.target,
+            "alpha": float(attack.alpha),
             "attack_steps": self.steps,
             "classes": list(classes),
         }
@@ -179,11 +116,60 @@ def evaluate_decisions(
         InputError: no restorers, images of several shapes, labels or a target that do not fit, classifiers of
             different classes, or a restorer that fails, is stochastic or returns another shape or NaN.
     """
+    (found,) = sweep_decisions(
+        key,
+        restorers,
+        images,
+        degradation,
+        [DecisionAttack(alpha, target)],
+        attacker=attacker,
+        judge=judge,
+        labels=labels,
+        steps=steps,
+        batch_size=batch_size,
+        limit=limit,
+        measurement_bits=measurement_bits,
+        classes=classes,
+    )
+    if out is not None:
+        write_decisions(found, out)
+    return found
+
+
+def sweep_decisions(
+    key: Key,
+    restorers: Mapping[str, Estimator],
+    images: ImageSource | Sequence[np.ndarray],
+    degradation: Degradation | LinearOperator | str,
+    attacks: Sequence[DecisionAttack],
+    *,
+    attacker: Classifier,
+    judge: Classifier,
+    labels: Sequence[int] | None = None,
+    steps: int = 100,
+    batch_size: int = 64,
+    limit: int | None = None,
+    measurement_bits: int | None = 8,
+    classes: Sequence[str] | None = None,
+) -> tuple[DecisionResults, ...]:
+    """Several attacks on the same measurements, from the same starts; each restorer is compiled once.
+
+    Arguments are those of `evaluate_decisions`, with `attacks` in place of a strength and a target.
+
+    Returns:
+        For each attack what `evaluate_decisions` returns; the time in the provenance is that of all.
+
+    Raises:
+        InputError: no attacks; otherwise as `evaluate_decisions`.
+    """
     check_count("batch_size", batch_size)
     check_count("steps", steps)
-    check_positive("alpha", alpha, or_zero=True)
+    for attack in attacks:
+        check_positive("alpha", attack.alpha, or_zero=True)
     if not restorers:
         raise InputError("restorers: found none, expected at least one")
+    if not attacks:
+        raise InputError("attacks: found none, expected at least one")
     started = time.perf_counter()
     degradation = as_degradation(degradation)
     source, truth = _chosen(images, labels, limit)
@@ -193,77 +179,53 @@ def evaluate_decisions(
     y = _in_batches(lambda keys, x: {"y": degrade(keys, x)}, (k_noise, x), batch_size)["y"]
     clean = _in_batches(jax.jit(lambda x: {"judge": judge(x), "attacker": attacker(x)}), (x,), batch_size)
     names = _class_names(clean, classes)
-    _check_classes(truth, target, len(names))
-    setting = _Setting(attacker, judge, target, alpha, steps)
-    found = {name: _attack(name, f, setting, (k_attack, x, y), batch_size) for name, f in restorers.items()}
-    results = DecisionResults(
-        protocol=_data_record(key, source, degradation, measurement_bits) | setting.record(names),
-        provenance=provenance_record(batch_size, {"total": time.perf_counter() - started}),
-        source={
-            network: (_shares(predicted, len(names)), _accuracy(predicted, truth))
-            for network, predicted in ((network, logits.argmax(axis=1)) for network, logits in clean.items())
-        },
-        restorers=tuple(_summary(name, arrays, truth, target, len(names)) for name, arrays in found.items()),
-        samples=decision_samples(
-            source.names, x, y, None if truth is None else [names[i] for i in truth], found, names
-        ),
-    )
-    if out is not None:
-        write_decisions(results, out)
-    return results
-
-
-def decisions_record(results: DecisionResults) -> dict[str, Any]:
-    """The results as plain JSON-able values, as `decisions.json` holds them; undefined numbers are null."""
-    source = {name: {"shares": found[0], "accuracy": found[1]} for name, found in results.source.items()}
-    record = results._asdict() | {"source": source}
-    return {name: _plain(record[name]) for name in ("protocol", "provenance", "source", "restorers")}
-
-
-def _plain(value: Any) -> Any:
-    """Nested results as JSON-able values, without the decisions on single examples."""
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {name: _plain(part) for name, part in value._asdict().items() if name not in ("before", "after")}
-    if isinstance(value, Mapping):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(part) for part in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value
-
-
-def write_decisions(results: DecisionResults, out: Path) -> None:
-    """Write `decisions.json`, the table `decisions.txt` and the figure `decisions.png`; earlier ones are replaced.
-
-    Raises:
-        InputError: `out` is a file.
-        OSError: it cannot be written.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"out: found a file at {error.filename}, expected a folder") from error
-    record = decisions_record(results)
-    write_atomically(out / "decisions.json", (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
-    write_atomically(out / "decisions.txt", (decisions_table(record) + "\n").encode())
-    write_atomically(out / "decisions.png", png_bytes(figure_decisions(record, results.samples)))
+    _check_classes(truth, [attack.target for attack in attacks], len(names))
+    setting = _Setting(attacker, judge, steps)
+    found = {name: _attack(name, f, setting, attacks, (k_attack, x, y), batch_size) for name, f in restorers.items()}
+    provenance = provenance_record(batch_size, {"total": time.perf_counter() - started})
+    decided = {network: logits.argmax(axis=1) for network, logits in clean.items()}
+    seen = {network: (_shares(d, len(names)), _accuracy(d, truth)) for network, d in decided.items()}
+    labelled = None if truth is None else [names[i] for i in truth]
+    results = []
+    for number, attack in enumerate(attacks):
+        arrays = {name: found[name][number] for name in restorers}
+        results.append(
+            DecisionResults(
+                protocol=_data_record(key, source, degradation, measurement_bits) | setting.record(attack, names),
+                provenance=provenance,
+                source=seen,
+                restorers=tuple(_summary(name, a, truth, attack.target, len(names)) for name, a in arrays.items()),
+                samples=decision_samples(source.names, x, y, labelled, arrays, names),
+            )
+        )
+    return tuple(results)
 
 
 def _attack(
-    name: str, restorer: Estimator, setting: _Setting, inputs: tuple[Array, np.ndarray, np.ndarray], batch_size: int
-) -> dict[str, np.ndarray]:
-    """Everything about one restorer, one row per example."""
+    name: str,
+    restorer: Estimator,
+    setting: _Setting,
+    attacks: Sequence[DecisionAttack],
+    inputs: tuple[Array, np.ndarray, np.ndarray],
+    batch_size: int,
+) -> list[dict[str, np.ndarray]]:
+    """Everything about one restorer, one row per example, for each attack."""
     keys, x, y = inputs
     _check_restorer(name, restorer, x, y)
 
-    def program(keys: Key, y: Array) -> dict[str, Array]:
+    # Strength and target are traced, so that all attacks share one program; a target of -1 is none.
+    @jax.jit
+    def program(keys: Key, y: Array, alpha: Array, target: Array) -> dict[str, Array]:
         restored = restorer(y)
         attacker_before = jnp.argmax(setting.attacker(restored), axis=1)
-        label = attacker_before if setting.target is None else jnp.full_like(attacker_before, setting.target)
+        label = jnp.where(target < 0, attacker_before, target)
         toward = class_log_probability(restorer, setting.attacker, label)
-        objective = negated(toward) if setting.target is None else toward
-        y_adv = ifgsm(keys, objective, y, alpha=setting.alpha, steps=setting.steps, bounds=(0.0, 1.0))
+        sign = jnp.where(target < 0, -1, 1)
+
+        def objective(y: Array) -> Array:
+            return sign * toward(y)
+
+        y_adv = ifgsm(keys, objective, y, alpha=alpha, steps=setting.steps, bounds=(0.0, 1.0))
         status = gradient_status(keys, lambda y: objective(y)[:, None], y)
         restored_adv = restorer(y_adv)
         return {
@@ -278,13 +240,17 @@ def _attack(
             "blind": status.zero | ~status.finite,
         }
 
-    try:
-        found = _in_batches(jax.jit(program), (keys, y), batch_size)
-    except InputError as error:
-        raise InputError(f"restorer {name}: {first_line(error)}") from error
-    for part in ("restored", "restored_adv"):
-        if bad := int((~np.isfinite(found[part])).sum()):
-            raise InputError(f"restorer {name}: found {bad} NaN or infinite values in {part}, expected none")
+    found = []
+    for attack in attacks:
+        values = jnp.float32(attack.alpha), jnp.int32(-1 if attack.target is None else attack.target)
+        try:
+            arrays = _in_batches(lambda keys, y, values=values: program(keys, y, *values), (keys, y), batch_size)
+        except InputError as error:
+            raise InputError(f"restorer {name}: {first_line(error)}") from error
+        for part in ("restored", "restored_adv"):
+            if bad := int((~np.isfinite(arrays[part])).sum()):
+                raise InputError(f"restorer {name}: found {bad} NaN or infinite values in {part}, expected none")
+        found.append(arrays)
     return found
 
 
@@ -337,11 +303,12 @@ def _class_names(clean: Mapping[str, np.ndarray], classes: Sequence[str] | None)
     return names
 
 
-def _check_classes(truth: np.ndarray | None, target: int | None, count: int) -> None:
+def _check_classes(truth: np.ndarray | None, targets: Sequence[int | None], count: int) -> None:
     if truth is not None and (truth.min() < 0 or truth.max() >= count):
         raise InputError(f"labels: found classes {truth.min()} to {truth.max()}, expected 0 to {count - 1}")
-    if target is not None and (isinstance(target, bool) or not isinstance(target, int) or not 0 <= target < count):
-        raise InputError(f"target: found {target!r}, expected a class from 0 to {count - 1}, or None")
+    for target in targets:
+        if target is not None and (isinstance(target, bool) or not isinstance(target, int) or not 0 <= target < count):
+            raise InputError(f"target: found {target!r}, expected a class from 0 to {count - 1}, or None")
 
 
 def _check_restorer(name: str, restorer: Estimator, x: np.ndarray, y: np.ndarray) -> None:

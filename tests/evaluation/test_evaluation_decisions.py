@@ -9,7 +9,8 @@ import pytest
 from jaxpr._core import InputError
 from jaxpr.cli_decisions import Decisions
 from jaxpr.data import digits, from_arrays
-from jaxpr.evaluation.decisions import decisions_record, evaluate_decisions, write_decisions
+from jaxpr.evaluation.decision_results import decisions_record, write_decisions
+from jaxpr.evaluation.decisions import DecisionAttack, evaluate_decisions, sweep_decisions
 
 KEY = jax.random.key(3)
 CLASSES = 4
@@ -125,6 +126,23 @@ def test_the_batch_size_changes_nothing(images, targeted):
         np.testing.assert_array_equal(getattr(first, network).after, getattr(second, network).after)
     assert first.input_psnr == pytest.approx(second.input_psnr, rel=1e-5)
     assert targeted.protocol == again.protocol
+
+
+def test_a_sweep_is_its_attacks_one_by_one(images):
+    attacks = [DecisionAttack(0.1, 2), DecisionAttack(0.1), DecisionAttack(0.02)]
+    options = {"attacker": attacker, "judge": judge, "steps": 5, "batch_size": 4}
+    swept = sweep_decisions(KEY, RESTORERS, images, "average-x2+noise-0.02", attacks, **options)
+    for attack, found in zip(attacks, swept, strict=True):
+        single = run(images, alpha=attack.alpha, target=attack.target)
+        assert found.protocol == single.protocol
+        for several, one in zip(found.restorers, single.restorers, strict=True):
+            np.testing.assert_array_equal(several.judge.after, one.judge.after)
+            assert several.judge.target_success == one.judge.target_success
+            assert several.input_psnr == one.input_psnr
+    weak, strong = swept[2].restorers[0], swept[1].restorers[0]
+    assert weak.input_psnr.value > strong.input_psnr.value + 10
+    with pytest.raises(InputError, match="attacks: found none"):
+        sweep_decisions(KEY, RESTORERS, images, "average-x2", [], **options)
 
 
 def test_an_attack_of_size_zero_and_no_labels(images):

@@ -11,7 +11,7 @@ average-x4 are for attacks on decisions, with a GAN and an ℓ1 restorer only: a
 [ohayon2024], Section 4.3. Noise should not stay in a restoration, so outputs are not projected, and the critic sees A†y
 beside the image instead.
 
-smoke: 30 steps, nothing worth keeping. small: 16 to 114 s each on one CPU core. paper: networks, batch-free numbers and
+smoke: 30 steps, nothing worth keeping. small: 15 to 114 s each on one CPU core. paper: networks, batch-free numbers and
 steps of E.2 for 64×64 images, of a folder or TFDS; see `PAPER_DATA`.
 
 What differs from the paper at scale small: the critic is VGG-style and faster than the restorer, because the ResNet

@@ -399,9 +399,9 @@ def run(scale: str, runs: Path | None = None) -> Experiment:
             "perturbation stays at its start of α/100, and the PSNR over all entries is higher for the same α.",
             "Where y leaves the digit open, by noise on few numbers or by one number alone (×8), ℓ1 restorers average "
             "over what y could mean and hardly follow it, while the GAN has to choose one digit, and y is all it can "
-            "choose by. Where y leaves few classes open, both follow y, and the blurs of ℓ1, which lie between classes, "
-            "are pushed over more easily. In the paper over 90 % of faces kept their class behind ℓ1: at such odds the "
-            "finding is not reproduced here.",
+            "choose by. Where y leaves few classes open, both follow y, and the blurs of ℓ1, which lie between "
+            "classes, are pushed over more easily. In the paper over 90 % of faces kept their class behind ℓ1: at "
+            "such odds the finding is not reproduced here.",
             "Where the GAN's outputs are recognised less often before the attack, it has drawn other digits that fit y "
             "too: many decisions are guesses, and the attack chooses among them.",
         ],

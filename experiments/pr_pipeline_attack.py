@@ -285,10 +285,12 @@ def _shares(found: Found, sizes: Sizes) -> list[Claim]:
 @styled()
 def draw_strengths(found: Found, sizes: Sizes) -> Figure:
     """Shares of changed decisions over the PSNR of inputs; faint lines are seeds, strong ones their means."""
-    rows = math.ceil(len(sizes.tasks) / 3)
-    figure = new_figure(9.6, 1.1 + 2.5 * rows)
-    panels = figure.subplots(rows, 3, sharex=True, sharey=True, squeeze=False).ravel()
-    figure.subplots_adjust(left=0.075, right=0.985, top=1 - 0.75 / (1.1 + 2.5 * rows), bottom=0.09, wspace=0.08)
+    columns = min(3, len(sizes.tasks))
+    rows = math.ceil(len(sizes.tasks) / columns)
+    height = 1.1 + 2.5 * rows
+    figure = new_figure(9.6, height)
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    figure.subplots_adjust(left=0.075, right=0.985, top=1 - 0.75 / height, bottom=0.549 / height, wspace=0.08)
     for ax, task in zip(panels, sizes.tasks, strict=False):
         for kind, colour in zip(KINDS, COLOURS[:2], strict=True):
             ours = [of_kind(found[task, how], kind) for how in AWAY]
@@ -306,7 +308,7 @@ def draw_strengths(found: Found, sizes: Sizes) -> Figure:
     figure.supylabel("decisions that the judge changes  (%)", fontsize=10, x=0.005)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="upper right", ncols=2, frameon=False)
     words = f"I-FGSM away, {sizes.steps} steps, α of 1, 2, 5.1 and 16/255; dotted: {PSNR:g} dB"
-    figure.text(0.075, 1 - 0.3 / (1.1 + 2.5 * rows), words, color=MUTED, fontsize=9)
+    figure.text(0.075, 1 - 0.3 / height, words, color=MUTED, fontsize=9)
     return figure
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import jaxpr
 from jaxpr import attacks, data, degradations, estimators, evaluation, metrics, models, numerics, uncertainty
+from jaxpr._core.versions import enable_x64
 from jaxpr.numerics import Moments
 
 KEY = jax.random.key(0)
@@ -234,7 +235,7 @@ def test_jit_equals_eager(name):
 )
 def test_the_output_has_the_dtype_of_the_input(name, dtype):
     fn, *arguments = PURE[name]
-    with jax.enable_x64(dtype == "float64"):
+    with enable_x64(dtype == "float64"):
         shapes = [jax.ShapeDtypeStruct(a.shape, dtype) for a in arguments]
         assert jax.eval_shape(fn, *shapes).dtype == dtype
 

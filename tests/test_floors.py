@@ -38,6 +38,8 @@ ONLY_IN = {
     "pickle": "jaxpr/models/packaged.py",
     "tensorflow": "nowhere",
 }
+UNSTABLE = ("jax.extend", "jax.experimental", "jax.interpreters", "jax._src", "jaxlib", "jax.core.")
+UNSTABLE_ONLY_IN = "jaxpr/_core/versions.py"
 ENTRY_POINTS = ("jaxpr/experiment.py",)  # programs, which may configure JAX before they use it
 EXTRAS = (
     "tensorflow_datasets",
@@ -88,6 +90,14 @@ def misplaced_imports(name: str, tree: ast.AST) -> list[str]:
     return [package for package, place in ONLY_IN.items() if package in packages and not name.startswith(place)]
 
 
+def unstable_parts(tree: ast.AST) -> list[str]:
+    """Uses of JAX that it does not promise to keep, imported or reached through `jax`; Tracer is public."""
+    names = {f"{module}.{name}" if name else module for module, name in imported(tree)}
+    names |= {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    found = {name for name in names if f"{name}.".startswith(tuple(f"{p.rstrip('.')}." for p in UNSTABLE))}
+    return sorted(found - {"jax.core", "jax.core.Tracer"})
+
+
 def global_side_effects(tree: ast.AST) -> list[str]:
     """Changes of JAX's configuration, and code made from data."""
     wrong = []
@@ -117,6 +127,7 @@ def test_file_keeps_the_rules(path):
     assert wrong_imports(name, tree) == []
     assert misplaced_imports(name, tree) == []
     assert name in ENTRY_POINTS or global_side_effects(tree) == []
+    assert name == UNSTABLE_ONLY_IN or unstable_parts(tree) == []
     assert long_functions(tree) == []
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
 
@@ -196,6 +207,22 @@ def test_the_side_effect_rule_itself(source, count):
 )
 def test_the_package_rule_itself(name, source, found):
     assert misplaced_imports(name, ast.parse(source)) == found
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("from jax.extend import core", 1),
+        ("from jax.experimental import multihost_utils", 1),
+        ("def f():\n    from jax._src.callback import x", 1),
+        ("import jax\njax.core.Jaxpr", 1),
+        ("import jax\njax.experimental.enable_x64(True)", 2),
+        ("import jax\nisinstance(x, jax.core.Tracer)", 0),
+        ("import jax.numpy as jnp\njax.lax.scan", 0),
+    ],
+)
+def test_the_rule_on_unstable_parts_itself(source, count):
+    assert len(unstable_parts(ast.parse(source))) == count
 
 
 def test_the_rule_on_hidden_values_itself():

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpr._core.checks import is_traced
+from jaxpr._core.versions import enable_x64
 
 __all__ = ["HIGHEST", "in_float64"]
 
@@ -49,15 +50,15 @@ def _traced_in_float64(fn: Callable[..., Any], dtype: jnp.dtype, args: tuple[Any
 
     @jax.custom_vjp
     def run(*values: Any) -> Any:
-        with jax.enable_x64(True):
+        with enable_x64():
             return scoped(*values)
 
     def forward(*values: Any) -> tuple[Any, Any]:
-        with jax.enable_x64(True):
+        with enable_x64():
             return jax.vjp(scoped, *values)
 
     def backward(pullback: Any, cotangent: Any) -> Any:
-        with jax.enable_x64(True):
+        with enable_x64():
             return pullback(cotangent)
 
     run.defvjp(forward, backward)

@@ -163,7 +163,7 @@ def check_covariance(name: str, cov: AnyArray, dim: int | None = None) -> None:
         raise InputError(f"{name}: found an asymmetric matrix, expected a symmetric one")
     smallest = np.linalg.eigvalsh(values)[..., 0]
     if (smallest < -limit).any():
-        raise InputError(f"{name}: found eigenvalue {smallest.min():.3g}, expected a positive semi-definite matrix")
+        raise InputError(f"{name}: found eigenvalue {np.min(smallest):.3g}, expected a positive semi-definite matrix")
 
 
 def check_vector(name: str, vector: AnyArray, dim: int) -> None:

@@ -20,10 +20,9 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
-from jax.interpreters import ad, batching, mlir
 
 from jaxpr._core import Array, Estimator, InputError, check_count, check_images, first_line
+from jaxpr._core.versions import instantiated, is_zero, lower_to_host, new_primitive, zero_like
 
 __all__ = ["from_torch"]
 
@@ -214,7 +213,7 @@ def _forward_mode(torch: Any) -> Any:
 def _evaluate(y: Array, *direction: Array, host: _Host, product: Product) -> Array:
     if any(device.platform == "tpu" for device in y.devices()):
         raise InputError(_TPU)
-    found = host.run(product, *(np.asarray(array) for array in (y, *direction)))
+    found = _call(y, *direction, host=host, product=product)
     try:
         y.sharding.shard_shape(found.shape)
     except ValueError:  # sharded along an axis that the restoration cannot be divided along
@@ -222,22 +221,26 @@ def _evaluate(y: Array, *direction: Array, host: _Host, product: Product) -> Arr
     return jax.device_put(found, y.sharding)
 
 
+def _call(y: Any, *direction: Any, host: _Host, product: Product) -> np.ndarray:
+    return host.run(product, *(np.asarray(array) for array in (y, *direction)))
+
+
 def _abstract(y: Any, *direction: Any, host: _Host, product: Product) -> Any:
     return y.update(shape=y.shape if product == "pull" else (y.shape[0], *host.output_shape(y.shape[1:])))
 
 
 def _differentiate(primals: Any, tangents: Any, *, host: _Host, product: Product) -> tuple[Array, Array]:
-    if product != "value" and type(tangents[0]) is not ad.Zero:
+    if product != "value" and not is_zero(tangents[0]):
         raise TypeError("module: found a second derivative of a torch module, expected first derivatives only")
-    tangent = ad.instantiate_zeros(tangents[-1])
+    tangent = instantiated(tangents[-1])
     following: Product = "push" if product == "value" else product
     value = _module_p.bind(*primals, host=host, product=product)
     return value, _module_p.bind(primals[0], tangent, host=host, product=following)
 
 
 def _transpose(cotangent: Any, y: Array, direction: Any, *, host: _Host, product: Product) -> tuple[None, Any]:
-    if type(cotangent) is ad.Zero:
-        return None, ad.Zero(direction.aval)
+    if is_zero(cotangent):
+        return None, zero_like(direction)
     # While JAX traces, where callers can still do without; later only the whole program could fail.
     host.check(_TRANSPOSED[product], y.shape[1:])
     return None, _module_p.bind(y, cotangent, host=host, product=_TRANSPOSED[product])
@@ -254,41 +257,12 @@ def _batch(args: Any, axes: Any, *, host: _Host, product: Product) -> tuple[Arra
     return out.reshape(count, -1, *out.shape[1:]), 0
 
 
-def _lower(context: Any, *operands: Any, host: _Host, product: Product) -> Any:
-    # Not `jax.pure_callback`: it copies the operands by another thread, which is not there when the devices of a CPU
-    # wait for each other, and so it hangs with sharded inputs.
-    results, _, _ = mlir.emit_python_callback(
-        context,
-        lambda *arrays: (host.run(product, *(np.asarray(array) for array in arrays)),),
-        None,
-        list(operands),
-        context.avals_in,
-        context.avals_out,
-        has_side_effect=False,
-        returns_token=False,
-        sharding=_placement(context),
-    )
-    return results
-
-
-def _placement(context: Any) -> Any:
-    """Where a callback runs: once on the whole batch under automatic sharding, on each shard inside `shard_map`."""
-    try:
-        from jax._src.callback import _callback_op_sharding
-    except ImportError:  # then every device runs it on the whole batch: slower, same values
-        return None
-    return _callback_op_sharding(context.module_context.axis_context, None, context.avals_out)
-
-
-def _refuse(context: Any, *operands: Any, host: _Host, product: Product) -> Any:
-    raise InputError(_TPU)
-
-
-_module_p = core.Primitive("torch_module")
-_module_p.def_impl(_evaluate)
-_module_p.def_abstract_eval(_abstract)
-ad.primitive_jvps[_module_p] = _differentiate
-ad.primitive_transposes[_module_p] = _transpose
-batching.primitive_batchers[_module_p] = _batch
-mlir.register_lowering(_module_p, _lower)
-mlir.register_lowering(_module_p, _refuse, platform="tpu")
+_module_p = new_primitive(
+    "torch_module",
+    evaluate=_evaluate,
+    abstract=_abstract,
+    batch=_batch,
+    derivative=_differentiate,
+    transpose=_transpose,
+)
+lower_to_host(_module_p, _call, refused={"tpu": InputError(_TPU)})

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, PartitionSpec
 
 from jaxpr._core import InputError
+from jaxpr._core.versions import on_main_process, wait_for_processes
 
 __all__ = ["barrier", "local_devices", "main_first", "my_share", "piece_size", "spread"]
 
@@ -71,7 +71,7 @@ def main_first(action: Callable[[], T]) -> T | None:
             result = action()
         except Exception as caught:
             error = caught
-    succeeded = multihost_utils.broadcast_one_to_all(np.array(error is None))
+    succeeded = on_main_process(error is None)
     if error is not None:
         raise error
     if not succeeded:
@@ -82,4 +82,4 @@ def main_first(action: Callable[[], T]) -> T | None:
 def barrier(name: str) -> None:
     """Wait until all processes are here; nothing if there is only one."""
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
+        wait_for_processes(name)

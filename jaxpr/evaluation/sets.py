@@ -226,7 +226,7 @@ def moments_by_block(
 def merged_groups(groups: np.ndarray) -> np.ndarray:
     """At most ten labels: neighbouring photographs share one if there are more."""
     _, index = np.unique(groups, return_inverse=True)
-    count = int(index.max()) + 1
+    count = int(np.max(index)) + 1
     return index if count <= _MOST_GROUPS else index * _MOST_GROUPS // count
 
 

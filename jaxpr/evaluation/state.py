@@ -124,9 +124,9 @@ def _indices(path: Path) -> range:
     return range(int(first), int(last) + 1)
 
 
-def _packed(arrays: Mapping[str, np.ndarray]) -> bytes:
+def _packed(arrays: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    np.savez(buffer, **arrays)  # without allow_pickle: NumPy before 2.2 stores that as one more array
     return buffer.getvalue()
 
 

@@ -51,8 +51,8 @@ def inception_score(probabilities: AnyArray, *, splits: int) -> InceptionScore:
         raise InputError(f"probabilities: found {probabilities.shape[0]} rows, expected at least splits = {splits}")
     if not is_traced(probabilities):
         values = np.asarray(probabilities, np.float64)
-        if values.min() < 0:
-            raise InputError(f"probabilities: found {values.min():.4g}, expected a softmax, none below zero")
+        if np.min(values) < 0:
+            raise InputError(f"probabilities: found {np.min(values):.4g}, expected a softmax, none below zero")
         sums = values.sum(axis=1)
         worst = int(np.argmax(np.abs(sums - 1)))
         if abs(sums[worst] - 1) > _ROW_SUM:

@@ -66,8 +66,10 @@ def stateful(build: Callable[[nnx.Rngs], nnx.Module]) -> StatefulModel:
         build: makes the module from random streams; it is only traced here.
     """
     module = nnx.eval_shape(lambda: build(nnx.Rngs(0)))
-    of_batch = nnx.graphdef(nnx.view(module, use_running_average=False, raise_if_not_found=False))
-    running = nnx.graphdef(nnx.view(module, use_running_average=True, raise_if_not_found=False))
+    module.set_attributes(use_running_average=False, raise_if_not_found=False)
+    of_batch = nnx.graphdef(module)
+    module.set_attributes(use_running_average=True, raise_if_not_found=False)
+    running = nnx.graphdef(module)
     kinds = nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
     everything = nnx.to_pure_dict(nnx.state(module))
 

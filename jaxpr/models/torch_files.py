@@ -31,7 +31,7 @@ _WRAPPERS = (
 )
 # What wrappers of modules put in front of every name.
 _WRAPPED = ("module.", "_orig_mod.")
-_DTYPES = {
+_DTYPES: dict[str, Any] = {
     **{"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16, "BOOL": np.bool_},
     **{"I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8},
     **{"U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8},

@@ -1,5 +1,6 @@
 """Softmax attention, over all positions or inside shifted windows, in blocks where its logits would fill the memory."""
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -158,12 +159,12 @@ def relative_position_index(window: int) -> np.ndarray:
 
 def _attend(q: Array, k: Array, v: Array, scale: float, bias: Array | None, compute: Compute) -> Array:
     """Attention with float32 logits; q (N, heads, L, d), bias (1, heads, L, S)."""
-    product = {"precision": compute.precision, "preferred_element_type": jnp.float32}
-    logits = jnp.einsum("nhld,nhsd->nhls", q * scale, k, **product)
+    product = functools.partial(jnp.einsum, precision=compute.precision, preferred_element_type=jnp.float32)
+    logits = product("nhld,nhsd->nhls", q * scale, k)
     if bias is not None:
         logits = logits + bias.astype(logits.dtype)
     weights = jax.nn.softmax(logits, axis=-1).astype(v.dtype)
-    return jnp.einsum("nhls,nhsd->nhld", weights, v, **product).astype(v.dtype)
+    return product("nhls,nhsd->nhld", weights, v).astype(v.dtype)
 
 
 def _block(logits: int, compute: Compute) -> int:

@@ -14,10 +14,9 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
-from jax.extend import core
-from jax.interpreters import ad, batching, mlir
 
 from jaxpr._core import Array, InputError
+from jaxpr._core.versions import lower_as, new_primitive, same_result_as, with_primitive_swapped
 
 __all__ = ["canonical_convolutions", "conv"]
 
@@ -95,38 +94,7 @@ def canonical_convolutions(fn: F) -> F:
     Returns:
         A function with fn's arguments (positional only) and results.
     """
-
-    def canonical(*args: Any) -> Any:
-        closed, shape = jax.make_jaxpr(fn, return_shape=True)(*args)
-        leaves = core.jaxpr_as_fun(_swap(closed))(*jax.tree.leaves(args))
-        return jax.tree.unflatten(jax.tree.structure(shape), leaves)
-
-    return canonical  # type: ignore[return-value]
-
-
-def _swap(value: Any) -> Any:
-    """`value` with the convolutions swapped in all programs it holds; the same object where it holds none."""
-    if isinstance(value, core.ClosedJaxpr):
-        inner = _swap(value.jaxpr)
-        return value if inner is value.jaxpr else value.replace(jaxpr=inner)
-    if isinstance(value, core.Jaxpr):
-        equations = [_swap_equation(equation) for equation in value.eqns]
-        same = all(new is old for new, old in zip(equations, value.eqns, strict=True))
-        return value if same else value.replace(eqns=equations)
-    if type(value) in (tuple, list):
-        swapped = [_swap(item) for item in value]
-        same = all(new is old for new, old in zip(swapped, value, strict=True))
-        return value if same else type(value)(swapped)
-    return value
-
-
-def _swap_equation(equation: core.JaxprEqn) -> core.JaxprEqn:
-    if equation.primitive is _plain_p:
-        return equation.replace(primitive=canonical_p)
-    params = {name: _swap(value) for name, value in equation.params.items()}
-    if all(params[name] is value for name, value in equation.params.items()):
-        return equation
-    return equation.replace(params=params)
+    return with_primitive_swapped(fn, _plain_p, canonical_p)  # type: ignore[return-value]
 
 
 def _convolve(x: Array, kernel: Array, **params: Any) -> Array:
@@ -169,10 +137,12 @@ def _batch(args: Sequence[Array], axes: Sequence[int | None], **params: Any) -> 
     return canonical_convolutions(jax.vmap(convolve, in_axes=tuple(axes)))(*args), 0
 
 
-canonical_p = core.Primitive("canonical_convolution")
-canonical_p.def_impl(_convolve)
-canonical_p.def_abstract_eval(lambda x, kernel, **params: _plain_p.abstract_eval(x, kernel, **params)[0])
-ad.defbilinear(canonical_p, _transpose_x, _transpose_kernel)
-batching.primitive_batchers[canonical_p] = _batch
-mlir.register_lowering(canonical_p, mlir.lower_fun(_convolve, multiple_results=False))
-mlir.register_lowering(canonical_p, mlir.lower_fun(_convolve_fast, multiple_results=False), platform="cpu")
+canonical_p = new_primitive(
+    "canonical_convolution",
+    evaluate=_convolve,
+    abstract=same_result_as(_plain_p),
+    bilinear=(_transpose_x, _transpose_kernel),
+    batch=_batch,
+)
+lower_as(canonical_p, _convolve)
+lower_as(canonical_p, _convolve_fast, platform="cpu")

@@ -90,8 +90,8 @@ def emd(
     a = np.full(len(x), 1 / len(x)) if weights_x is None else np.asarray(weights_x)
     b = np.full(len(y), 1 / len(y)) if weights_y is None else np.asarray(weights_y)
     # Powers of two change no digits; solvers' tolerances expect costs and masses near one.
-    shift = _exponent(max(np.abs(x).max(), np.abs(y).max()))
-    mass = _exponent(a.sum())
+    shift = _exponent(float(max(np.max(np.abs(x)), np.max(np.abs(y)))))
+    mass = _exponent(float(a.sum()))
     x, y, a, b = np.ldexp(x, -shift), np.ldexp(y, -shift), np.ldexp(a, -mass), np.ldexp(b, -mass)
     rows, columns = np.flatnonzero(a), np.flatnonzero(b)
     if method == "dense" or (method == "auto" and len(rows) * len(columns) <= _DENSE_PAIRS):

@@ -11,6 +11,7 @@ from skimage.data import astronaut
 from skimage.restoration import denoise_nl_means
 
 from jaxpr._core import InputError
+from jaxpr._core.versions import enable_x64
 from jaxpr.estimators.nlm import nlm
 
 FLOAT32 = 1e-5
@@ -113,7 +114,7 @@ def test_each_image_has_its_own_noise():
 
 def test_gradients():
     options = {"patch": 3, "window": 5}
-    with jax.enable_x64(True):
+    with enable_x64(True):
         y = jnp.asarray(Y[:1], jnp.float64)
         direction = np.random.default_rng(2).standard_normal(y.shape)
 
@@ -140,7 +141,7 @@ def test_memory_does_not_grow_with_the_window():
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
 def test_dtypes(dtype):
-    with jax.enable_x64(dtype == "float64"):
+    with enable_x64(dtype == "float64"):
         assert nlm(jnp.asarray(Y, dtype), h=0.1, sigma=0.1, window=3).dtype == dtype
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxpr._core import InputError
+from jaxpr._core.versions import enable_x64
 from jaxpr.estimators import bicubic, lanczos
 from jaxpr.estimators.tiled import tiled
 from jaxpr.models.layers import pixel_shuffle, upsample_nearest
@@ -154,7 +155,7 @@ def test_nan_of_a_tile_stays_where_the_tile_is_kept():
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
 def test_dtype(dtype):
-    with jax.enable_x64(dtype == "float64"):
+    with enable_x64(dtype == "float64"):
         found = tiled(lambda y: y, tile=8, overlap=2)(jnp.asarray(uniform(1, 20, 9, 3), dtype))
     assert found.dtype == dtype
 

@@ -11,6 +11,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxpr._core import HIGHEST, InputError, example_keys
+from jaxpr._core.versions import enable_x64
 from jaxpr.attacks import (
     GradientState,
     classify_gradient,
@@ -319,7 +320,7 @@ def test_dtypes(dtype):
     assert found.dtype == jnp.float32
     np.testing.assert_allclose(found, expected, atol=VALUE if dtype == "float64" else 0.05)
     module = module.to(torch.float32)
-    with jax.enable_x64(dtype == "float64"):
+    with enable_x64(dtype == "float64"):
         y = jnp.asarray(Y, dtype)
         found, slope = jax.jit(jax.value_and_grad(lambda z: jnp.sum(from_torch(module)(z) ** 2)))(y)
     assert slope.dtype == dtype

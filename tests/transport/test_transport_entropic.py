@@ -9,6 +9,7 @@ import pytest
 import scipy.stats
 
 from jaxpr._core import InputError
+from jaxpr._core.versions import enable_x64
 from jaxpr.transport import emd, gaussian_w2, sinkhorn_divergence, sliced_wasserstein, wasserstein_1d
 
 COSTS = ["l1", "l2", "squared_l2"]
@@ -91,7 +92,7 @@ def test_sinkhorn_gradient_at_fixed_regularisation(cost):
     x, y = (cloud.astype(np.float64) for cloud in clouds(20, 15))
     direction = np.random.default_rng(1).standard_normal(x.shape)
     order, power = {"l1": (1, 1), "l2": (2, 1), "squared_l2": (2, 2)}[cost]
-    with jax.enable_x64(True):
+    with enable_x64(True):
 
         @jax.jit
         @jax.value_and_grad

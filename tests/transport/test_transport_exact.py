@@ -8,6 +8,7 @@ import scipy.optimize
 from scipy.spatial.distance import cdist
 
 from jaxpr._core import InputError
+from jaxpr._core.versions import enable_x64
 from jaxpr.transport import emd, joint_emd, wasserstein_1d
 
 COSTS = ["l1", "l2", "squared_l2"]
@@ -152,7 +153,7 @@ def test_float32_points_and_weights():
 
 def test_agrees_with_sorting_on_the_line():
     x, y, a, b = problem("weighted")
-    with jax.enable_x64(True):
+    with enable_x64(True):
         for p, cost in ((1, "l1"), (2, "squared_l2")):
             found = emd(x[:, :1], y[:, :1], cost=cost, weights_x=a, weights_y=b).value
             expected = wasserstein_1d(x[:, 0], y[:, 0], p=p, weights_x=a, weights_y=b) ** p

@@ -9,6 +9,7 @@ import pytest
 import scipy.linalg
 
 from jaxpr._core import InputError
+from jaxpr._core.versions import enable_x64
 from jaxpr.transport import GaussianMap, gaussian_map, gaussian_w2, transport_points
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "transport_dmax" / "golden.npz")
@@ -165,7 +166,7 @@ def test_distance_gradient():
     zero, mean = np.zeros(4), np.full(4, 0.1)
     for f in (lambda c: gaussian_w2(zero, c, mean, b), lambda c: gaussian_w2(mean, b, zero, c)):
         expected = (f(a + step * direction) - f(a - step * direction)) / (2 * step)
-        with jax.enable_x64(True):
+        with enable_x64(True):
             found = jnp.sum(jax.grad(f)(jnp.asarray(a)) * direction)
         np.testing.assert_allclose(found, expected, rtol=1e-6)
     grad_mean = jax.grad(lambda m: gaussian_w2(m, b, zero, b))(jnp.asarray([3.0, 4, 0, 0]))
@@ -195,7 +196,7 @@ def test_map_gradient(which):
         return (gaussian_map(*args).matrix * weights).sum()
 
     expected = (f(pairs[which] + step * direction) - f(pairs[which] - step * direction)) / (2 * step)
-    with jax.enable_x64(True):
+    with enable_x64(True):
         found = jnp.sum(jax.grad(f)(jnp.asarray(pairs[which])) * direction)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 

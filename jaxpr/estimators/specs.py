@@ -84,7 +84,8 @@ def default_restorers(degradation: Degradation, channels: int) -> tuple[str, ...
         if (trained_degradation(name), trained_channels(name)) == (degradation.name, channels)
         and packaged_restorer(name).packed.metadata["recipe"]["seed"] == 0
     )
-    return (*_CLASSICAL, *(trained or _EXEMPLARS))
+    names = (*_CLASSICAL, *(trained or _EXEMPLARS))
+    return names if degradation.has_operator else tuple(name for name in names if not name.endswith(_PROJECT))
 
 
 def build_restorers(specs: Sequence[str], training: Training) -> dict[str, Estimator | Sampler]:
@@ -104,7 +105,8 @@ def build_restorers(specs: Sequence[str], training: Training) -> dict[str, Estim
     if repeated:
         raise InputError(f"restorers: found {', '.join(sorted(repeated))} more than once, expected different restorers")
     fitted = _Fitted(training)
-    return {spec: _build(spec, training, fitted) for spec in specs}
+    planned = {spec: _plan(spec, training, fitted) for spec in specs}
+    return {spec: make() for spec, make in planned.items()}
 
 
 class _Fitted:
@@ -138,15 +140,29 @@ class _Fitted:
             yield x[0], self._training.degrade(jax.random.fold_in(k_noise, index)[None], x)[0]
 
 
-def _build(spec: str, training: Training, fitted: _Fitted) -> Estimator | Sampler:
+def _plan(spec: str, training: Training, fitted: _Fitted) -> Callable[[], Estimator | Sampler]:
+    """What makes the restorer of a checked spec: all words are checked, and all files read, before anything is fitted."""
     if spec.endswith(_PROJECT):
-        return consistent(_build(spec.removesuffix(_PROJECT), training, fitted), training.degradation)
+        if not training.degradation.has_operator:
+            raise InputError(
+                f"restorers: found {spec!r} with degradation {training.degradation.name!r}, expected no {_PROJECT} where "
+                "there is no linear operator to be consistent with"
+            )
+        make = _plan(spec.removesuffix(_PROJECT), training, fitted)
+        return lambda: consistent(make(), training.degradation)
+    if spec == "lmmse":
+        return lambda: fitted.linear
+    if match := re.fullmatch(r"exemplar:([0-9.eE+-]+)", spec):
+        temperature = _positive(spec, "temperature", match[1])
+        return lambda: functools.partial(fitted.exemplars, temperature=temperature)
+    found = _build(spec, training)
+    return lambda: found
+
+
+def _build(spec: str, training: Training) -> Estimator | Sampler:
+    """A restorer that needs no fitting."""
     if spec in _UPSCALERS:
         return functools.partial(_UPSCALERS[spec], factor=training.degradation.factor, channels=training.channels)
-    if spec == "lmmse":
-        return fitted.linear
-    if match := re.fullmatch(r"exemplar:([0-9.eE+-]+)", spec):
-        return functools.partial(fitted.exemplars, temperature=_positive(spec, "temperature", match[1]))
     if match := re.fullmatch(r"nlm:([0-9.eE+-]+)", spec):
         return _denoised(_positive(spec, "strength", match[1]), training)
     if spec in PACKAGED_RESTORERS or spec.startswith(_TRAINED):

@@ -9,7 +9,7 @@ import pytest
 
 from jaxpr._core import InputError
 from jaxpr.degradations import parse_degradation
-from jaxpr.estimators import Training, bicubic, build_restorers, lanczos, nearest, nlm
+from jaxpr.estimators import Training, bicubic, build_restorers, default_restorers, lanczos, nearest, nlm
 
 FLOAT32 = 1e-5
 DEGRADATION = parse_degradation("average-x2")
@@ -93,6 +93,30 @@ def test_fitting_happens_once(specs, fits):
 
     build(*specs, degrade=degrade)
     assert len(degraded) == fits * len(IMAGES)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["magic", "exemplar:-1", "nlm:0", "nowhere.py:f", "numpy:no_such_function", "photos-l2", "magic+project"]
+)
+@pytest.mark.parametrize("fitted", ["lmmse", "exemplar:0.1", "lmmse+project"])
+def test_a_wrong_word_is_refused_before_anything_is_fitted(wrong, fitted):
+    images = Images()
+    with pytest.raises(InputError, match="restorers: found|restorers: cannot"):
+        build(fitted, wrong, images=images)
+    assert images.calls == 0
+
+
+def test_projection_without_an_operator_is_refused_before_anything_is_fitted():
+    images = Images()
+    with pytest.raises(InputError, match=r"restorers: found 'lmmse\+project' with degradation 'realworld-x4'"):
+        build("lmmse", "lmmse+project", images=images, degradation=parse_degradation("realworld-x4"))
+    assert images.calls == 0
+
+
+def test_defaults_fit_degradations_without_an_operator():
+    names = default_restorers(parse_degradation("realworld-x4"), 3)
+    assert names
+    assert not any(name.endswith("+project") for name in names)
 
 
 def test_tiny_training_images_get_smaller_patches():

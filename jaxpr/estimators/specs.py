@@ -141,12 +141,12 @@ class _Fitted:
 
 
 def _plan(spec: str, training: Training, fitted: _Fitted) -> Callable[[], Estimator | Sampler]:
-    """What makes the restorer of a checked spec: all words are checked, and all files read, before anything is fitted."""
+    """What makes a restorer, its words checked and its files read: nothing is fitted before all have been planned."""
     if spec.endswith(_PROJECT):
         if not training.degradation.has_operator:
             raise InputError(
-                f"restorers: found {spec!r} with degradation {training.degradation.name!r}, expected no {_PROJECT} where "
-                "there is no linear operator to be consistent with"
+                f"restorers: found {spec!r} with degradation {training.degradation.name!r}, expected no "
+                f"{_PROJECT} where there is no linear operator to be consistent with"
             )
         make = _plan(spec.removesuffix(_PROJECT), training, fitted)
         return lambda: consistent(make(), training.degradation)

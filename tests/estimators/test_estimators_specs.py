@@ -101,7 +101,7 @@ def test_fitting_happens_once(specs, fits):
 @pytest.mark.parametrize("fitted", ["lmmse", "exemplar:0.1", "lmmse+project"])
 def test_a_wrong_word_is_refused_before_anything_is_fitted(wrong, fitted):
     images = Images()
-    with pytest.raises(InputError, match="restorers: found|restorers: cannot"):
+    with pytest.raises(InputError, match=r"restorers: (found|cannot)"):
         build(fitted, wrong, images=images)
     assert images.calls == 0
 

@@ -1,12 +1,20 @@
 # `make run` and `make test` do all the set-up; they need make, Python 3.11 or newer and a package index.
 
-PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(if $(shell \
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(if $(shell \
 	$(name) -c 'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
+# Wheels of the oldest NumPy and SciPy end with Python 3.12.
+OLDEST_PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(if $(shell \
+	$(name) -c 'import sys; print((3, 11) <= sys.version_info < (3, 13) or "")' 2>/dev/null),$(name))))
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/demo
+PIP := -m pip install --quiet --disable-pip-version-check
+# What tells most about other versions of Python, JAX and NumPy, in a few minutes. `make test-oldest TESTS="$(ENDS)"`
+ENDS := tests/test_ends.py tests/test_api.py tests/test_floors.py tests/test_modes.py tests/test_lowering.py tests/core \
+	tests/numerics tests/models tests/evaluation/test_evaluation_disk.py tests/training/test_training_checkpoints.py
+TESTS ?= tests
 
-.PHONY: run test test-all lint types format clean
+.PHONY: run test test-all test-oldest test-newest ends lint types format clean
 
 run: $(VENV)/.installed  ## evaluate classical and trained restorers on real photographs and write a report
 	$(BIN)/jaxpr evaluate --data photos --degradation bicubic-x4 --out $(OUT)
@@ -16,6 +24,15 @@ test: lint types  ## lint, types and the default test suite
 
 test-all: lint types  ## also the tests marked slow
 	XLA_FLAGS= $(BIN)/python -m pytest --numprocesses auto -m "not torch"
+
+test-oldest: .venv-oldest/.installed  ## the default tests with every dependency at its lower bound, on Python 3.11 or 3.12
+	.venv-oldest/bin/python -m pytest --numprocesses auto $(TESTS)
+
+test-newest: .venv-newest/.installed  ## the default tests with the newest of everything; PYTHON=python3.14, say
+	.venv-newest/bin/python -m pytest --numprocesses auto $(TESTS)
+
+ends:
+	@echo $(ENDS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -29,16 +46,28 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-oldest .venv-newest runs .pytest_cache .mypy_cache .ruff_cache
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "error: found no Python 3.11 or newer; install one, or name it: make PYTHON=/path/to/python"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python $(PIP) --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	$(BIN)/python $(PIP) --editable ".[dev]"
 	@touch $@ $(VENV)/.installed
+
+.venv-oldest/.installed: pyproject.toml tools/lowest_versions.py
+	@test -n "$(OLDEST_PYTHON)" || { echo "error: found no Python 3.11 or 3.12, which the oldest versions need"; exit 2; }
+	$(OLDEST_PYTHON) -m venv --clear .venv-oldest
+	.venv-oldest/bin/python tools/lowest_versions.py > .venv-oldest/lowest.txt
+	.venv-oldest/bin/python $(PIP) --constraint .venv-oldest/lowest.txt --editable ".[dev]"
+	@touch $@
+
+.venv-newest/.installed: pyproject.toml
+	$(PYTHON) -m venv --clear .venv-newest
+	.venv-newest/bin/python $(PIP) --upgrade --upgrade-strategy eager --editable ".[dev]"
+	@touch $@

@@ -12,6 +12,7 @@ from jaxpr._core.checks import (
     is_traced,
 )
 from jaxpr._core.chunks import map_chunks
+from jaxpr._core.extras import missing_extra
 from jaxpr._core.files import TEMPORARY_PREFIX, write_atomically
 from jaxpr._core.keys import example_keys
 from jaxpr._core.precision import HIGHEST, in_float64
@@ -51,5 +52,6 @@ __all__ = [
     "in_float64",
     "is_traced",
     "map_chunks",
+    "missing_extra",
     "write_atomically",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxpr._core import InputError
+from jaxpr._core import InputError, missing_extra
 from jaxpr.data.source import ImageSource
 
 __all__ = ["tfds_images"]
@@ -64,9 +64,7 @@ def tfds_images(
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
-        raise InputError(
-            "tfds_images: needs tensorflow-datasets, install it with: pip install 'jaxpr[tfds]'"
-        ) from error
+        raise missing_extra("tfds_images", "tfds") from error
     where = f"{name!r}, split {split!r}, data_dir {'None' if data_dir is None else repr(os.fspath(data_dir))}"
     try:
         examples = tfds.data_source(name, split=split, data_dir=data_dir, download=False)

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, Estimator, InputError, check_count, check_images, first_line
+from jaxpr._core import Array, Estimator, InputError, check_count, check_images, first_line, missing_extra
 from jaxpr._core.versions import instantiated, is_zero, lower_to_host, new_primitive, zero_like
 
 __all__ = ["from_torch"]
@@ -77,7 +77,7 @@ def from_torch(
     try:
         import torch
     except ImportError as error:
-        raise InputError("module: found no torch to run it with; install it: pip install 'jaxpr[torch]'") from error
+        raise missing_extra("module", "torch") from error
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"module: found {type(module).__name__}, expected a torch.nn.Module")
     low, high = value_range

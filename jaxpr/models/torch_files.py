@@ -163,7 +163,7 @@ def _read_torch(path: Path) -> Any:
         import torch
     except ImportError as error:
         raise InputError(
-            f"{path}: found a PyTorch file, which only torch can read; install it (pip install 'jaxpr[torch]'), or on "
+            f"{path}: found a PyTorch file, which only torch can read; install it (pip install torch), or on "
             f"a machine that has it run: jaxpr weights convert {path.name} {path.stem}.safetensors"
         ) from error
     try:

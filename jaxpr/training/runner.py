@@ -1,10 +1,9 @@
-"""Run a pure step many times: compiled scans, a progress bar, checkpoints, and an end at the first NaN.
+"""Run a pure step many times: compiled loops, a progress bar, checkpoints, and an end at the first NaN.
 
 Nothing here knows what is trained. A step draws its randomness from keys folded with its number, so a run that was cut
 anywhere and goes on from a checkpoint gives exactly what the whole run gives.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -66,7 +65,7 @@ def run_steps(
         data: passed to every step, as arguments of the compiled program.
         steps: number after the last step; reached already, nothing is done.
         first: number of the first step.
-        chunk: steps per compiled scan, after which divergence is looked for; changes no numbers.
+        chunk: steps per call of the compiled loop, after which divergence is looked for; changes no numbers.
         progress: show a progress bar with the time left.
         title: in front of the bar.
         shown: name of the measured quantity whose mean the bar shows.
@@ -84,10 +83,23 @@ def run_steps(
     if shown is not None and not isinstance(shown, str):
         raise InputError(f"shown: found {shown!r}, expected a name or None")
 
-    @functools.partial(jax.jit, static_argnames="length")
-    def scan(state: State, begin: Array, data: Data, length: int) -> tuple[State, dict[str, Array]]:
-        numbers = begin + jnp.arange(length, dtype=jnp.int32)
-        return jax.lax.scan(lambda state, number: step(number, state, data), state, numbers)
+    room = min(chunk, max(steps - first, 1))
+
+    @jax.jit
+    def advance(state: State, begin: Array, length: Array, data: Data) -> tuple[State, dict[str, Array]]:
+        """`length` steps; measurements fill the first rows of arrays with room for a whole chunk.
+
+        The length is an argument, not a constant: XLA fuses across the end of a loop that it knows to run once, which
+        rounds differently.
+        """
+        _, measured = jax.eval_shape(step, begin, state, data)
+
+        def body(index: Array, carry: tuple[State, dict[str, Array]]) -> tuple[State, dict[str, Array]]:
+            state, measured = step(begin + index, carry[0], data)
+            return state, {name: rows.at[index].set(measured[name]) for name, rows in carry[1].items()}
+
+        rows = {name: jnp.zeros((room, *found.shape), found.dtype) for name, found in measured.items()}
+        return jax.lax.fori_loop(jnp.int32(0), length, body, (state, rows))
 
     data = jax.tree.map(jnp.asarray, data)
     history: list[dict[str, np.ndarray]] = []
@@ -98,8 +110,8 @@ def run_steps(
     ) as bar:
         while first < steps:
             length = min(chunk, steps - first, checkpoints.until_next(first) if checkpoints else chunk)
-            state, measured = scan(state, jnp.asarray(first, jnp.int32), data, length=length)
-            history.append({name: np.asarray(values) for name, values in measured.items()})
+            state, measured = advance(state, jnp.int32(first), jnp.int32(length), data)
+            history.append({name: np.asarray(values)[:length] for name, values in measured.items()})
             _check_names(history, shown)
             _check_finite(first, history[-1])
             first += length

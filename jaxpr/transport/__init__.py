@@ -2,7 +2,7 @@
 
 `emd` and `joint_emd` are host code that proves its results; `sinkhorn_divergence`, `wasserstein_1d`,
 `sliced_wasserstein` and the Gaussian functions are JAX code that jits and differentiates. The first two and
-`sinkhorn_divergence` need the extra `jaxpr[transport]`.
+`sinkhorn_divergence` need the extra `transport` (numba, POT, ott-jax).
 """
 
 from jaxpr.transport.exact import Transport, emd

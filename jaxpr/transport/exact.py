@@ -75,8 +75,8 @@ def emd(
         `Transport`, whose `value` is the distance.
 
     Raises:
-        InputError: shapes, values, cost or method are wrong, sums of weights differ, or the call is traced.
-        ImportError: the extra `jaxpr[transport]` is not installed.
+        InputError: shapes, values, cost or method are wrong, sums of weights differ, the call is traced, or the
+            extra `transport` (numba, POT, ott-jax) is not installed.
         FloatingPointError: the solver stopped before the optimum.
     """
     if is_traced(x, y, weights_x, weights_y):

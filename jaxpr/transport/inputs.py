@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import ArrayLike, InputError, check_points, is_traced
+from jaxpr._core import ArrayLike, InputError, check_points, is_traced, missing_extra
 
 __all__ = ["Cost", "check_cost", "check_pair", "optional", "weight_pair"]
 
@@ -25,7 +25,7 @@ def optional(module: str) -> Any:
             warnings.simplefilter("ignore", DeprecationWarning)  # of what those packages import themselves
             return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(f"{module} is needed here: install the extra, `pip install jaxpr[transport]`") from error
+        raise missing_extra(module, "transport") from error
 
 
 def check_cost(cost: str) -> None:

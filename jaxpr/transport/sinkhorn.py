@@ -61,8 +61,7 @@ def sinkhorn_divergence(
         `SinkhornDivergence`.
 
     Raises:
-        InputError: shapes, values or options are wrong.
-        ImportError: the extra `jaxpr[transport]` is not installed.
+        InputError: shapes, values or options are wrong, or the extra `transport` (numba, POT, ott-jax) is missing.
     """
     check_pair(x, y)
     check_cost(cost)

@@ -18,6 +18,7 @@ import jaxpr
 from jaxpr._core import InputError, first_line
 from jaxpr.cli_data import PACKAGED, named_images
 from jaxpr.cli_decisions import Decisions
+from jaxpr.cli_doctor import Doctor
 from jaxpr.cli_reproduce import Reproduce
 from jaxpr.cli_train import Train
 from jaxpr.cli_weights import Weights
@@ -26,7 +27,6 @@ from jaxpr.degradations import parse_degradation
 from jaxpr.estimators import Training, build_restorers, default_restorers
 from jaxpr.evaluation import SCALES, Protocol, compare, evaluate, to_record
 from jaxpr.evaluation.measure import degrader
-from jaxpr.evaluation.provenance import provenance_record
 from jaxpr.report import text_table
 
 __all__ = ["main"]
@@ -240,17 +240,6 @@ def _test_images(spec: str, *, skip_bad: bool) -> ImageSource | PairedSource:
     return paired_folder(*folders)
 
 
-@dataclass(frozen=True)
-class Version:
-    """Print the versions and devices that a bug report needs."""
-
-    def run(self) -> None:
-        """Print them, one per line."""
-        for name, value in provenance_record(0, {}).items():
-            if name in ("jaxpr", "python", "libraries", "platform", "devices"):
-                print(f"{name}: {value}")
-
-
 _Command = (
     Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
@@ -258,7 +247,7 @@ _Command = (
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
-    | Annotated[Version, tyro.conf.subcommand("version")]
+    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
 
 
@@ -268,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: words after the program's name; None takes them from the terminal.
     """
-    command: Evaluate | Compare | Decisions | Reproduce | Train | Weights | Version = tyro.cli(
+    command: Evaluate | Compare | Decisions | Reproduce | Train | Weights | Doctor = tyro.cli(
         _Command, prog="jaxpr", description=jaxpr.__doc__, args=arguments
     )
     try:

@@ -24,6 +24,7 @@ from jaxpr.cli_train import Train
 from jaxpr.cli_weights import Weights
 from jaxpr.data import ImageSource, PairedSource, paired_folder
 from jaxpr.degradations import parse_degradation
+from jaxpr.doctor import warn_of_idle_accelerator
 from jaxpr.estimators import Training, build_restorers, default_restorers
 from jaxpr.evaluation import SCALES, Protocol, compare, evaluate, to_record
 from jaxpr.evaluation.measure import degrader
@@ -184,6 +185,7 @@ class Evaluate:
             key=k_fit,
             tile=self.tile,
         )
+        warn_of_idle_accelerator()
         specs = self.restorers or default_restorers(degradation, training.channels)
         restorers = build_restorers(specs, training)
         results = evaluate(

@@ -489,6 +489,53 @@ def test_a_plugin_of_another_version_is_found(site):
     assert f'\n    pip install "jax=={OTHER}" "jaxlib=={OTHER}"' in done.stdout
 
 
+COMPUTE = {
+    "evaluate": [
+        *("evaluate", "--data", "digits", "--degradation", "average-x2", "--restorers", "no-such-restorer"),
+        *("--scale", "smoke", "--crop", "0", "--out", "run"),
+    ],
+    "decisions": ["decisions", "--restorers", "no-such-restorer", "--out", "run"],
+    "reproduce": ["reproduce", "no_such_experiment", "--out", "run"],
+    "train": ["train", "digits", "--only", "no-such-recipe", "--out", "run"],
+}
+
+
+def warned(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line for line in done.stderr.splitlines() if "jaxpr doctor" in line]
+
+
+@pytest.mark.parametrize("name", ["evaluate", "decisions", "reproduce"])
+def test_commands_that_compute_warn_in_one_line(site, name):
+    """They reach the warning and stop soon after it, at a name that is not there."""
+    write_distribution(site, "jax-cuda12-plugin", OTHER)
+    done = command(site, *COMPUTE[name])
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    text = f"computing on the CPU although jax-cuda12-plugin {OTHER} is installed; `jaxpr doctor` says why"
+    assert warned(done) == [f"warning: {text}"]
+
+
+def test_no_warning_where_the_cpu_is_asked_for_or_nothing_is_installed(site):
+    assert warned(command(site, *COMPUTE["decisions"])) == []
+    write_distribution(site, "jax-cuda12-plugin", OTHER)
+    assert warned(command(site, *COMPUTE["decisions"], JAX_PLATFORMS="cpu")) == []
+
+
+def test_train_warns_before_it_trains(monkeypatch, tmp_path):
+    def trains(*_: object, **__: object) -> None:
+        raise AssertionError("trained before the warning")
+
+    monkeypatch.setattr("jaxpr.cli_train.use_all_cores", lambda: None)
+    monkeypatch.setattr("jaxpr.cli_train.train_recipe", trains)
+    monkeypatch.setattr("jaxpr.doctor.collect.installed_plugins", lambda: CUDA)
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    monkeypatch.setattr("jax.default_backend", lambda: "cpu")
+    from jaxpr.cli_train import Train
+
+    with pytest.warns(RuntimeWarning, match="computing on the CPU although"), pytest.raises(AssertionError):
+        Train(config="digits", scale="smoke", out=tmp_path).run()
+
+
 def test_doctor_runs_where_other_commands_cannot_be_imported(site):
     (site / "flax").mkdir()
     (site / "flax/__init__.py").write_text("raise AttributeError('of another Flax')")

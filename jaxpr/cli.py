@@ -18,15 +18,16 @@ import jaxpr
 from jaxpr._core import InputError, first_line
 from jaxpr.cli_data import PACKAGED, named_images
 from jaxpr.cli_decisions import Decisions
+from jaxpr.cli_doctor import Doctor
 from jaxpr.cli_reproduce import Reproduce
 from jaxpr.cli_train import Train
 from jaxpr.cli_weights import Weights
 from jaxpr.data import ImageSource, PairedSource, paired_folder
 from jaxpr.degradations import parse_degradation
+from jaxpr.doctor import warn_of_idle_accelerator
 from jaxpr.estimators import Training, build_restorers, default_restorers
 from jaxpr.evaluation import SCALES, Protocol, compare, evaluate, to_record
 from jaxpr.evaluation.measure import degrader
-from jaxpr.evaluation.provenance import provenance_record
 from jaxpr.report import text_table
 
 __all__ = ["main"]
@@ -184,6 +185,7 @@ class Evaluate:
             key=k_fit,
             tile=self.tile,
         )
+        warn_of_idle_accelerator()
         specs = self.restorers or default_restorers(degradation, training.channels)
         restorers = build_restorers(specs, training)
         results = evaluate(
@@ -240,17 +242,6 @@ def _test_images(spec: str, *, skip_bad: bool) -> ImageSource | PairedSource:
     return paired_folder(*folders)
 
 
-@dataclass(frozen=True)
-class Version:
-    """Print the versions and devices that a bug report needs."""
-
-    def run(self) -> None:
-        """Print them, one per line."""
-        for name, value in provenance_record(0, {}).items():
-            if name in ("jaxpr", "python", "libraries", "platform", "devices"):
-                print(f"{name}: {value}")
-
-
 _Command = (
     Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
@@ -258,7 +249,7 @@ _Command = (
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
-    | Annotated[Version, tyro.conf.subcommand("version")]
+    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
 
 
@@ -268,7 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: words after the program's name; None takes them from the terminal.
     """
-    command: Evaluate | Compare | Decisions | Reproduce | Train | Weights | Version = tyro.cli(
+    command: Evaluate | Compare | Decisions | Reproduce | Train | Weights | Doctor = tyro.cli(
         _Command, prog="jaxpr", description=jaxpr.__doc__, args=arguments
     )
     try:

@@ -9,6 +9,7 @@ import jax
 from jaxpr._core import Estimator, check_count
 from jaxpr.data import digits
 from jaxpr.degradations import parse_degradation
+from jaxpr.doctor import warn_of_idle_accelerator
 from jaxpr.estimators import Training, build_restorers
 from jaxpr.evaluation.decision_results import decisions_record
 from jaxpr.evaluation.decisions import evaluate_decisions
@@ -61,6 +62,7 @@ class Decisions:
     def run(self) -> None:
         """Attack, write and print the table."""
         check_count("dictionary", self.dictionary)
+        warn_of_idle_accelerator()
         k_evaluate, k_fit = jax.random.split(jax.random.key(self.seed))
         images, degradation = digits("test"), parse_degradation(self.degradation)
         training = Training(

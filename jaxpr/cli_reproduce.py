@@ -6,6 +6,7 @@ from pathlib import Path
 import tyro
 
 from jaxpr._core import InputError
+from jaxpr.doctor import warn_of_idle_accelerator
 from jaxpr.experiment import GROUPS, NAMES, Scale, reproduce, use_all_cores
 
 __all__ = ["Reproduce"]
@@ -30,6 +31,7 @@ class Reproduce:
         if not self.names:
             raise InputError(f"names: found none, expected all, toys, restorers, or some of {', '.join(NAMES)}")
         use_all_cores()
+        warn_of_idle_accelerator()
         groups = {"all": NAMES, **GROUPS}
         names = dict.fromkeys(name for word in self.names for name in groups.get(word, (word,)))
         page = reproduce(tuple(names), self.scale, self.out)

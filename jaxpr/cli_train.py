@@ -23,6 +23,7 @@ from jaxpr.attacks import l2_adam
 from jaxpr.attacks.budget import epsilon_for_psnr
 from jaxpr.cli_data import PACKAGED, named_images
 from jaxpr.data import ImageSource
+from jaxpr.doctor import warn_of_idle_accelerator
 from jaxpr.evaluation.provenance import code_sha256
 from jaxpr.experiment import Scale, sharded, use_all_cores
 from jaxpr.models.restorer import pack_restorer, unpack_restorer
@@ -84,6 +85,7 @@ class Train:
         unknown = sorted(set(self.only) - set(recipes))
         if unknown:
             raise InputError(f"only: found {', '.join(unknown)}, expected some of {', '.join(recipes)}")
+        warn_of_idle_accelerator()
         for name in self.only or recipes:
             done = train_recipe(
                 recipes[name],

@@ -16,6 +16,7 @@ import jaxpr
 FLOORS = {
     "_core": 0,
     "numerics": 1,
+    "doctor": 1,
     **dict.fromkeys(
         ("degradations", "distributions", "transport", "metrics", "uncertainty", "diffusion", "selection", "models"), 2
     ),
@@ -23,11 +24,13 @@ FLOORS = {
     "evaluation": 4,
     "cli_data": 4,
     "cli_decisions": 5,
+    "cli_doctor": 5,
     "cli_train": 6,
     "cli_weights": 5,
     "experiment": 5,
     "cli_reproduce": 6,
     "cli": 7,
+    "__main__": 8,
 }
 ROOT = Path(jaxpr.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))

@@ -407,7 +407,7 @@ def test_bytes_are_read_where_a_device_tells_them():
     )
     assert "memory of device 0: 3.0 GiB free of 15.0 GiB" in text
     assert "host memory: 1.0 GiB free of 2.0 GiB" in text
-    assert 'leave this jax alone: pip install "jax==0.7.2" jaxpr' in text
+    assert 'leave this jax alone: pip install "jax==0.7.2" ./jaxpr' in text
 
 
 def write_distribution(folder: Path, name: str, number: str, *requires: str) -> None:
@@ -455,7 +455,7 @@ def test_this_machine(site):
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
     }
-    assert record["install"] == f'pip install "jax=={version("jax")}" jaxpr'
+    assert record["install"] == f'pip install "jax=={version("jax")}" ./jaxpr'
 
 
 def test_within_the_command_line(capsys):

@@ -50,15 +50,15 @@ def _traced_in_float64(fn: Callable[..., Any], dtype: jnp.dtype, args: tuple[Any
 
     @jax.custom_vjp
     def run(*values: Any) -> Any:
-        with enable_x64():
+        with enable_x64(True):
             return scoped(*values)
 
     def forward(*values: Any) -> tuple[Any, Any]:
-        with enable_x64():
+        with enable_x64(True):
             return jax.vjp(scoped, *values)
 
     def backward(pullback: Any, cotangent: Any) -> Any:
-        with enable_x64():
+        with enable_x64(True):
             return pullback(cotangent)
 
     run.defvjp(forward, backward)

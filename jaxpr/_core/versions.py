@@ -34,7 +34,7 @@ _ClosedProgram: Any = core.ClosedJaxpr
 _OpenProgram: Any = core.Jaxpr  # the same class as the closed one since 0.12
 
 
-def enable_x64(on: bool = True) -> AbstractContextManager[None]:
+def enable_x64(on: bool) -> AbstractContextManager[None]:
     """Float64 for the scope of a `with` statement, or for the scope without it."""
     place: Any = jax if hasattr(jax, "enable_x64") else jax.experimental  # 0.8.0 and newer; older
     return place.enable_x64(on)

@@ -45,7 +45,7 @@ def _lines(facts: Facts) -> list[str]:
     memories = {number: device.memory for number, device in enumerate(facts.devices) if device.memory is not None}
     lines += [f"memory of device {number}: {_memory(memory)}" for number, memory in memories.items()]
     lines += [f"{name}={value}" for name, value in facts.environment.items()]
-    return [*lines, f"to install jaxpr and leave this jax alone: {_install(facts)}"]
+    return [*lines, f"to install a clone of jaxpr and leave this jax alone: {_install(facts)}"]
 
 
 def _paragraph(finding: Finding) -> str:
@@ -65,4 +65,4 @@ def _memory(memory: Memory) -> str:
 
 def _install(facts: Facts) -> str:
     jax = facts.packages.get("jax")
-    return pip_install(*([f"jax=={jax}"] if jax else []), "jaxpr")
+    return pip_install(*([f"jax=={jax}"] if jax else []), "./jaxpr")

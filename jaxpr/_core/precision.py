@@ -14,7 +14,7 @@ import numpy as np
 from jaxpr._core.checks import is_traced
 from jaxpr._core.versions import enable_x64
 
-__all__ = ["FLOAT32_PLATFORMS", "HIGHEST", "in_float64", "rounding_unit"]
+__all__ = ["FLOAT32_PLATFORMS", "HIGHEST", "in_float64", "is_float32", "rounding_unit"]
 
 HIGHEST = jax.lax.Precision.HIGHEST
 """For matrix products and convolutions that enter a metric: TPUs and recent GPUs round operands by default."""
@@ -54,6 +54,11 @@ def in_float64(fn: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def is_float32(array: Any) -> bool:
+    """Is this an array on which `in_float64` had to do with float32, so that another form may be right?"""
+    return bool(array.dtype == jnp.float32)
+
+
 def rounding_unit(array: Any) -> float:
     """Of the array's dtype, which decides what counts as zero beside the largest value."""
     return float(jnp.finfo(array.dtype).eps)
@@ -72,15 +77,16 @@ def _on_platforms(call: Callable[..., Any], constants: list[Any], values: list[A
             return jax.lax.platform_dependent(*operands, **narrow, default=functools.partial(run, jnp.float64))
 
     def primal(compute: Any, *operands: Any) -> Any:
-        found = _in(compute, call, _cast(constants, compute), _cast(operands, compute))
+        found = _in(compute, call, _constants(constants, compute), _cast(operands, compute))
         return _cast(found, dtype)
 
     def gradient(compute: Any, operands: tuple[Any, ...], cotangent: Any) -> list[Any]:
-        def pull(constants: Any, operands: Any, cotangent: Any) -> Any:
-            _, pullback = jax.vjp(lambda *v: _cast(call(constants, v), compute), *operands)
+        def pull(operands: Any, cotangent: Any) -> Any:
+            fixed = _constants(constants, compute)
+            _, pullback = jax.vjp(lambda *v: _cast(call(fixed, v), compute), *operands)
             return pullback(cotangent)
 
-        found = _in(compute, pull, *(_cast(part, compute) for part in (constants, operands, cotangent)))
+        found = _in(compute, pull, *(_cast(part, compute) for part in (operands, cotangent)))
         pairs = zip(found, operands, real, strict=True)
         return [_cast(part, operand.dtype) for part, operand, r in pairs if r]
 
@@ -103,6 +109,11 @@ def _in(compute: Any, fn: Callable[..., Any], *args: Any) -> Any:
     """Trace `fn` where new arrays have this dtype and float32 products are not rounded to bfloat16."""
     with enable_x64(compute == jnp.float64), jax.default_matmul_precision("highest"):
         return fn(*args)
+
+
+def _constants(values: list[Any], dtype: Any) -> list[Any]:
+    """Those of the host are cast there, so that a program for a TPU holds none in float64."""
+    return [_cast(v, dtype) if isinstance(v, jax.Array) else np.asarray(v).astype(dtype) for v in values]
 
 
 def _cast(tree: Any, dtype: Any) -> Any:

@@ -73,8 +73,8 @@ def _on_platforms(call: Callable[..., Any], constants: list[Any], values: list[A
 
     def choose(run: Callable[..., Any], *operands: Any) -> Any:
         narrow = dict.fromkeys(FLOAT32_PLATFORMS, functools.partial(run, jnp.float32))
-        with enable_x64():  # under `vmap` the branches are batched here
-            return jax.lax.platform_dependent(*operands, **narrow, default=functools.partial(run, jnp.float64))
+        default = functools.partial(run, jnp.float64)
+        return _scoped(lambda *args: jax.lax.platform_dependent(*args, **narrow, default=default))(*operands)
 
     def primal(compute: Any, *operands: Any) -> Any:
         found = _in(compute, call, _constants(constants, compute), _cast(operands, compute))
@@ -103,6 +103,23 @@ def _on_platforms(call: Callable[..., Any], constants: list[Any], values: list[A
 
     run.defvjp(forward, backward)
     return run(*values)
+
+
+def _scoped(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn` with float64 enabled while it is traced, and also while `vmap` batches a program that holds it."""
+
+    @jax.custom_batching.custom_vmap
+    def run(*args: Any) -> Any:
+        with enable_x64():
+            return fn(*args)
+
+    @run.def_vmap
+    def batch(axis_size: int, batched: Any, *args: Any) -> tuple[Any, Any]:
+        axes = jax.tree.map(lambda mapped: 0 if mapped else None, tuple(batched))
+        found = _scoped(jax.vmap(fn, in_axes=axes, axis_size=axis_size))(*args)
+        return found, jax.tree.map(lambda _: True, found)
+
+    return run
 
 
 def _in(compute: Any, fn: Callable[..., Any], *args: Any) -> Any:

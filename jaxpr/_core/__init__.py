@@ -15,7 +15,7 @@ from jaxpr._core.chunks import map_chunks
 from jaxpr._core.extras import missing_extra
 from jaxpr._core.files import TEMPORARY_PREFIX, write_atomically
 from jaxpr._core.keys import example_keys
-from jaxpr._core.precision import HIGHEST, in_float64
+from jaxpr._core.precision import HIGHEST, in_float64, is_float32, rounding_unit
 from jaxpr._core.types import (
     AnyArray,
     Array,
@@ -50,8 +50,10 @@ __all__ = [
     "example_keys",
     "first_line",
     "in_float64",
+    "is_float32",
     "is_traced",
     "map_chunks",
     "missing_extra",
+    "rounding_unit",
     "write_atomically",
 ]

@@ -14,10 +14,13 @@ import numpy as np
 from jaxpr._core.checks import is_traced
 from jaxpr._core.versions import enable_x64
 
-__all__ = ["HIGHEST", "in_float64"]
+__all__ = ["FLOAT32_PLATFORMS", "HIGHEST", "in_float64", "is_float32", "rounding_unit"]
 
 HIGHEST = jax.lax.Precision.HIGHEST
 """For matrix products and convolutions that enter a metric: TPUs and recent GPUs round operands by default."""
+
+FLOAT32_PLATFORMS = ("tpu",)
+"""Platforms without factorisations in float64. Tests put the CPU here to run there what a TPU runs."""
 
 
 def in_float64(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -26,40 +29,110 @@ def in_float64(fn: Callable[..., Any]) -> Callable[..., Any]:
     On concrete arrays of any device: `xp` is NumPy on the host (LAPACK in double precision, no float64 on an
     accelerator) and results are NumPy float64. Under a JAX transformation: `xp` is `jax.numpy`, float64 is enabled for
     the scope of `fn` and its reverse-mode gradient only (there is no forward mode), and results return to the widest
-    input dtype; on a TPU, which has no such unit, the computation stays in the inputs' dtype.
+    input dtype.
+
+    A TPU has no such factorisations. Where a program is lowered for one, on whatever machine that happens, the arrays
+    are float32 and products have full width: `fn` must do with that, and can tell by their dtype. The gradient runs
+    `fn` again.
     """
 
     @functools.wraps(fn)
     def wrapped(*args: Any) -> Any:
         if not is_traced(args):
             return fn(np, *jax.tree.map(lambda a: np.asarray(a, np.float64), args))
-        dtype = jnp.result_type(*jax.tree.leaves(args))
-        if jax.default_backend() == "tpu":
-            return fn(jnp, *jax.tree.map(lambda a: jnp.asarray(a, dtype), args))
-        return _traced_in_float64(functools.partial(fn, jnp), dtype, args)
+        leaves, tree = jax.tree.flatten(args)
+        traced = [is_traced(leaf) for leaf in leaves]
+
+        def call(constants: list[Any], values: tuple[Any, ...]) -> Any:
+            rest, given = iter(constants), iter(values)
+            return fn(jnp, *jax.tree.unflatten(tree, [next(given) if t else next(rest) for t in traced]))
+
+        constants = [leaf for leaf, t in zip(leaves, traced, strict=True) if not t]
+        values = [leaf for leaf, t in zip(leaves, traced, strict=True) if t]
+        return _on_platforms(call, constants, values, jnp.result_type(*leaves))
 
     return wrapped
 
 
-def _traced_in_float64(fn: Callable[..., Any], dtype: jnp.dtype, args: tuple[Any, ...]) -> Any:
-    """Trace `fn` with float64 enabled. Its transpose is traced later, outside the scope, unless it has its own rule."""
+def is_float32(array: Any) -> bool:
+    """Is this an array on which `in_float64` had to do with float32, so that another form may be right?"""
+    return bool(array.dtype == jnp.float32)
 
-    def scoped(*values: Any) -> Any:
-        out = fn(*jax.tree.map(lambda a: jnp.asarray(a).astype(jnp.float64), values))
-        return jax.tree.map(lambda a: jnp.asarray(a).astype(dtype), out)
 
-    @jax.custom_vjp
-    def run(*values: Any) -> Any:
-        with enable_x64(True):
-            return scoped(*values)
+def rounding_unit(array: Any) -> float:
+    """Of the array's dtype, which decides what counts as zero beside the largest value."""
+    return float(jnp.finfo(array.dtype).eps)
 
-    def forward(*values: Any) -> tuple[Any, Any]:
-        with enable_x64(True):
-            return jax.vjp(scoped, *values)
 
-    def backward(pullback: Any, cotangent: Any) -> Any:
-        with enable_x64(True):
+def _on_platforms(call: Callable[..., Any], constants: list[Any], values: list[Any], dtype: jnp.dtype) -> Any:
+    """`call` in the precision of the platform, with a gradient of its own; the residuals are its arguments.
+
+    Values between the two would have float64 where a TPU has float32, and a program for a TPU would hold them.
+    """
+    real = [jnp.issubdtype(jnp.result_type(value), jnp.inexact) for value in values]
+
+    def choose(run: Callable[..., Any], *operands: Any) -> Any:
+        narrow = dict.fromkeys(FLOAT32_PLATFORMS, functools.partial(run, jnp.float32))
+        default = functools.partial(run, jnp.float64)
+        return _scoped(lambda *args: jax.lax.platform_dependent(*args, **narrow, default=default))(*operands)
+
+    def primal(compute: Any, *operands: Any) -> Any:
+        found = _in(compute, call, _constants(constants, compute), _cast(operands, compute))
+        return _cast(found, dtype)
+
+    def gradient(compute: Any, operands: tuple[Any, ...], cotangent: Any) -> list[Any]:
+        def pull(operands: Any, cotangent: Any) -> Any:
+            fixed = _constants(constants, compute)
+            _, pullback = jax.vjp(lambda *v: _cast(call(fixed, v), compute), *operands)
             return pullback(cotangent)
 
+        found = _in(compute, pull, *(_cast(part, compute) for part in (operands, cotangent)))
+        pairs = zip(found, operands, real, strict=True)
+        return [_cast(part, operand.dtype) for part, operand, r in pairs if r]
+
+    @jax.custom_vjp
+    def run(*operands: Any) -> Any:
+        return choose(primal, *operands)
+
+    def forward(*operands: Any) -> tuple[Any, Any]:
+        return choose(primal, *operands), operands
+
+    def backward(operands: tuple[Any, ...], cotangent: Any) -> tuple[Any, ...]:
+        found = iter(choose(gradient, operands, cotangent))
+        return tuple(next(found) if r else None for r in real)
+
     run.defvjp(forward, backward)
-    return run(*args)
+    return run(*values)
+
+
+def _scoped(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn` with float64 enabled while it is traced, and also while `vmap` batches a program that holds it."""
+
+    @jax.custom_batching.custom_vmap
+    def run(*args: Any) -> Any:
+        with enable_x64(True):
+            return fn(*args)
+
+    @run.def_vmap
+    def batch(axis_size: int, batched: Any, *args: Any) -> tuple[Any, Any]:
+        axes = jax.tree.map(lambda mapped: 0 if mapped else None, tuple(batched))
+        found = _scoped(jax.vmap(fn, in_axes=axes, axis_size=axis_size))(*args)
+        return found, jax.tree.map(lambda _: True, found)
+
+    return run
+
+
+def _in(compute: Any, fn: Callable[..., Any], *args: Any) -> Any:
+    """Trace `fn` where new arrays have this dtype and float32 products are not rounded to bfloat16."""
+    with enable_x64(compute == jnp.float64), jax.default_matmul_precision("highest"):
+        return fn(*args)
+
+
+def _constants(values: list[Any], dtype: Any) -> list[Any]:
+    """Those of the host are cast there, so that a program for a TPU holds none in float64."""
+    return [_cast(v, dtype) if isinstance(v, jax.Array) else np.asarray(v).astype(dtype) for v in values]
+
+
+def _cast(tree: Any, dtype: Any) -> Any:
+    with enable_x64(True):
+        return jax.tree.map(lambda a: jnp.asarray(a).astype(dtype), tree)

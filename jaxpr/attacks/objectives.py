@@ -154,7 +154,8 @@ def farthest_from(estimator: Estimator, references: Array, *, weights: Array | N
     shares = given / jnp.sum(given)
     references = jax.lax.stop_gradient(references)
     center = jnp.einsum("s,s...->...", shares, references, precision=jax.lax.Precision.HIGHEST)
-    spread = shares @ jax.vmap(_squared_norms)(references - center[None])
+    distances = jax.vmap(_squared_norms)(references - center[None])
+    spread = jnp.matmul(shares, distances, precision=jax.lax.Precision.HIGHEST)
 
     def objective(attacked: Array) -> Array:
         found = estimator(attacked)

@@ -31,6 +31,7 @@ from jaxpr.distributions.normal import (
     check_pair,
     check_vector,
     factored,
+    rounding,
     swapped,
     to_device,
 )
@@ -214,9 +215,10 @@ def denoising_gaussian(*, noise_std: float | Array, dim: int = 1) -> JointGaussi
 def linear_fields(xp: ModuleType, mean: Any, cov: Any, matrix: Any, noise_cov: Any) -> Any:
     """The parts of `JointGaussian` for y = A x + n; mean and cov may have a leading batch axis."""
     xy = cov @ matrix.T
-    yy = matrix @ xy + noise_cov
+    yy = matrix @ xy
+    yy = yy + xp.broadcast_to(noise_cov, yy.shape)
     gain = _gain(xp, xy, yy)
-    rest = xp.eye(cov.shape[-1]) - gain @ matrix
+    rest = xp.broadcast_to(xp.eye(cov.shape[-1]), cov.shape) - gain @ matrix
     # Joseph's form: a sum of squares, where the Schur complement's difference would lose a small noise.
     conditional = rest @ cov @ swapped(xp, rest) + gain @ noise_cov @ swapped(xp, gain)
     return _fields(xp, mean, (matrix @ mean[..., None])[..., 0], cov, yy, gain, conditional)
@@ -240,7 +242,7 @@ def from_fields(fields: Any) -> JointGaussian:
 def _gain(xp: ModuleType, xy: Any, yy: Any) -> Any:
     """Σ_xy Σ_yy⁺, batched."""
     values, vectors = xp.linalg.eigh((yy + swapped(xp, yy)) / 2)
-    kept = values > yy.shape[-1] * 32 * np.finfo(np.float64).eps * values[..., -1:]
+    kept = values > yy.shape[-1] * rounding(yy) * values[..., -1:]
     inverse = xp.where(kept, 1 / xp.where(kept, values, 1), 0)
     return ((xy @ vectors) * inverse[..., None, :]) @ swapped(xp, vectors)
 

@@ -20,12 +20,15 @@ from jaxpr._core import (
     check_points,
     example_keys,
     in_float64,
+    is_float32,
     is_traced,
+    rounding_unit,
 )
 
 __all__ = ["Normal", "Pairs", "normal"]
 
-_ROUNDING = 32 * np.finfo(np.float64).eps
+# In roundings, for each dimension: what eigenvalues are off by. Formed in float64 they have more behind them.
+_ROUNDINGS, _ROUNDINGS_FLOAT32 = 32, 4
 # A covariance that reaches us in float32 may be asymmetric or indefinite by this share of its largest entry.
 _TOLERATED = 1e-5
 
@@ -126,7 +129,7 @@ def factored(xp: ModuleType, mean: Any, cov: Any, scale: Any = None) -> tuple[An
     dim = cov.shape[-1]
     values, vectors = xp.linalg.eigh((cov + swapped(xp, cov)) / 2)
     scale = values[..., -1] if scale is None else scale
-    floor = dim * _ROUNDING * xp.maximum(scale, 0)
+    floor = dim * rounding(cov) * xp.maximum(scale, 0)
     values = xp.where(values > floor[..., None], values, 0)
     regular = values[..., 0] > 0
     safe = xp.where(regular[..., None], values, 1)
@@ -135,6 +138,11 @@ def factored(xp: ModuleType, mean: Any, cov: Any, scale: Any = None) -> tuple[An
     peak = -0.5 * (dim * np.log(2 * np.pi) + xp.sum(xp.log(safe), axis=-1))
     whitening = xp.where(regular[..., None, None], inverse, np.nan)
     return mean, root, whitening, xp.where(regular, peak, np.nan)
+
+
+def rounding(matrix: Any) -> float:
+    """The share of its largest eigenvalue, for each dimension, below which an eigenvalue is rounding."""
+    return (_ROUNDINGS_FLOAT32 if is_float32(matrix) else _ROUNDINGS) * rounding_unit(matrix)
 
 
 def swapped(xp: ModuleType, matrix: Any) -> Any:

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxpr._core import AnyArray, InputError, check_count, in_float64, is_traced
+from jaxpr._core import AnyArray, InputError, check_count, in_float64, is_float32, is_traced, rounding_unit
 from jaxpr.numerics.moments import Moments
-from jaxpr.numerics.psd import bures_term
+from jaxpr.numerics.psd import squared_gap
 
 __all__ = ["conditional_frechet_distance"]
 
@@ -54,7 +54,7 @@ def conditional_frechet_distance(real: Moments, fake: Moments, *, width: int) ->
     if not is_traced(real, fake):
         _check_same_measurements(real, fake, width)
 
-    def split(xp: ModuleType, mean_a: Any, cov_a: Any, mean_b: Any, cov_b: Any) -> tuple[Any, Any, Any]:
+    def distance(xp: ModuleType, mean_a: Any, cov_a: Any, mean_b: Any, cov_b: Any) -> Any:
         inverse = _pseudo_inverse(xp, (cov_a[width:, width:] + cov_b[width:, width:]) / 2)
         conditional = []
         for cov in (cov_a, cov_b):
@@ -63,21 +63,15 @@ def conditional_frechet_distance(real: Moments, fake: Moments, *, width: int) ->
             conditional.append((rest + rest.T) / 2)
         shift = cov_a[:width, width:] - cov_b[:width, width:]
         constant = xp.sum((mean_a[:width] - mean_b[:width]) ** 2) + xp.sum((shift @ inverse) * shift)
-        return constant, conditional[0], conditional[1]
+        return constant + squared_gap(xp, xp.zeros_like(constant), *conditional)
 
-    constant, rest_a, rest_b = in_float64(split)(real.mean, real.covariance, fake.mean, fake.covariance)
-    overlap = bures_term(rest_a, rest_b)
-    return in_float64(_assemble)(constant, rest_a, rest_b, overlap)
-
-
-def _assemble(xp: ModuleType, constant: Any, rest_a: Any, rest_b: Any, overlap: Any) -> Any:
-    # Each part cannot be negative; rounding can make the second one so.
-    return constant + xp.maximum(xp.trace(rest_a) + xp.trace(rest_b) - 2 * overlap, 0)
+    return in_float64(distance)(real.mean, real.covariance, fake.mean, fake.covariance)
 
 
 def _pseudo_inverse(xp: ModuleType, matrix: Any) -> Any:
     values, vectors = xp.linalg.eigh(matrix)
-    keep = values > _CONSTANT * values[-1]
+    constant = len(values) * rounding_unit(matrix) if is_float32(matrix) else _CONSTANT
+    keep = values > constant * values[-1]
     inverse = xp.where(keep, 1 / xp.where(keep, values, 1), 0)
     return (vectors * inverse[None]) @ vectors.T
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxpr._core import AnyArray, InputError, Key, check_count, check_points, in_float64, is_traced
 from jaxpr.numerics.extrapolation import fit_line
 from jaxpr.numerics.moments import Moments
-from jaxpr.numerics.psd import bures_term
+from jaxpr.numerics.psd import squared_gap
 
 __all__ = [
     "FrechetExtrapolation",
@@ -74,9 +74,7 @@ def frechet_distance(real: Moments, fake: Moments) -> AnyArray:
             raise InputError(f"{name}: found {int(moments.count)} points, expected at least two")
     if not is_traced(real, fake):
         _warn_of_bias(min(float(real.count), float(fake.count)), real.mean.shape[-1])
-    cov_real, cov_fake = real.covariance, fake.covariance
-    overlap = bures_term(cov_real, cov_fake)
-    return in_float64(_assemble)(real.mean, fake.mean, cov_real, cov_fake, overlap)
+    return in_float64(_distance)(real.mean, fake.mean, real.covariance, fake.covariance)
 
 
 def frechet_distance_from_features(real: AnyArray, fake: AnyArray) -> AnyArray:
@@ -189,7 +187,5 @@ def _from_few_points(xp: ModuleType, real: Any, fake: Any) -> Any:
     return xp.maximum(xp.sum((means[0] - means[1]) ** 2) + xp.sum(a * a) + xp.sum(b * b) - 2 * overlap, 0)
 
 
-def _assemble(xp: ModuleType, mean_a: Any, mean_b: Any, cov_a: Any, cov_b: Any, overlap: Any) -> Any:
-    distance = xp.sum((mean_a - mean_b) ** 2) + xp.trace(cov_a) + xp.trace(cov_b) - 2 * overlap
-    # The distance cannot be negative; rounding can make it so when the two Gaussians coincide.
-    return xp.maximum(distance, 0)
+def _distance(xp: ModuleType, mean_a: Any, mean_b: Any, cov_a: Any, cov_b: Any) -> Any:
+    return squared_gap(xp, xp.sum((mean_a - mean_b) ** 2), cov_a, cov_b)

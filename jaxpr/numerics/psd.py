@@ -12,15 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
-from jaxpr._core import AnyArray, Array, InputError, in_float64, is_traced
+from jaxpr._core import AnyArray, Array, InputError, in_float64, is_float32, is_traced, rounding_unit
+from jaxpr.numerics.bures import bures
 
-__all__ = ["bures_term", "psd_sqrt"]
+__all__ = ["bures_term", "psd_sqrt", "scaled_cholesky", "squared_gap"]
 
 # A matrix whose Cholesky factor has a smaller ratio of diagonal entries is treated as singular. The eigenproblem below
 # squares singular values, which would cost more than half of the digits of the smallest ones.
 _WELL_CONDITIONED = 1e-4
 # The overlap by that eigenproblem is kept if its rounding is estimated below this share of it.
 _ROUNDING = 1e-11
+# Squared pivots of a correlation matrix up to so many roundings are taken for rounding themselves.
+_PIVOT = 4
 _EPSILON = np.finfo(np.float64).eps
 
 
@@ -70,7 +73,47 @@ def _psd_sqrt(xp: ModuleType, matrix: Any) -> Any:
     return (vectors * xp.sqrt(xp.maximum(values, 0))[None]) @ vectors.T
 
 
+def squared_gap(xp: ModuleType, start: Any, cov_a: Any, cov_b: Any) -> Any:
+    """`start` plus the squared Wasserstein-2 distance of two centred Gaussians; for use inside `in_float64`.
+
+    A difference of traces in float64, where it has digits to spare; a sum of squares in float32.
+
+    Args:
+        xp: NumPy or `jax.numpy`.
+        start: what is added to the traces first, >= 0.
+        cov_a: (d, d) symmetric PSD.
+        cov_b: (d, d) likewise.
+    """
+    if is_float32(cov_a):
+        return start + bures(cov_a, cov_b).squared
+    # The distance cannot be negative; rounding can make it so when the two Gaussians coincide.
+    return xp.maximum(start + xp.trace(cov_a) + xp.trace(cov_b) - 2 * _bures_term(xp, cov_a, cov_b), 0)
+
+
+def scaled_cholesky(cov: Array) -> tuple[Array, Array, Array]:
+    r"""L and s with $\Sigma = D L L^\top D$, $D = \operatorname{diag}(s)$; is Σ positive definite? JAX only.
+
+    Units of the coordinates change nothing: the error is that of the correlation matrix, which has the least condition
+    number of all scalings up to a factor d. A pivot that is rounding counts as zero.
+
+    Args:
+        cov: (d, d) symmetric.
+
+    Returns:
+        L (d, d), the unit matrix where Σ is singular or indefinite; s (d,), positive; a truth value.
+    """
+    diagonal = jnp.diagonal(cov)
+    scale = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1))
+    eye = jnp.eye(cov.shape[0], dtype=cov.dtype)
+    correlation = cov / (scale[:, None] * scale[None])
+    pivots = jnp.diagonal(jnp.linalg.cholesky(jax.lax.stop_gradient(correlation)))
+    regular = jnp.all((diagonal > 0) & (pivots**2 > _PIVOT * rounding_unit(cov)))
+    return jnp.linalg.cholesky(jnp.where(regular, correlation, eye)), scale, regular
+
+
 def _bures_term(xp: ModuleType, cov_a: Any, cov_b: Any) -> Any:
+    if is_float32(cov_a):
+        return bures(cov_a, cov_b).overlap
     if xp is not np:
         return _differentiable_bures(cov_a, cov_b)
     factor = _cholesky(cov_a)

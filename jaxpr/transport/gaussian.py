@@ -3,7 +3,7 @@ r"""Optimal transport between Gaussians in closed form, and the path between dis
 With $F = \Sigma_s^{1/2}$, $G = \Sigma_t^{1/2}$ and the singular value decomposition $FG = PSQ^\top$ all is known:
 the squared distance between centred Gaussians is $\|F - G Q P^\top\|^2$, the map is $G Q P^\top F^\dagger$, and what a
 singular source cannot reach, $G (I - Q Q^\top) G$ over the directions with $S > 0$, is the covariance of the noise.
-Computed in float64 on the host, and in float64 inside `jit` (float32 on a TPU).
+Computed in float64 on the host, and in float64 inside `jit`; in float32 where a program is lowered for a TPU.
 """
 
 from typing import Any, NamedTuple
@@ -23,8 +23,11 @@ from jaxpr._core import (
     check_positive,
     example_keys,
     in_float64,
+    is_float32,
     is_traced,
+    rounding_unit,
 )
+from jaxpr.numerics.bures import bures, bures_forward, eigen_root, inverse_roots, transposed
 
 __all__ = ["GaussianMap", "gaussian_map", "gaussian_w2", "transport_points"]
 
@@ -183,95 +186,40 @@ def _gaussian_w2(xp: Any, mean_a: Any, cov_a: Any, mean_b: Any, cov_b: Any) -> A
     dim = mean_a.shape[-1]
     leading = np.broadcast_shapes(cov_a.shape[:-2], cov_b.shape[:-2])
     cov_a, cov_b = (xp.broadcast_to(c, (*leading, dim, dim)) for c in (cov_a, cov_b))
-    bures, rounding = _bures_forward(np, cov_a, cov_b)[0] if xp is np else _bures_squared(cov_a, cov_b)
-    squared = xp.sum((mean_a - mean_b) ** 2, axis=-1) + bures
+    gap = bures_forward(np, cov_a, cov_b)[0] if xp is np else bures(cov_a, cov_b)
+    squared = xp.sum((mean_a - mean_b) ** 2, axis=-1) + gap.squared
     if xp is np:
         return np.sqrt(squared)
-    coincident = squared <= _COINCIDENT**2 * rounding
+    coincident = squared <= _COINCIDENT**2 * gap.rounding
     root = jnp.sqrt(jnp.where(coincident, 1, squared))
     return jnp.where(coincident, jnp.sqrt(jax.lax.stop_gradient(squared)), root)
 
 
-def _transpose(xp: Any, matrix: Any) -> Any:
-    return xp.swapaxes(matrix, -1, -2)
-
-
-def _eigen_root(xp: Any, cov: Any) -> tuple[Any, Any]:
-    """Square roots of the eigenvalues, negative ones clamped to zero, and the eigenvectors."""
-    values, vectors = xp.linalg.eigh((cov + _transpose(xp, cov)) / 2)
-    return xp.sqrt(xp.maximum(values, 0)), vectors
-
-
 def _psd_root(xp: Any, cov: Any) -> Any:
-    roots, vectors = _eigen_root(xp, cov)
-    return (vectors * roots[..., None, :]) @ _transpose(xp, vectors)
-
-
-def _invert(xp: Any, roots: Any, rcond: float) -> tuple[Any, Any]:
-    """Which roots of eigenvalues are not zero relative to the largest, and their inverses, zero for the others."""
-    kept = roots**2 > rcond * xp.max(roots, axis=-1, keepdims=True) ** 2
-    return kept, xp.where(kept, 1 / xp.where(kept, roots, 1), 0)
-
-
-def _bures_forward(xp: Any, cov_a: Any, cov_b: Any) -> tuple[tuple[Any, Any], tuple[Any, ...]]:
-    """Squared distance of centred Gaussians, its rounding, residuals.
-
-    It is the roots' least squared difference over rotations. Rounding turns the roots within their small eigenspaces.
-    """
-    dim = cov_a.shape[-1]
-    epsilon = float(np.finfo(np.dtype(cov_a.dtype)).eps)
-    roots, vectors, inverses = [], [], []
-    for cov in (cov_a, cov_b):
-        found, basis = _eigen_root(xp, cov)
-        kept, inverse = _invert(xp, found, dim * epsilon)
-        roots.append(xp.where(kept, found, 0))
-        vectors.append(basis)
-        inverses.append(inverse)
-    root_a, root_b = ((v * r[..., None, :]) @ _transpose(xp, v) for r, v in zip(roots, vectors, strict=True))
-    left, overlap, right = xp.linalg.svd(root_a @ root_b)  # right is Qᵀ
-    difference = root_a - root_b @ _transpose(xp, left @ right)
-    largest = xp.maximum(xp.max(roots[0], axis=-1), xp.max(roots[1], axis=-1))
-    rounding = (dim * epsilon * largest**2) ** 2 * xp.sum(inverses[0] ** 2 + inverses[1] ** 2, axis=-1)
-    halves = (v * i[..., None, :] for v, i in zip(vectors, inverses, strict=True))
-    turns = (_transpose(xp, v) @ b for v, b in zip(vectors, (left, _transpose(xp, right)), strict=True))
-    inverse_halves = tuple(half @ turn for half, turn in zip(halves, turns, strict=True))
-    return (xp.sum(difference**2, axis=(-2, -1)), rounding), (*inverse_halves, overlap)
-
-
-@jax.custom_vjp
-def _bures_squared(cov_a: Array, cov_b: Array) -> tuple[Array, Array]:
-    return _bures_forward(jnp, cov_a, cov_b)[0]
-
-
-def _bures_backward(residuals: tuple[Array, ...], cotangents: tuple[Array, Array]) -> tuple[Array, ...]:
-    """Identity minus the optimal map, for each covariance; no eigenvector is differentiated."""
-    overlap = residuals[-1]
-    identity = jnp.eye(overlap.shape[-1], dtype=overlap.dtype)
-    maps = ((half * overlap[..., None, :]) @ _transpose(jnp, half) for half in residuals[:2])
-    return tuple(cotangents[0][..., None, None] * (identity - transport) for transport in maps)
-
-
-_bures_squared.defvjp(lambda a, b: _bures_forward(jnp, a, b), _bures_backward)
+    roots, vectors = eigen_root(xp, cov)
+    return (vectors * roots[..., None, :]) @ transposed(xp, vectors)
 
 
 def _map_forward(xp: Any, source: Any, target: Any, rcond: float) -> tuple[Any, Any, tuple[Any, ...]]:
     """(matrix, noise covariance, residuals) of the map, for each matrix of the batch."""
     dim = source.shape[-1]
-    roots, vectors = _eigen_root(xp, source)
-    kept, inverse = _invert(xp, roots, rcond)
+    if is_float32(source):
+        rcond = max(rcond, dim * rounding_unit(source))
+    roots, vectors = eigen_root(xp, source)
+    kept, inverse = inverse_roots(xp, roots, rcond)
     roots = xp.where(kept, roots, 0)
     root_t = _psd_root(xp, target)
     # In the source's eigenbasis its null space is rows of exact zeros.
-    left, overlap, right = xp.linalg.svd(roots[..., :, None] * (_transpose(xp, vectors) @ root_t))
+    left, overlap, right = xp.linalg.svd(roots[..., :, None] * (transposed(xp, vectors) @ root_t))
     limit = dim * np.finfo(np.dtype(overlap.dtype)).eps * xp.max(overlap, axis=-1, keepdims=True)
     regular = xp.all(kept, axis=-1)[..., None, None]
     used = xp.where(regular | (overlap > limit)[..., None, :], 1, 0).astype(overlap.dtype)
-    turned = root_t @ _transpose(xp, right)
+    turned = root_t @ transposed(xp, right)
     inverse_half = (vectors * inverse[..., None, :]) @ left
-    matrix = (turned * used) @ _transpose(xp, inverse_half)
-    matrix = xp.where(regular, (matrix + _transpose(xp, matrix)) / 2, matrix)
+    matrix = (turned * used) @ transposed(xp, inverse_half)
+    matrix = xp.where(regular, (matrix + transposed(xp, matrix)) / 2, matrix)
     missed = turned * (1 - used)  # G (I − QQᵀ) G = (G Q₀)(G Q₀)ᵀ over the directions Q₀ that are not reached
-    noise = missed @ _transpose(xp, missed)
+    noise = missed @ transposed(xp, missed)
     return matrix, noise, (matrix, (vectors * roots[..., None, :]) @ left, inverse_half, overlap, regular)
 
 
@@ -285,12 +233,12 @@ _differentiable_map = jax.custom_vjp(_differentiable_map_primal, nondiff_argnums
 def _map_backward(rcond: float, residuals: tuple[Any, ...], cotangents: tuple[Array, Array]) -> tuple[Array, Array]:
     """The derivative of T A T = B is a Lyapunov equation, diagonal in the basis of the overlap: no differences."""
     matrix, half, inverse_half, overlap, regular = residuals
-    cotangent = (cotangents[0] + _transpose(jnp, cotangents[0])) / 2
+    cotangent = (cotangents[0] + transposed(jnp, cotangents[0])) / 2
     sums = overlap[..., :, None] + overlap[..., None, :]
     positive = sums > 0
-    inner = _transpose(jnp, inverse_half) @ cotangent @ inverse_half
+    inner = transposed(jnp, inverse_half) @ cotangent @ inverse_half
     inner = jnp.where(positive, inner / jnp.where(positive, sums, 1), 0)
-    grad_target = half @ inner @ _transpose(jnp, half)
+    grad_target = half @ inner @ transposed(jnp, half)
     grad_source = -matrix @ grad_target @ matrix
     return jnp.where(regular, grad_source, jnp.nan), jnp.where(regular, grad_target, jnp.nan)
 
@@ -309,17 +257,17 @@ def _differentiable_root(cov: Array) -> Array:
 
 
 def _root_forward(cov: Array) -> tuple[Array, tuple[Array, Array]]:
-    roots, vectors = _eigen_root(jnp, cov)
-    return (vectors * roots[..., None, :]) @ _transpose(jnp, vectors), (roots, vectors)
+    roots, vectors = eigen_root(jnp, cov)
+    return (vectors * roots[..., None, :]) @ transposed(jnp, vectors), (roots, vectors)
 
 
 def _root_backward(residuals: tuple[Array, Array], cotangent: Array) -> tuple[Array]:
     """The derivative of R R = C, zero inside the null space, where there is none."""
     roots, vectors = residuals
     sums = roots[..., :, None] + roots[..., None, :]
-    inner = _transpose(jnp, vectors) @ ((cotangent + _transpose(jnp, cotangent)) / 2) @ vectors
+    inner = transposed(jnp, vectors) @ ((cotangent + transposed(jnp, cotangent)) / 2) @ vectors
     inner = jnp.where(sums > 0, inner / jnp.where(sums > 0, sums, 1), 0)
-    return (vectors @ inner @ _transpose(jnp, vectors),)
+    return (vectors @ inner @ transposed(jnp, vectors),)
 
 
 _differentiable_root.defvjp(_root_forward, _root_backward)

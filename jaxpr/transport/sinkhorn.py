@@ -80,8 +80,8 @@ def sinkhorn_divergence(
     a, b = a / mass, b / mass
     clouds = optional("ott.geometry.pointcloud").PointCloud
     options: dict[str, Any] = {"cost_fn": _ott_cost(cost)}
-    # ott broadcasts ranks, which a program may have forbidden for its own code.
-    with jax.numpy_rank_promotion("allow"):
+    # ott broadcasts ranks, which a program may have forbidden for its own code, and leaves the width of products open.
+    with jax.numpy_rank_promotion("allow"), jax.default_matmul_precision("highest"):
         scale = jax.lax.stop_gradient(jnp.sum(a * clouds(x, y, **options).apply_cost(b, axis=1).ravel()))
         # Equal points everywhere: any positive regularisation gives zero.
         absolute = jnp.asarray(epsilon, dtype) * jnp.where(scale > 0, scale, 1)

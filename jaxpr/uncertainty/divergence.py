@@ -5,9 +5,16 @@ import math
 from types import ModuleType
 from typing import Any
 
-from jaxpr._core import AnyArray, InputError, check_positive, check_square, in_float64
+import jax.numpy as jnp
+from jax.scipy.linalg import cho_solve, solve_triangular
+
+from jaxpr._core import AnyArray, Array, InputError, check_positive, check_square, in_float64, is_float32
+from jaxpr.numerics.psd import scaled_cholesky
 
 __all__ = ["renyi_between", "renyi_gaussian"]
+
+# Variances that differ by less than this factor in every direction are close: few digits cancel beyond it.
+_CLOSE = 4
 
 
 def renyi_gaussian(mean_a: AnyArray, cov_a: AnyArray, mean_b: AnyArray, cov_b: AnyArray, *, order: float) -> AnyArray:
@@ -48,6 +55,8 @@ def _renyi(xp: ModuleType, mean_a: Any, cov_a: Any, mean_b: Any, cov_b: Any, *, 
 
 def renyi_between(xp: ModuleType, cov_a: Any, cov_b: Any, shift_second_moment: Any, *, order: float) -> Any:
     """Mean divergence of two Gaussians whose mean difference is random with this second moment E[ΔΔᵀ], (d, d)."""
+    if is_float32(cov_a):
+        return _renyi_in_float32(cov_a, cov_b, shift_second_moment, order)
     sign_a, logdet_a = xp.linalg.slogdet(cov_a)
     sign_b, logdet_b = xp.linalg.slogdet(cov_b)
     defined = (sign_a > 0) & (sign_b > 0)
@@ -63,3 +72,29 @@ def renyi_between(xp: ModuleType, cov_a: Any, cov_b: Any, shift_second_moment: A
         _, logdet = xp.linalg.slogdet(safe)
         value = 0.5 * order * quadratic + 0.5 * (logdet - (1 - order) * logdet_a - order * logdet_b) / (1 - order)
     return xp.where(defined, xp.maximum(value, 0), math.inf)
+
+
+def _renyi_in_float32(cov_a: Array, cov_b: Array, shift_second_moment: Array, order: float) -> Array:
+    r"""The same where determinants have few digits.
+
+    Where the two covariances are close, their differences would lose them all. There the divergence is a sum of
+    $f(\lambda_i) \ge 0$ with f(1) = f'(1) = 0 over the eigenvalues λ of Σ_a in coordinates in which Σ_b is white.
+    """
+    mixed = cov_b if order == 1 else (1 - order) * cov_a + order * cov_b
+    factors, scales, regular = zip(*(scaled_cholesky(cov) for cov in (cov_a, cov_b, mixed)), strict=True)
+    logdets = [2 * jnp.sum(jnp.log(jnp.diagonal(f)) + jnp.log(s)) for f, s in zip(factors, scales, strict=True)]
+    whole = [scale[:, None] * scale[None] for scale in scales]
+    quadratic = jnp.trace(cho_solve((factors[2], True), shift_second_moment / whole[2]))
+    half = solve_triangular(factors[1], cov_a / whole[1], lower=True)
+    white = solve_triangular(factors[1], half.T, lower=True)
+    values = jnp.linalg.eigvalsh(white)
+    close = (values[0] > 1 / _CLOSE) & (values[-1] < _CLOSE) & (order + (1 - order) * values[-1] > 1 / _CLOSE)
+    less = jnp.where(close, values - 1, 0)
+    if order == 1:
+        near = jnp.sum(less - jnp.log1p(less)) / 2
+        far = (jnp.trace(white) - len(values) + logdets[1] - logdets[0]) / 2
+    else:
+        near = jnp.sum(jnp.log1p((1 - order) * less) / (1 - order) - jnp.log1p(less)) / 2
+        far = (logdets[2] - (1 - order) * logdets[0] - order * logdets[1]) / (2 * (1 - order))
+    value = order / 2 * quadratic + jnp.where(close, near, far)
+    return jnp.where(regular[0] & regular[1] & regular[2], jnp.maximum(value, 0), math.inf)

@@ -8,8 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import digamma
 
-from jaxpr._core import AnyArray, Array, InputError, check_count, check_points, check_square, in_float64, is_traced
+from jaxpr._core import (
+    AnyArray,
+    Array,
+    InputError,
+    check_count,
+    check_points,
+    check_square,
+    in_float64,
+    is_float32,
+    is_traced,
+)
 from jaxpr.numerics import nearest_distances
+from jaxpr.numerics.psd import scaled_cholesky
 
 __all__ = ["entropy_power", "gaussian_entropy", "knn_entropy"]
 
@@ -51,8 +62,13 @@ def gaussian_entropy(cov: AnyArray) -> AnyArray:
 
 
 def _gaussian_entropy(xp: ModuleType, cov: Any) -> Any:
-    sign, logdet = xp.linalg.slogdet(cov)
-    return xp.where(sign > 0, 0.5 * (cov.shape[0] * math.log(2 * math.pi * math.e) + logdet), -xp.inf)
+    if is_float32(cov):
+        factor, scale, regular = scaled_cholesky(cov)
+        logdet = 2 * xp.sum(xp.log(xp.diagonal(factor)) + xp.log(scale))
+    else:
+        sign, logdet = xp.linalg.slogdet(cov)
+        regular = sign > 0
+    return xp.where(regular, 0.5 * (cov.shape[0] * math.log(2 * math.pi * math.e) + logdet), -xp.inf)
 
 
 def knn_entropy(samples: Array, *, k: int) -> Array:

@@ -1,0 +1,407 @@
+"""Programs to be lowered for accelerators: degradations, attacks, metrics, transport, uncertainty, selection."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from lowering_cases import (
+    COUNT,
+    COV,
+    IMAGES,
+    INDICES,
+    KEY,
+    MEAN,
+    MOMENTS,
+    POINTS,
+    VALUES,
+    case,
+    classify,
+    floats,
+    gradient,
+    keys,
+    noisy,
+    smooth,
+)
+
+from jaxpr import attacks, degradations, estimators, metrics, models, selection, transport, uncertainty
+from jaxpr.degradations.degradation import parse_degradation
+from jaxpr.estimators.patches import PatchGrid
+from jaxpr.selection.farthest import farthest_from_start, farthest_in_distances
+from jaxpr.selection.hierarchy import farthest_tree, priority_tree
+from jaxpr.selection.inputs import squared_gaps
+from jaxpr.selection.kmeans import kmeans_from_centroids, nearest_to_centroids
+from jaxpr.selection.uniformization import (
+    neighbour_distance,
+    uniformization_from_gumbel,
+    uniformization_log_probabilities,
+)
+
+SHAPE, OUTPUTS = (16, 16, 3), floats(3, 2, 16, 16, 3)
+OPERATORS = {
+    "blur.Blur": lambda: degradations.Blur(SHAPE, degradations.gaussian_kernel(1.0)),
+    "pixelwise.Grayscale": lambda: degradations.Grayscale(SHAPE),
+    "pixelwise.Identity": lambda: degradations.Identity(SHAPE),
+    "pixelwise.Inpainting": lambda: degradations.Inpainting(np.eye(16)),
+    "separable.Separable": lambda: degradations.BicubicDownsample(SHAPE, 4),
+}
+
+
+def of_operator(operator: Any, x: jax.Array) -> tuple[Any, ...]:
+    y, svd = operator(x), operator.svd()
+    there = svd.u(svd.ut(y)), svd.v(svd.vt(x)), svd.singular_values
+    return y, operator.adjoint(y), operator.pinv(y), operator.project(x, y), there
+
+
+def operator_names(name: str) -> str:
+    found = f"degradations.{name}: adjoint pinv svd"
+    return found + " project" if name.endswith("Inpainting") else found
+
+
+DEGRADATIONS = [
+    *(case(operator_names(name), lambda x, m=make: of_operator(m(), x), IMAGES) for name, make in OPERATORS.items()),
+    case(
+        "degradations.linear.LinearOperator: adjoint pinv svd project",
+        lambda x: of_operator(degradations.AverageDownsample(SHAPE, 2), x),
+        IMAGES,
+    ),
+    case(
+        "degradations.noise: gaussian_noise",
+        lambda k, x, s: degradations.gaussian_noise(k, x, std=s),
+        KEY,
+        IMAGES,
+        COUNT,
+    ),
+    case("degradations.jpeg: jpeg_surrogate", functools.partial(degradations.jpeg_surrogate, quality=50), IMAGES),
+    case(
+        "degradations.degradation.Degradation: operator",
+        lambda k, x: parse_degradation("bicubic-x4+noise-0.1")(k, x),
+        keys(2),
+        IMAGES,
+    ),
+]
+ATTACKS = [
+    case(
+        "attacks.ifgsm: ifgsm",
+        lambda k, y, a: attacks.ifgsm(k, attacks.output_shift(smooth, y), y, alpha=a, steps=2, bounds=(0.0, 1.0)),
+        keys(2),
+        IMAGES,
+        COUNT,
+    ),
+    case(
+        "attacks.objectives: output_shift expected_output_shift class_log_probability farthest_from negated",
+        lambda k, y, label: (
+            attacks.output_shift(smooth, y)(2 * y),
+            attacks.expected_output_shift(k, noisy, y, draws=2)(2 * y),
+            gradient(attacks.class_log_probability(smooth, classify, label))(y),
+            attacks.negated(attacks.farthest_from(smooth, jnp.stack([y, 2 * y])))(y),
+        ),
+        KEY,
+        IMAGES,
+        jax.ShapeDtypeStruct((2,), jnp.int32),
+    ),
+    case(
+        "attacks.l2_adam: l2_adam",
+        lambda k, y, e: attacks.l2_adam(
+            k, attacks.output_shift(smooth, y), y, epsilon=e, steps=2, learning_rate=1.0, bounds=(0.0, 1.0)
+        ),
+        keys(2),
+        IMAGES,
+        COUNT,
+    ),
+    case(
+        "attacks.sweep: attack_sweep",
+        lambda k, y, a: attacks.attack_sweep(k, smooth, y, alphas=a, steps=2, bounds=None),
+        keys(2),
+        IMAGES,
+        floats(3),
+    ),
+    case("attacks.gradients: gradient_status", lambda k, y: attacks.gradient_status(k, smooth, y), KEY, IMAGES),
+    case(
+        "attacks.lipschitz: lipschitz_ratio local_lipschitz shift_ratio",
+        lambda k, y, z: (
+            attacks.lipschitz_ratio(smooth, y, z),
+            attacks.local_lipschitz(k, smooth, y, iterations=2),
+            attacks.shift_ratio(y, z, z, y),
+        ),
+        KEY,
+        IMAGES,
+        IMAGES,
+    ),
+    case(
+        "attacks.explore: explore_posterior range_maps range_coverage",
+        lambda k, y, z: (
+            attacks.explore_posterior(k, smooth, y, samples=2, alpha=0.1, steps=2, bounds=None),
+            attacks.range_coverage(z, y),
+            attacks.range_maps(z),
+        ),
+        KEY,
+        IMAGES,
+        OUTPUTS,
+    ),
+    case(
+        "attacks.budget: input_psnr alpha_psnr",
+        lambda y, z, a: (attacks.input_psnr(y, z, data_range=1.0), attacks.alpha_psnr(a, data_range=1.0)),
+        IMAGES,
+        IMAGES,
+        COUNT,
+    ),
+]
+GRID = PatchGrid(factor=2, core=2, margin=1, stride=1)
+ENTRIES = 3 * GRID.context**2
+ESTIMATORS = [
+    case(
+        "estimators.upscaling: nearest bicubic lanczos",
+        lambda y: (
+            estimators.nearest(y, factor=2),
+            estimators.bicubic(y, factor=2),
+            estimators.lanczos(y, factor=2),
+        ),
+        IMAGES,
+    ),
+    case("estimators.nlm: nlm", lambda y, h: estimators.nlm(y, h=h, patch=3, window=5), IMAGES, COUNT),
+    case(
+        "estimators.tiled: tiled",
+        estimators.tiled(smooth, tile=8, overlap=2, scale=1),
+        IMAGES,
+    ),
+    case(
+        "estimators.consistent: consistent",
+        estimators.consistent(functools.partial(estimators.nearest, factor=4), parse_degradation("bicubic-x4")),
+        floats(2, 4, 4, 3),
+    ),
+    case(
+        "estimators.lmmse: lmmse",
+        functools.partial(estimators.lmmse, grid=GRID),
+        estimators.Lmmse(floats(ENTRIES, 3 * 16), floats(3 * 16)),
+        floats(2, 8, 8, 3),
+    ),
+    case(
+        "estimators.patches.PatchGrid: contexts assemble",
+        lambda y, p: (GRID.contexts(y), GRID.assemble(p, (8, 8))),
+        floats(2, 8, 8, 3),
+        jax.eval_shape(lambda y: GRID.contexts(y)[..., : 3 * 16], floats(2, 8, 8, 3)),
+    ),
+    case(
+        "estimators.exemplar: exemplar",
+        lambda c, d, y, t: estimators.exemplar(_exemplars(c, d), y, grid=GRID, temperature=t),
+        floats(5, ENTRIES),
+        floats(5, 3 * 16),
+        floats(2, 8, 8, 3),
+        COUNT,
+    ),
+]
+
+
+def _exemplars(contexts: jax.Array, details: jax.Array) -> Any:
+    return estimators.Exemplars(contexts, details)
+
+
+def noise_of(x: jax.Array, y: jax.Array) -> Any:
+    return metrics.residual_noise(x, y, std=0.1)
+
+
+METRICS = [
+    case(
+        "metrics.distortion: mse rmse psnr ssim",
+        lambda x, y: (
+            gradient(metrics.mse)(x, y),
+            metrics.rmse(x, y),
+            metrics.psnr(x, y, data_range=1.0),
+            gradient(functools.partial(metrics.ssim, data_range=1.0))(x, y),
+        ),
+        IMAGES,
+        IMAGES,
+    ),
+    case(
+        "metrics.consistency: measurement_deviation measurement_psnr measurement_rmse residual_noise",
+        lambda x, y: (
+            metrics.measurement_deviation(smooth, x, y),
+            metrics.measurement_psnr(smooth, x, y, data_range=1.0),
+            metrics.measurement_rmse(smooth, x, y),
+            noise_of(x, y),
+        ),
+        IMAGES,
+        IMAGES,
+    ),
+    case("metrics.protocol: crop_border luma", lambda x: metrics.luma(metrics.crop_border(x, border=2)), IMAGES),
+    case(
+        "metrics.diversity: pairwise_diversity per_pixel_std per_pixel_std_map",
+        lambda s: (
+            metrics.pairwise_diversity(s, metrics.mse),
+            metrics.per_pixel_std(s),
+            metrics.per_pixel_std_map(s),
+        ),
+        OUTPUTS,
+    ),
+    case(
+        "metrics.joint: extract_patches joint_features",
+        lambda x, a: (metrics.extract_patches(x, size=5, stride=3), metrics.joint_features(a, a)),
+        IMAGES,
+        POINTS,
+    ),
+    case("metrics.frechet: frechet_distance", gradient(metrics.frechet_distance), MOMENTS, MOMENTS),
+    case("metrics.frechet: frechet_distance_from_features", metrics.frechet_distance_from_features, POINTS, POINTS),
+    case(
+        "metrics.conditional: conditional_frechet_distance",
+        functools.partial(metrics.conditional_frechet_distance, width=2),
+        MOMENTS,
+        MOMENTS,
+    ),
+    case("metrics.inception: inception_score", functools.partial(metrics.inception_score, splits=2), POINTS),
+    case(
+        "metrics.kernel: kernel_distance",
+        functools.partial(metrics.kernel_distance, subsets=2, subset_size=3),
+        KEY,
+        POINTS,
+        POINTS,
+    ),
+    case("metrics.kernel: kernel_distance_full", metrics.kernel_distance_full, POINTS, POINTS),
+    case("metrics.kernel: kernel_distance_subsets", metrics.kernel_distance_subsets, POINTS, POINTS, INDICES, INDICES),
+    case(
+        "metrics.manifold: manifold_scores precision_recall density_coverage",
+        lambda a, b: (
+            metrics.manifold_scores(a, b, k=2),
+            metrics.precision_recall(a, b, k=2),
+            metrics.density_coverage(a, b, k=2),
+        ),
+        POINTS,
+        POINTS,
+    ),
+    case(
+        "metrics.perceptual: lpips lpips_map",
+        lambda x, y: (
+            gradient(functools.partial(metrics.lpips, network=models.perceptual_network("alexnet")))(x, y),
+            metrics.lpips_map(x, y, network=models.perceptual_network("alexnet")),
+        ),
+        floats(1, 32, 32, 3),
+        floats(1, 32, 32, 3),
+    ),
+]
+TRANSPORT = [
+    case("transport.gaussian: gaussian_w2", gradient(transport.gaussian_w2), MEAN, COV, MEAN, COV),
+    case("transport.gaussian: gaussian_map", gradient(transport.gaussian_map), COV, COV),
+    case(
+        "transport.gaussian: transport_points",
+        lambda k, x, m, n, a: transport.transport_points(k, x, transport.GaussianMap(m, m), n, n, alpha=a),
+        KEY,
+        POINTS,
+        COV,
+        MEAN,
+        COUNT,
+    ),
+    case(
+        "transport.sinkhorn: sinkhorn_divergence",
+        lambda x, y: transport.sinkhorn_divergence(x, y, epsilon=0.1),
+        POINTS,
+        POINTS,
+    ),
+    case(
+        "transport.sliced: wasserstein_1d sliced_wasserstein",
+        lambda k, x, y, u, v: (
+            transport.wasserstein_1d(u, v, p=2, weights_x=u, weights_y=v),
+            transport.sliced_wasserstein(k, x, y, projections=3, p=2),
+        ),
+        KEY,
+        POINTS,
+        POINTS,
+        VALUES,
+        VALUES,
+    ),
+]
+UNCERTAINTY = [
+    case(
+        "uncertainty.entropy: gaussian_entropy",
+        lambda c: (uncertainty.gaussian_entropy(c), gradient(uncertainty.gaussian_entropy)(c)),
+        COV,
+    ),
+    case("uncertainty.entropy: entropy_power", functools.partial(uncertainty.entropy_power, dim=4), VALUES),
+    case("uncertainty.entropy: knn_entropy", functools.partial(uncertainty.knn_entropy, k=2), POINTS),
+    case(
+        "uncertainty.divergence: renyi_gaussian",
+        lambda *given: tuple(
+            gradient(functools.partial(uncertainty.renyi_gaussian, order=o))(*given) for o in (0.5, 1)
+        ),
+        MEAN,
+        COV,
+        MEAN,
+        COV,
+    ),
+    case(
+        "uncertainty.conditional: conditional_gaussian",
+        functools.partial(uncertainty.conditional_gaussian, width=2),
+        MEAN,
+        COV,
+    ),
+    case(
+        "uncertainty.conditional: conditional_renyi",
+        functools.partial(uncertainty.conditional_renyi, width=2, order=0.5, noise_floor=0.1),
+        MOMENTS,
+        MOMENTS,
+    ),
+    case(
+        "uncertainty.bounds: eta uncertainty_bounds",
+        lambda p, a: (uncertainty.eta(p, 4), uncertainty.uncertainty_bounds(p, 4, inherent=a, gaussian=2 * a)),
+        VALUES,
+        VALUES,
+    ),
+    case(
+        "uncertainty.blocks: local_blocks",
+        functools.partial(uncertainty.local_blocks, block=2, context=1, stride=2),
+        IMAGES,
+        floats(2, 8, 8, 3),
+    ),
+]
+SELECTION = [
+    case(
+        "selection.farthest: farthest_points farthest_from_start farthest_in_distances",
+        lambda k, f, d, i: (
+            selection.farthest_points(k, f, count=3, subset=5),
+            farthest_from_start(f, i, count=3),
+            farthest_in_distances(d, i, count=3),
+        ),
+        KEY,
+        POINTS,
+        floats(8, 8),
+        jax.ShapeDtypeStruct((), jnp.int32),
+    ),
+    case(
+        "selection.hierarchy: hierarchy uniformization_hierarchy farthest_tree priority_tree",
+        lambda k, f, p: (
+            selection.hierarchy(k, f, count=3),
+            selection.uniformization_hierarchy(k, f, count=3, k=2),
+            farthest_tree(f, p, count=3),
+            priority_tree(f, p, count=3),
+        ),
+        KEY,
+        POINTS,
+        VALUES,
+    ),
+    case(
+        "selection.kmeans: kmeans_representatives kmeans_from_centroids nearest_to_centroids",
+        lambda k, f, c: (
+            selection.kmeans_representatives(k, f, count=3),
+            kmeans_from_centroids(f, c, iterations=2, distinct=True),
+            nearest_to_centroids(f, c, distinct=True),
+        ),
+        KEY,
+        POINTS,
+        floats(3, 4),
+    ),
+    case(
+        "selection.uniformization: uniformization uniformization_from_gumbel uniformization_log_probabilities "
+        "neighbour_distance",
+        lambda k, f, r: (
+            selection.uniformization(k, f, count=3, k=2, keep=0.9),
+            uniformization_from_gumbel(f, r, count=3, k=2, keep=0.9),
+            uniformization_log_probabilities(r, dim=4, keep=0.9),
+            neighbour_distance(f, k=2),
+        ),
+        KEY,
+        POINTS,
+        VALUES,
+    ),
+    case("selection.inputs: squared_gaps", squared_gaps, POINTS, POINTS),
+]
+CASES = DEGRADATIONS + ATTACKS + ESTIMATORS + METRICS + TRANSPORT + UNCERTAINTY + SELECTION

@@ -1,0 +1,369 @@
+"""Programs to be lowered for accelerators: networks of every family, and what evaluation and training compile."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from lowering_cases import KEY, Case, case, classify, floats, gradient, keys, noisy, smooth
+
+from jaxpr import estimators, models
+from jaxpr.attacks import l2_adam
+from jaxpr.degradations import parse_degradation
+from jaxpr.evaluation import Protocol, decisions, devices, measure, planes, probes
+from jaxpr.evaluation.restorers import as_restorer
+from jaxpr.models.adm_classifier import ADMClassifierConfig, adm_classifier
+from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
+from jaxpr.models.autoencoder_kl import AutoencoderKLConfig, autoencoder_kl
+from jaxpr.models.classifier import digit_model
+from jaxpr.models.ddpm_unet import DDPMUNetConfig, ddpm_unet
+from jaxpr.models.discriminators import UNetCriticConfig, VggCriticConfig, unet_critic, vgg_critic
+from jaxpr.models.functional import Model
+from jaxpr.models.gfpgan import GFPGANConfig, gfpgan, gfpgan_noises
+from jaxpr.models.inception import half_pixel_input, inception, tf1_input
+from jaxpr.models.lpips_weights import HeadsConfig, TrunkConfig, lpips_heads, lpips_trunk
+from jaxpr.models.resnet_critic import resnet_critic, table4
+from jaxpr.models.restorer import RestorerConfig, restorer
+from jaxpr.models.restormer import RestormerConfig, restormer
+from jaxpr.models.rrdbnet import RRDBNetConfig, rrdbnet
+from jaxpr.models.swin2sr import Swin2SRConfig, swin2sr
+from jaxpr.models.swinir import SwinIRConfig, swinir
+from jaxpr.models.unet import UNetConfig, unet
+from jaxpr.models.vit import ViTConfig, vit
+from jaxpr.training import gan, images, losses, pool, supervised, toy
+from jaxpr.training.recipes import Recipe, build_procedure
+
+PIXELS, TINY = floats(1, 8, 8, 3), RRDBNetConfig(num_feat=4, num_block=1, num_grow_ch=2)
+TIMES = floats(1)
+ADM = {"model_channels": 32, "num_res_blocks": 1, "attention_resolutions": (2,), "channel_mult": (1, 2)}
+SWIN = {"in_chans": 3, "img_size": 8, "window_size": 4, "img_range": 1.0, "depths": (2,), "embed_dim": 8}
+SWIN |= {"num_heads": (2,), "mlp_ratio": 2.0, "resi_connection": "1conv"}
+SMALL_VIT = ViTConfig(8, 1, 2, 8, image_size=8, patch_size=4, num_labels=3)
+FACES = GFPGANConfig(
+    out_size=8, num_style_feat=8, num_mlp=2, input_is_latent=False, different_w=False, narrow=1 / 64, sft_half=False
+)
+
+
+def network(name: str, build: Callable[[], Model], *inputs: Any, backward: bool = True) -> Case:
+    """Forward, and the gradient by the inputs, which attacks need."""
+
+    def make() -> tuple[Any, ...]:
+        model = build()
+
+        def run(params: Any, *inputs: Any) -> Any:
+            return (
+                gradient(functools.partial(model.apply, params))(*inputs) if backward else model.apply(params, *inputs)
+            )
+
+        return run, jax.eval_shape(model.init, KEY), *inputs
+
+    return Case((name,), make)
+
+
+def of_autoencoder(params: Any, key: jax.Array, x: jax.Array) -> Any:
+    found = autoencoder_kl(AutoencoderKLConfig(3, 3, (8, 16), 1, 4, 4))
+    return found.decode(params, found.encode(params, x).sample(key))
+
+
+NETWORKS = [
+    network("models.rrdbnet.rrdbnet", lambda: rrdbnet(TINY), PIXELS),
+    network("models.swinir.swinir", lambda: swinir(SwinIRConfig(upscale=2, upsampler="pixelshuffle", **SWIN)), PIXELS),
+    network(
+        "models.swin2sr.swin2sr", lambda: swin2sr(Swin2SRConfig(upscale=2, upsampler="pixelshuffle", **SWIN)), PIXELS
+    ),
+    network(
+        "models.restormer.restormer",
+        lambda: restormer(RestormerConfig(dim=4, num_blocks=(1, 1, 1, 1), num_refinement_blocks=1, heads=(1, 1, 2, 2))),
+        PIXELS,
+    ),
+    network("models.vit.vit", lambda: vit(SMALL_VIT), PIXELS),
+    network("models.adm_unet.adm_unet", lambda: adm_unet(ADMUNetConfig(num_head_channels=16, **ADM)), PIXELS, TIMES),
+    network(
+        "models.adm_classifier.adm_classifier",
+        lambda: adm_classifier(ADMClassifierConfig(image_size=8, out_channels=5, num_head_channels=16, **ADM)),
+        PIXELS,
+        TIMES,
+    ),
+    network(
+        "models.ddpm_unet.ddpm_unet",
+        lambda: ddpm_unet(DDPMUNetConfig(ch=32, ch_mult=(1, 2), num_res_blocks=1, attention_levels=(1,))),
+        PIXELS,
+        TIMES,
+    ),
+    network("models.inception.inception", inception, floats(1, 75, 75, 3), backward=False),
+    network("models.gfpgan.gfpgan", lambda: gfpgan(FACES), PIXELS),
+    network("models.unet.unet", lambda: unet(UNetConfig(3, 2, 1)), PIXELS, (floats(1, 8, 8, 1),)),
+    network("models.resnet_critic.resnet_critic", lambda: resnet_critic(table4(size=8, channels=3, width=2)), PIXELS),
+    network("models.discriminators.vgg_critic", lambda: vgg_critic(VggCriticConfig(8, 3, 2)), PIXELS),
+    network("models.discriminators.unet_critic", lambda: unet_critic(UNetCriticConfig(3, 2)), PIXELS),
+    network("models.classifier.digit_model", lambda: digit_model("judge"), floats(2, 8, 8, 1)),
+    network("models.lpips_weights.lpips_trunk", lambda: lpips_trunk(TrunkConfig("alexnet")), floats(1, 64, 64, 3)),
+    network("models.lpips_weights.lpips_heads", lambda: lpips_heads(HeadsConfig((3,))), (PIXELS,), backward=False),
+    Case(
+        (
+            "models.autoencoder_kl.autoencoder_kl",
+            *(f"models.autoencoder_kl.Posterior.{n}" for n in ("sample", "at", "std")),
+        ),
+        lambda: (
+            of_autoencoder,
+            jax.eval_shape(autoencoder_kl(AutoencoderKLConfig(3, 3, (8, 16), 1, 4, 4)).model.init, KEY),
+            KEY,
+            PIXELS,
+        ),
+    ),
+    case("models.gfpgan: gfpgan_noises", lambda k: gfpgan_noises(k, config=FACES, count=2), KEY),
+    case("models.inception: half_pixel_input tf1_input", lambda x: (half_pixel_input(x), tf1_input(x)), PIXELS),
+    case(
+        "models.mlp: init_mlp mlp mlp_with_pattern input_gradient",
+        lambda k, x: (
+            models.mlp(layers := models.init_mlp(k, (3, 4, 1)), x),
+            models.input_gradient(layers, models.mlp_with_pattern(layers, x)[1]),
+        ),
+        KEY,
+        floats(3, 5),
+    ),
+    case(
+        "models.features: feature_extractor",
+        lambda x: models.feature_extractor("pixels").apply(x),
+        PIXELS,
+    ),
+    Case(
+        ("models.classifier.digit_classifier",),
+        lambda: (gradient(models.digit_classifier("judge")), floats(2, 8, 8, 1)),
+    ),
+]
+
+PROTOCOL = Protocol(
+    attack_steps=2, sweep=(0.1,), lipschitz_iterations=2, explore_samples=2, explore_steps=2, samples=2, attack_draws=2
+)._replace(patch_size=8, patch_stride=8, features="pixels")
+MEASURED, EXAMPLES = floats(2, 16, 16, 3), keys(2)
+
+
+class Caught(Exception):
+    """Carries what a host loop was about to run."""
+
+
+def caught(module: Any, name: str, run: Callable[[], Any]) -> tuple[Any, ...]:
+    """The arguments with which `run` calls `module.name`, which is not called."""
+
+    def stop(*arguments: Any, **_: Any) -> None:
+        raise Caught(*arguments)
+
+    with mock.patch.object(module, name, stop):
+        try:
+            run()
+        except Caught as found:
+            return found.args
+    raise AssertionError(f"{name} was not called")
+
+
+def on_one_device(make: Callable[[], tuple[Any, ...]]) -> Callable[[], tuple[Any, ...]]:
+    """Without the mesh of this process's devices around the program."""
+
+    def made() -> tuple[Any, ...]:
+        with mock.patch.object(devices, "local_devices", return_value=jax.local_devices()[:1]):
+            return make()
+
+    return made
+
+
+def evaluated(name: str, build: Callable[[], Any], *arguments: Any) -> Case:
+    return Case((name,), on_one_device(lambda: (build(), *arguments)))
+
+
+def of_restorer(part: str, fn: Callable[..., Any], *arguments: Any, **changes: Any) -> Case:
+    return evaluated(
+        "evaluation.measure.programs",
+        lambda: getattr(measure.programs(as_restorer(part, fn), PROTOCOL._replace(**changes)), part),
+        EXAMPLES,
+        *arguments,
+    )
+
+
+def probed() -> Callable[..., Any]:
+    return probes.probe_program(as_restorer("smooth", smooth), PROTOCOL)
+
+
+def scored(side: int, spec: str) -> tuple[Any, ...]:
+    x = floats(2, side, side, 3)
+    y = jax.eval_shape(parse_degradation(spec), EXAMPLES, x)
+    return measure.scorer(parse_degradation(spec), PROTOCOL), x, y, x, y, measure.Responses(floats(2), floats(2), x)
+
+
+def decided() -> tuple[Any, ...]:
+    """The program behind one restorer, and its arguments."""
+    setting = decisions._Setting(classify, classify, 2)
+    x = np.zeros((2, 8, 8, 3), np.float32)
+    attack = [decisions.DecisionAttack(0.1, 1)]
+    given = (jax.random.split(jax.random.key(0), 2), x, x)
+    program, _, _ = caught(
+        decisions, "_in_batches", lambda: decisions._attack("smooth", smooth, setting, attack, given, 2)
+    )
+    return program, EXAMPLES, floats(2, 8, 8, 3)
+
+
+EVALUATION = [
+    Case(
+        ("estimators.trained.trained_restorer",),
+        lambda: (gradient(estimators.trained_restorer("digits-average-x2-deterministic-l1-0")), floats(2, 4, 4, 1)),
+    ),
+    of_restorer("restore", smooth, MEASURED),
+    of_restorer("restore", noisy, MEASURED),
+    of_restorer("attack", smooth, MEASURED),
+    of_restorer("attack", noisy, MEASURED),
+    of_restorer("attack", smooth, MEASURED, attack="l2_adam"),
+    of_restorer("respond", noisy, MEASURED, MEASURED),
+    of_restorer("diversity", noisy, floats(2, 32, 32, 3)),
+    evaluated("evaluation.probes.probe_program", probed, EXAMPLES, MEASURED, MEASURED),
+    Case(("evaluation.measure.scorer",), on_one_device(lambda: scored(32, "bicubic-x4"))),
+    Case(("evaluation.measure.scorer",), on_one_device(lambda: scored(16, "noise-0.1"))),
+    evaluated(
+        "evaluation.measure.patch_features", lambda: measure.patch_features("alexnet", size=8, stride=8), MEASURED
+    ),
+    evaluated("evaluation.measure.patch_classes", lambda: measure.patch_classes("pixels", size=8, stride=8), MEASURED),
+    evaluated(
+        "evaluation.measure.degrader",
+        lambda: measure.degrader(parse_degradation("bicubic-x4+noise-0.1"), bits=8),
+        EXAMPLES,
+        MEASURED,
+    ),
+    evaluated(
+        "evaluation.planes.block_extractor", lambda: planes.block_extractor(PROTOCOL, 2), MEASURED, floats(2, 8, 8, 3)
+    ),
+    Case(("evaluation.decisions.sweep_decisions", "evaluation.decisions.evaluate_decisions"), decided),
+]
+
+RECIPE = Recipe(
+    name="tiny",
+    data="digits",
+    size=8,
+    degradation="inpaint-top-0.75",
+    network=UNetConfig(channels=1, width=2, scales=1),
+    stochastic=True,
+    steps=9,
+    batch=2,
+    pixel=0.5,
+    adversarial=1.0,
+    critic=VggCriticConfig(size=8, channels=1, width=2),
+    robustness=2.0,
+    robustness_draws=2,
+    rate=1e-2,
+    critic_rate=1e-2,
+)
+ATTACK = functools.partial(l2_adam, epsilon=0.2, steps=2, learning_rate=1.0)
+
+
+def zeros(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree)
+
+
+def scanned(module: Any, run: Callable[[], Any]) -> tuple[Any, ...]:
+    """The chunk of steps that `module`'s loop gives to the runner."""
+    step, state, data = caught(module, "run_steps", run)
+
+    def chunk(begin: jax.Array, state: Any, data: Any) -> Any:
+        return jax.lax.scan(lambda state, number: step(number, state, data), state, begin + jnp.arange(3))
+
+    return chunk, jax.ShapeDtypeStruct((), jnp.int32), state, data
+
+
+def image_chunk(**changes: Any) -> tuple[Any, ...]:
+    procedure = build_procedure(dataclasses.replace(RECIPE, **changes), attack=ATTACK)
+    state = jax.eval_shape(functools.partial(images.start_restorer, procedure=procedure), KEY)
+    few = pool.image_pool([np.zeros((9, 9, 1), np.float32)], smallest=8)
+    options = {"procedure": procedure, "size": 8, "symmetries": 8, "candidates": 2, "steps": 3}
+    return scanned(images, lambda: images.fit_restorer(jax.random.key(0), state, few, jnp.arange(2), **options))
+
+
+def gan_chunk(
+    start: Callable[..., Any], of: gan.GanLosses, optimizers: Any, data: Any, options: Any
+) -> tuple[Any, ...]:
+    """An ensemble of two."""
+    state = zeros(jax.eval_shape(jax.vmap(start), keys(2)))
+    both = {"losses": of, "optimizers": optimizers, "steps": 3, "batch_size": 4, "options": options}
+    return scanned(gan, lambda: gan.fit_gan(jax.random.split(jax.random.key(0), 2), state, data, **both))
+
+
+def supervised_chunk() -> tuple[Any, ...]:
+    model = digit_model("judge")
+    optimizer = toy.denoiser_optimizers(steps=10)[0]
+    augmentation = functools.partial(supervised.augment, shift=1, noise_std=0.1)
+    loss = supervised.classification_loss(model.apply, augmentation=augmentation, smoothing=0.1)
+    state = supervised.start(zeros(jax.eval_shape(model.init, KEY)), optimizer)
+    data = (np.zeros((6, 8, 8, 1), np.float32), np.zeros(6, np.int32))
+    options = {"loss": loss, "optimizer": optimizer, "steps": 3, "batch_size": 2}
+    return scanned(supervised, lambda: supervised.fit(jax.random.key(0), state, data, **options))
+
+
+def tied(config: Any) -> tuple[Any, ...]:
+    parsed = parse_degradation(RECIPE.degradation)
+    made = restorer(RestorerConfig(config, RECIPE.degradation, parsed.factor, True, True), operators=parsed.operator)
+    y = jax.eval_shape(parsed.operator((8, 8, 1)), floats(2, 8, 8, 1))
+
+    def run(params: Any, key: jax.Array, y: jax.Array) -> Any:
+        return made.apply(params, y, made.seeds(key, y))
+
+    return run, jax.eval_shape(made.init, KEY), KEY, y
+
+
+POINTS_XY = (np.zeros((6, 1), np.float32), np.zeros((6, 1), np.float32))
+WEIGHTS = np.ones(2, np.float32)
+STEP = "adversarial_robustness critic_loss generator_loss r1_penalty fit_gan gan_step"
+TRAINING = [
+    Case(("models.restorer.restorer",), lambda: tied(RECIPE.network)),
+    Case(
+        (
+            *(f"training.images.{n}" for n in ("fit_restorer", "restorer_step", "average_weights", "start_restorer")),
+            *(f"training.losses.{n}" for n in ("absolute_error", "critic_objective", "Adversary.logits")),
+            "training.pool.draw_crops",
+        ),
+        image_chunk,
+    ),
+    Case(("training.losses.squared_error",), lambda: (gradient(losses.squared_error), PIXELS, PIXELS)),
+    Case(
+        ("training.losses.perceptual_error",),
+        lambda: (gradient(losses.perceptual_error(models.perceptual_network("alexnet"))), *(floats(1, 32, 32, 3),) * 2),
+    ),
+    Case(
+        (*(f"training.gan.{n}" for n in STEP.split()), "training.toy.denoiser_losses", "training.toy.toy_denoiser"),
+        lambda: gan_chunk(
+            toy.start_denoiser, toy.denoiser_losses(), toy.denoiser_optimizers(steps=10), POINTS_XY, WEIGHTS
+        ),
+    ),
+    Case(
+        ("training.toy.plain_denoiser_losses",),
+        lambda: gan_chunk(
+            toy.start_denoiser, toy.plain_denoiser_losses(), toy.denoiser_optimizers(steps=10), POINTS_XY, WEIGHTS
+        ),
+    ),
+    Case(
+        ("training.toy.planar_losses", "training.toy.toy_restorer"),
+        lambda: gan_chunk(
+            functools.partial(toy.start_planar, width=4),
+            toy.planar_losses(width=4, attack=ATTACK, draws=2),
+            toy.planar_optimizers(),
+            np.zeros((6, 2), np.float32),
+            (WEIGHTS, WEIGHTS),
+        ),
+    ),
+    case(
+        "training.toy: start_denoiser start_planar",
+        lambda k: (toy.start_denoiser(k), toy.start_planar(k, width=4)),
+        KEY,
+    ),
+    case(
+        "training.gan: random_robustness",
+        lambda k, y: gan.random_robustness(k, smooth, y, variance=0.1),
+        KEY,
+        MEASURED,
+    ),
+    Case(
+        tuple(f"training.supervised.{name}" for name in ("fit", "train_step", "augment", "classification_loss")),
+        supervised_chunk,
+    ),
+]
+CASES = NETWORKS + EVALUATION + TRAINING

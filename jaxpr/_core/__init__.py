@@ -11,9 +11,10 @@ from jaxpr._core.checks import (
     first_line,
     is_traced,
 )
-from jaxpr._core.chunks import map_chunks
+from jaxpr._core.chunks import map_chunks, scan
 from jaxpr._core.files import TEMPORARY_PREFIX, write_atomically
 from jaxpr._core.keys import example_keys
+from jaxpr._core.modes import defined_where, floating_dtype, lenient_promotion, may_be_undefined
 from jaxpr._core.precision import HIGHEST, in_float64
 from jaxpr._core.types import (
     AnyArray,
@@ -46,10 +47,15 @@ __all__ = [
     "check_positive",
     "check_same_shape",
     "check_square",
+    "defined_where",
     "example_keys",
     "first_line",
+    "floating_dtype",
     "in_float64",
     "is_traced",
+    "lenient_promotion",
     "map_chunks",
+    "may_be_undefined",
+    "scan",
     "write_atomically",
 ]

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, ArrayLike, InputError, check_count, check_images, check_positive
+from jaxpr._core import Array, ArrayLike, InputError, check_count, check_images, check_positive, scan
 
 __all__ = ["nlm"]
 
@@ -73,7 +73,7 @@ def nlm(y: Array, *, h: ArrayLike, sigma: ArrayLike = 0.0, patch: int = 7, windo
         return jax.tree.map(jnp.add, sums, pair(offset)), None
 
     itself = images, jnp.ones((*images.shape[:3], 1), dtype)
-    (values, weights), _ = jax.lax.scan(add, itself, _half_window(reach))
+    (values, weights), _ = scan(add, itself, _half_window(reach))
     return (values / weights).astype(y.dtype)
 
 

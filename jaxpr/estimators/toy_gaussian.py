@@ -108,7 +108,8 @@ def gaussian_dmax(law: JointGaussian) -> AffineEstimator:
     Returns:
         The estimator; its root is zero, up to rounding, where E[x|y] has a covariance of full rank.
     """
-    matrix, root = to_device(in_float64(_dmax)(law.marginal_x.root, law.marginal_y.root, law.gain))
+    found = in_float64(_dmax)(law.marginal_x.root, law.marginal_y.root, law.gain)
+    matrix, root = to_device(found, law.gain.dtype)
     return _around_means(law, matrix, root)
 
 
@@ -183,7 +184,8 @@ def gaussian_output_law(law: JointGaussian, estimator: AffineEstimator) -> Joint
         InputError: the shapes of law and estimator do not fit.
     """
     _check_fit(law, estimator)
-    return from_fields(in_float64(_output)(tuple(estimator), law.marginal_y.mean, law.marginal_y.root))
+    fields = in_float64(_output)(tuple(estimator), law.marginal_y.mean, law.marginal_y.root)
+    return from_fields(fields, law.gain.dtype)
 
 
 def gaussian_residual_law(law: JointGaussian, estimator: AffineEstimator, matrix: AnyArray) -> JointGaussian:
@@ -204,7 +206,7 @@ def gaussian_residual_law(law: JointGaussian, estimator: AffineEstimator, matrix
     _check_fit(law, estimator)
     check_matrix("matrix", matrix, rows=law.dim_y, columns=law.dim_x)
     run = in_float64(_residual)
-    return from_fields(run(tuple(estimator), law.marginal_y.mean, law.marginal_y.root, matrix))
+    return from_fields(run(tuple(estimator), law.marginal_y.mean, law.marginal_y.root, matrix), law.gain.dtype)
 
 
 def _around_means(law: JointGaussian, matrix: Array, root: Array) -> AffineEstimator:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import HIGHEST, AnyArray, Array, InputError, check_count, check_points
+from jaxpr._core import HIGHEST, AnyArray, Array, InputError, check_count, check_points, scan
 
 __all__ = ["KernelSums", "kernel_sums"]
 
@@ -129,7 +129,7 @@ def _within(a: _Blocks) -> Array:
     total = jnp.zeros((a.weights.shape[1],) * 2, a.offset.dtype)
     total, _ = jax.lax.scan(diagonal, total, jnp.arange(a.number))
     upper = np.stack(np.triu_indices(a.number, 1), axis=1).astype(np.int32)
-    return jax.lax.scan(pair, total, jnp.asarray(upper))[0]
+    return scan(pair, total, jnp.asarray(upper))[0]
 
 
 def _between(a: _Blocks, b: _Blocks) -> Array:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import HIGHEST, AnyArray, Array, check_count, check_points
+from jaxpr._core import HIGHEST, AnyArray, Array, check_count, check_points, scan
 
 __all__ = ["BallCounts", "count_balls", "neighbour_radii"]
 
@@ -157,7 +157,7 @@ def _radii(points: Array, *, k: int, block: int) -> Array:
 
     rows, _ = jax.lax.scan(diagonal, empty[0], jnp.arange(pieces.number))
     upper = np.stack(np.triu_indices(pieces.number, 1), axis=1).astype(np.int32)
-    (rows, columns), _ = jax.lax.scan(pair, (rows, empty[1]), jnp.asarray(upper))
+    (rows, columns), _ = scan(pair, (rows, empty[1]), jnp.asarray(upper))
     for values in columns:
         rows = _insert(rows, values.T)
     return jnp.maximum(_fold(rows, k), 0)

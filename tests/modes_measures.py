@@ -201,7 +201,7 @@ TRANSPORT = {
     ),
     "wasserstein_1d": lambda: transport.wasserstein_1d(*on_device(uniform(9), uniform(7, seed=1)), p=2),
     "wasserstein_1d: weights": lambda: transport.wasserstein_1d(
-        *on_device(uniform(9), uniform(7, seed=1)), p=1, weights_x=uniform(9, seed=2), weights_y=uniform(7, seed=3)
+        *on_device(uniform(9), uniform(7, seed=1)), p=1, weights_x=shares(1, 9)[0], weights_y=shares(1, 7)[0]
     ),
 }
 

@@ -46,6 +46,10 @@ SWIN = {
     "window_size": 4,
     "mlp_ratio": 2,
     "img_size": 8,
+    "in_chans": 3,
+    "img_range": 1.0,
+    "upsampler": "",
+    "resi_connection": "1conv",
 }
 
 

@@ -33,7 +33,8 @@ def in_float64(fn: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any) -> Any:
         if not is_traced(args):
             return fn(np, *jax.tree.map(lambda a: np.asarray(a, np.float64), args))
-        dtype = jnp.result_type(*jax.tree.leaves(args))
+        with jax.numpy_dtype_promotion("standard"):
+            dtype = jnp.result_type(*jax.tree.leaves(args))
         if jax.default_backend() == "tpu":
             return fn(jnp, *jax.tree.map(lambda a: jnp.asarray(a, dtype), args))
         return _traced_in_float64(functools.partial(fn, jnp), dtype, args)

@@ -146,6 +146,7 @@ def swapped(xp: ModuleType, matrix: Any) -> Any:
     return xp.swapaxes(matrix, -1, -2)
 
 
+@may_be_undefined
 def to_device(values: Any, dtype: np.dtype) -> Any:
     """Results of `in_float64` as arrays of the law's floating dtype."""
     return jax.tree.map(lambda a: jnp.asarray(a, dtype), values)

@@ -51,7 +51,7 @@ def nlm(y: Array, *, h: ArrayLike, sigma: ArrayLike = 0.0, patch: int = 7, windo
     margin, reach = patch // 2, window // 2
     mirrored = jnp.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="reflect")
     around = _pad(mirrored, reach)
-    rows, columns = jnp.arange(height)[:, None], jnp.arange(width)[None]
+    rows, columns = jnp.arange(height, dtype=jnp.int32)[:, None], jnp.arange(width, dtype=jnp.int32)[None]
 
     @jax.checkpoint
     def pair(offset: Array) -> tuple[Array, Array]:

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 # Laws come in float32: directions whose deviation is smaller than this share of the largest are rounding.
-_ROUNDING = np.finfo(np.float32).eps
+_ROUNDING = float(np.finfo(np.float32).eps)
 
 
 class AffineEstimator(NamedTuple):
@@ -218,7 +218,7 @@ def _dmax(xp: ModuleType, root_x: Any, root_y: Any, gain: Any) -> tuple[Any, Any
     kept = values > root_y.shape[0] * _ROUNDING * values[-1]
     inverse_y = (vectors * xp.where(kept, 1 / xp.where(kept, values, 1), 0)[None]) @ vectors.T
     left, overlap, right = xp.linalg.svd(root_x @ gain @ root_y, full_matrices=False)
-    kept = overlap > max(gain.shape) * _ROUNDING * xp.maximum(overlap[0], np.finfo(np.float32).tiny)
+    kept = overlap > max(gain.shape) * _ROUNDING * xp.maximum(overlap[0], float(np.finfo(np.float32).tiny))
     left = left * xp.where(kept, 1, 0)[None]
     matrix = root_x @ left @ right @ inverse_y
     return matrix, root_x @ (xp.eye(root_x.shape[0]) - left @ left.T)

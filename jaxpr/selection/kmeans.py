@@ -152,7 +152,7 @@ def _seeds(key: Key, points: Array, count: int) -> Array:
     def step(closest: Array, draws: Array) -> tuple[Array, Array]:
         cumulative = jnp.cumsum(closest)
         below = cumulative[None, :] <= (draws * cumulative[-1])[:, None]
-        candidates = jnp.minimum(jnp.sum(below, axis=1), size - 1)
+        candidates = jnp.minimum(jnp.sum(below, axis=1, dtype=jnp.int32), size - 1)
         left = jnp.minimum(closest[None], squared_gaps(points[candidates], points))
         best = jnp.argmin(jnp.sum(left, axis=1))
         return left[best], candidates[best]

@@ -87,7 +87,7 @@ def draw_crops(keys: Array, pool: ImagePool, *, size: int, symmetries: Symmetrie
     check_count("candidates", candidates)
     if symmetries not in (1, 2, 8):
         raise InputError(f"symmetries: found {symmetries!r}, expected 1, 2 or 8")
-    rows, columns = jnp.meshgrid(jnp.arange(size), jnp.arange(size), indexing="ij")
+    rows, columns = jnp.meshgrid(*[jnp.arange(size, dtype=jnp.int32)] * 2, indexing="ij")
 
     def at_random(key: Array) -> Array:
         k_image, k_top, k_left = jax.random.split(key, 3)

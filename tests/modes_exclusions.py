@@ -106,7 +106,6 @@ RUN = {
     "numerics.bootstrap": ("x64", "promotion"),
     "numerics.kernel_sums": ("disable_jit",),
     "numerics.neighbour_radii": ("disable_jit",),
-    "selection.kmeans_representatives: one": ("x64",),
     "selection.uniformization_log_probabilities": ("x64", "promotion"),
     "training.fit": ("x64", "promotion"),
     "training.run_steps": ("x64", "promotion"),

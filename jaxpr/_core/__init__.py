@@ -11,10 +11,11 @@ from jaxpr._core.checks import (
     first_line,
     is_traced,
 )
-from jaxpr._core.chunks import map_chunks
+from jaxpr._core.chunks import map_chunks, scan
 from jaxpr._core.extras import missing_extra
 from jaxpr._core.files import TEMPORARY_PREFIX, write_atomically
 from jaxpr._core.keys import example_keys
+from jaxpr._core.modes import defined_where, floating_dtype, lenient_promotion, may_be_undefined
 from jaxpr._core.precision import HIGHEST, in_float64, is_float32, rounding_unit
 from jaxpr._core.types import (
     AnyArray,
@@ -47,13 +48,18 @@ __all__ = [
     "check_positive",
     "check_same_shape",
     "check_square",
+    "defined_where",
     "example_keys",
     "first_line",
+    "floating_dtype",
     "in_float64",
     "is_float32",
     "is_traced",
+    "lenient_promotion",
     "map_chunks",
+    "may_be_undefined",
     "missing_extra",
     "rounding_unit",
+    "scan",
     "write_atomically",
 ]

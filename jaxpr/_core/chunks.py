@@ -1,6 +1,7 @@
-"""Map a batched function over pieces of the leading axis, so that memory does not grow with N."""
+"""Loops over a leading axis: in pieces, so that memory does not grow with N, and scans of any length."""
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,20 @@ import jax.numpy as jnp
 from jaxpr._core.checks import check_count
 from jaxpr._core.types import Array
 
-__all__ = ["map_chunks"]
+__all__ = ["map_chunks", "scan"]
+
+
+C = TypeVar("C")
+
+
+def scan(step: Callable[[C, Any], tuple[C, Any]], start: C, inputs: Any) -> tuple[C, Any]:
+    """`lax.scan` over the leading axis of `inputs` that may have length zero also under `jax_disable_jit`."""
+    leaves = jax.tree.leaves(inputs)
+    if leaves[0].shape[0]:
+        return jax.lax.scan(step, start, inputs)
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), inputs)
+    _, out = jax.eval_shape(step, start, one)
+    return start, jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), out)
 
 
 def map_chunks(fn: Callable[[Array], Array], x: Array, *, size: int) -> Array:

@@ -49,7 +49,9 @@ def in_float64(fn: Callable[..., Any]) -> Callable[..., Any]:
 
         constants = [leaf for leaf, t in zip(leaves, traced, strict=True) if not t]
         values = [leaf for leaf, t in zip(leaves, traced, strict=True) if t]
-        return _on_platforms(call, constants, values, jnp.result_type(*leaves))
+        with jax.numpy_dtype_promotion("standard"):
+            dtype = jnp.result_type(*leaves)
+        return _on_platforms(call, constants, values, dtype)
 
     return wrapped
 

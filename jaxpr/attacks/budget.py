@@ -4,7 +4,7 @@ import math
 
 import jax.numpy as jnp
 
-from jaxpr._core import Array, InputError, check_positive, check_same_shape
+from jaxpr._core import Array, InputError, check_positive, check_same_shape, floating_dtype
 
 __all__ = ["alpha_psnr", "epsilon_for_psnr", "input_psnr"]
 
@@ -39,7 +39,7 @@ def alpha_psnr(alpha: float | Array, *, data_range: float) -> Array:
     """
     check_positive("alpha", alpha, or_zero=True)
     check_positive("data_range", data_range)
-    return -20 * jnp.log10(jnp.asarray(alpha, jnp.result_type(float)) / data_range)
+    return -20 * jnp.log10(jnp.asarray(alpha, floating_dtype(alpha)) / data_range)
 
 
 def epsilon_for_psnr(psnr: float, shape: tuple[int, ...], *, data_range: float) -> float:

@@ -5,7 +5,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, Estimator, InputError, Key, check_count, check_positive, example_keys
+from jaxpr._core import (
+    Array,
+    Estimator,
+    InputError,
+    Key,
+    check_count,
+    check_positive,
+    example_keys,
+    may_be_undefined,
+    scan,
+)
 from jaxpr.attacks.boundary import check_measurements
 from jaxpr.attacks.budget import alpha_psnr, input_psnr
 from jaxpr.attacks.ifgsm import ifgsm
@@ -105,7 +115,7 @@ def explore_posterior(
 
     # Until it is found, a sample is a copy of the first: finite, and of weight zero.
     outputs = jnp.broadcast_to(first, (samples, *first.shape))
-    outputs, attacked = jax.lax.scan(find, outputs, jnp.arange(1, samples))
+    outputs, attacked = scan(find, outputs, jnp.arange(1, samples))
     inputs = jnp.concatenate([jnp.asarray(y)[None], attacked])
     return PosteriorExploration(
         outputs=outputs,
@@ -127,6 +137,7 @@ def range_maps(outputs: Array) -> RangeMaps:
     return RangeMaps(jnp.min(outputs, axis=0), jnp.max(outputs, axis=0))
 
 
+@may_be_undefined
 def range_coverage(outputs: Array, truth: Array) -> Array:
     """Share of pixels whose true value lies between the smallest and the largest sample, bounds included.
 

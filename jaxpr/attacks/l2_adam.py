@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxpr._core import Array, Key, Objective, check_positive
+from jaxpr._core import Array, Key, Objective, check_positive, lenient_promotion
 from jaxpr.attacks.boundary import ascent_gradient, check_attack
 from jaxpr.numerics.balls import project_l2, sample_l2
 
@@ -64,8 +64,10 @@ def l2_adam(
 
     def ascend(carry: tuple[Array, optax.OptState], _: None) -> tuple[tuple[Array, optax.OptState], None]:
         delta, state = carry
-        updates, state = optimizer.update(-gradient(perturbed(delta)), state)
-        moved = optax.apply_updates(delta, updates)
+        slope = gradient(perturbed(delta))
+        with lenient_promotion():
+            updates, state = optimizer.update(-slope, state)
+            moved = optax.apply_updates(delta, updates)
         return (project_l2(moved, radius=epsilon).astype(y.dtype), state), None
 
     start = sample_l2(key, y, radius=epsilon * _START).astype(y.dtype)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, Estimator, InputError, Key, check_count, check_same_shape, example_keys
+from jaxpr._core import Array, Estimator, InputError, Key, check_count, check_same_shape, defined_where, example_keys
 from jaxpr.attacks.boundary import check_measurements
 from jaxpr.numerics.balls import example_norms
 from jaxpr.numerics.convolution import canonical_convolutions
@@ -36,8 +36,13 @@ def shift_ratio(restored: Array, restored_adv: Array, y: Array, y_adv: Array) ->
     """The same ratio from outputs that are already there, f(y) and f(y_adv); shape (N,)."""
     check_same_shape("y", y, "y_adv", y_adv)
     check_same_shape("restored", restored, "restored_adv", restored_adv)
+    return defined_where(*guarded_ratio(restored, restored_adv, y, y_adv))
+
+
+def guarded_ratio(restored: Array, restored_adv: Array, y: Array, y_adv: Array) -> tuple[Array, Array]:
+    """Where the ratio is defined, (N,) booleans, and its value there; elsewhere the numerator, which is finite."""
     moved = example_norms(y - y_adv)
-    return jnp.where(moved > 0, example_norms(restored - restored_adv) / jnp.where(moved > 0, moved, 1), jnp.nan)
+    return moved > 0, example_norms(restored - restored_adv) / jnp.where(moved > 0, moved, 1)
 
 
 def local_lipschitz(key: Key, estimator: Estimator, y: Array, *, iterations: int) -> Array:
@@ -91,7 +96,7 @@ def local_lipschitz(key: Key, estimator: Estimator, y: Array, *, iterations: int
     start, _length = _normalised(jax.vmap(draw)(example_keys(key, y.shape[0])))
     last, _ = jax.lax.scan(iterate, start, length=iterations)
     _, largest = _normalised(apply(last))
-    return jnp.where(jnp.isfinite(largest), largest, jnp.nan).astype(y.dtype)
+    return defined_where(jnp.isfinite(largest), largest.astype(y.dtype))
 
 
 def _normalised(x: Array) -> tuple[Array, Array]:

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, ArrayLike, Estimator, InputError, Key, Objective, check_positive
+from jaxpr._core import Array, ArrayLike, Estimator, InputError, Key, Objective, check_positive, defined_where
 from jaxpr.attacks.boundary import check_measurements
 from jaxpr.attacks.budget import input_psnr
 from jaxpr.attacks.ifgsm import ifgsm
-from jaxpr.attacks.lipschitz import shift_ratio
+from jaxpr.attacks.lipschitz import guarded_ratio
 from jaxpr.attacks.objectives import output_shift
 from jaxpr.numerics.convolution import canonical_convolutions
 
@@ -75,15 +75,18 @@ def attack_sweep(
     clean = restore(y)
     ascended = output_shift(estimator, y) if objective is None else objective
 
-    def attack(alpha: Array) -> AttackSweep:
+    def attack(alpha: Array) -> tuple[AttackSweep, Array]:
         y_adv = ifgsm(key, ascended, y, alpha=alpha, steps=steps, bounds=bounds)
         attacked = restore(y_adv)
-        return AttackSweep(
+        moved, ratio = guarded_ratio(clean, attacked, y, y_adv)
+        found = AttackSweep(
             alphas=alpha,
             y_adv=y_adv,
             input_psnr=input_psnr(y, y_adv, data_range=data_range),
             output_psnr=input_psnr(clean, attacked, data_range=data_range),
-            ratio=shift_ratio(clean, attacked, y, y_adv),
+            ratio=ratio,
         )
+        return found, moved
 
-    return jax.lax.map(attack, strengths)
+    found, moved = jax.lax.map(attack, strengths)
+    return found._replace(ratio=defined_where(moved, found.ratio))

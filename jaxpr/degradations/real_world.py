@@ -63,7 +63,7 @@ def real_world(key: Key, x: Array, *, factor: int, ranges: RealWorldRanges = Rea
     if ranges.jpeg_quality is None:
         return y
     low, high = ranges.jpeg_quality
-    qualities = jax.vmap(lambda k: jax.random.randint(jax.random.fold_in(k, 2), (), low, high + 1))(keys)
+    qualities = jax.vmap(lambda k: jax.random.randint(jax.random.fold_in(k, 2), (), low, high + 1, jnp.int32))(keys)
     coded = [jpeg(y[i : i + 1], quality=int(quality)) for i, quality in enumerate(np.asarray(qualities))]
     return jnp.asarray(np.concatenate(coded), y.dtype)
 
@@ -80,9 +80,9 @@ def _check_ranges(ranges: RealWorldRanges) -> None:
 def _blurred(key: Key, image: Array, ranges: RealWorldRanges) -> Array:
     """One image (H, W, C) under its own Gaussian kernel; mirrored at the borders."""
     k_std, k_angle = jax.random.split(jax.random.fold_in(key, 0))
-    stds = jax.random.uniform(k_std, (2,), minval=ranges.blur_std[0], maxval=ranges.blur_std[1])
-    angle = jax.random.uniform(k_angle, maxval=np.pi)
-    offsets = jnp.arange(-_RADIUS, _RADIUS + 1.0)
+    stds = jax.random.uniform(k_std, (2,), jnp.float32, minval=ranges.blur_std[0], maxval=ranges.blur_std[1])
+    angle = jax.random.uniform(k_angle, (), jnp.float32, maxval=np.pi)
+    offsets = jnp.arange(-_RADIUS, _RADIUS + 1.0, dtype=jnp.float32)
     rows, columns = offsets[:, None], offsets[None, :]
     along, across = (
         rows * jnp.cos(angle) + columns * jnp.sin(angle),
@@ -107,7 +107,7 @@ def _blurred(key: Key, image: Array, ranges: RealWorldRanges) -> Array:
 
 def _noisy(key: Key, image: Array, ranges: RealWorldRanges) -> Array:
     k_read, k_shot, k_noise = jax.random.split(jax.random.fold_in(key, 1), 3)
-    read = jax.random.uniform(k_read, minval=ranges.read_noise[0], maxval=ranges.read_noise[1])
-    shot = jax.random.uniform(k_shot, minval=ranges.shot_noise[0], maxval=ranges.shot_noise[1])
+    read = jax.random.uniform(k_read, (), jnp.float32, minval=ranges.read_noise[0], maxval=ranges.read_noise[1])
+    shot = jax.random.uniform(k_shot, (), jnp.float32, minval=ranges.shot_noise[0], maxval=ranges.shot_noise[1])
     std = jnp.sqrt(read**2 + shot**2 * jnp.clip(image, 0, 1))
     return image + std.astype(image.dtype) * jax.random.normal(k_noise, image.shape, image.dtype)

@@ -21,7 +21,9 @@ from jaxpr._core import (
     check_points,
     check_positive,
     example_keys,
+    floating_dtype,
     in_float64,
+    may_be_undefined,
 )
 from jaxpr.distributions.normal import (
     Normal,
@@ -79,6 +81,7 @@ class JointGaussian(NamedTuple):
         check_count("n", n)
         return jax.vmap(self._draw)(example_keys(key, n))
 
+    @may_be_undefined
     def log_density(self, x: Array, y: Array) -> Array:
         """Log of p(x, y), (N,); NaN where the joint covariance is singular.
 
@@ -87,33 +90,40 @@ class JointGaussian(NamedTuple):
         """
         return self.log_posterior(x, y) + self.log_density_y(y)
 
+    @may_be_undefined
     def log_density_x(self, x: Array) -> Array:
         """Log of p(x), (N,); NaN where its covariance is singular."""
         return self.marginal_x.log_density(x)
 
+    @may_be_undefined
     def log_density_y(self, y: Array) -> Array:
         """Log of p(y), (N,); NaN where its covariance is singular."""
         check_points("y", y, width=self.dim_y)
         return self.marginal_y.log_density(y)
 
+    @may_be_undefined
     def log_posterior(self, x: Array, y: Array) -> Array:
         """Log of p(x|y), (N,); NaN where the posterior covariance is singular."""
         check_pair(x, y, dim_x=self.dim_x, dim_y=self.dim_y)
         return self.residual.log_density(x - self.posterior_mean(y))
 
+    @may_be_undefined
     def log_likelihood(self, x: Array, y: Array) -> Array:
         """Log of p(y|x), (N,); NaN where the joint covariance is singular."""
         return self.log_density(x, y) - self.log_density_x(x)
 
+    @may_be_undefined
     def score_x(self, x: Array) -> Array:
         """Gradient of log p(x), (N, d)."""
         return self.marginal_x.score(x)
 
+    @may_be_undefined
     def score_y(self, y: Array) -> Array:
         """Gradient of log p(y), (N, m)."""
         check_points("y", y, width=self.dim_y)
         return self.marginal_y.score(y)
 
+    @may_be_undefined
     def score_posterior(self, x: Array, y: Array) -> Array:
         """Gradient of log p(x|y) in x, which is also that of log p(x, y); (N, d)."""
         check_pair(x, y, dim_x=self.dim_x, dim_y=self.dim_y)
@@ -174,7 +184,7 @@ def joint_gaussian(mean: AnyArray, cov: AnyArray, *, width: int) -> JointGaussia
         both = xp.concatenate([xp.eye(width), -gain], axis=1)
         return _fields(xp, mean[:width], mean[width:], xx, yy, gain, both @ cov @ both.T)
 
-    return from_fields(in_float64(blocks)(mean, cov))
+    return from_fields(in_float64(blocks)(mean, cov), floating_dtype(mean, cov))
 
 
 def linear_gaussian(mean: AnyArray, cov: AnyArray, matrix: AnyArray, noise_cov: AnyArray) -> JointGaussian:
@@ -193,7 +203,8 @@ def linear_gaussian(mean: AnyArray, cov: AnyArray, matrix: AnyArray, noise_cov: 
     check_vector("mean", mean, np.shape(cov)[-1])
     check_matrix("matrix", matrix, columns=np.shape(cov)[-1])
     check_covariance("noise_cov", noise_cov, np.shape(matrix)[0])
-    return from_fields(in_float64(linear_fields)(mean, cov, matrix, noise_cov))
+    given = mean, cov, matrix, noise_cov
+    return from_fields(in_float64(linear_fields)(*given), floating_dtype(*given))
 
 
 def denoising_gaussian(*, noise_std: float | Array, dim: int = 1) -> JointGaussian:
@@ -208,15 +219,16 @@ def denoising_gaussian(*, noise_std: float | Array, dim: int = 1) -> JointGaussi
     """
     check_positive("noise_std", noise_std, or_zero=True)
     check_count("dim", dim)
-    eye = np.eye(dim)
-    return linear_gaussian(np.zeros(dim), eye, eye, jnp.square(noise_std) * jnp.asarray(eye, jnp.result_type(float)))
+    dtype = floating_dtype(noise_std)
+    eye = np.eye(dim, dtype=dtype)
+    return linear_gaussian(np.zeros(dim, dtype), eye, eye, jnp.square(jnp.asarray(noise_std, dtype)) * eye)
 
 
 def linear_fields(xp: ModuleType, mean: Any, cov: Any, matrix: Any, noise_cov: Any) -> Any:
     """The parts of `JointGaussian` for y = A x + n; mean and cov may have a leading batch axis."""
     xy = cov @ matrix.T
-    yy = matrix @ xy
-    yy = yy + xp.broadcast_to(noise_cov, yy.shape)
+    noise_cov = xp.broadcast_to(noise_cov, (*cov.shape[:-2], *noise_cov.shape))
+    yy = matrix @ xy + noise_cov
     gain = _gain(xp, xy, yy)
     rest = xp.broadcast_to(xp.eye(cov.shape[-1]), cov.shape) - gain @ matrix
     # Joseph's form: a sum of squares, where the Schur complement's difference would lose a small noise.
@@ -233,9 +245,9 @@ def factor_fields(xp: ModuleType, mean: Any, factor: Any, width: int) -> Any:
     return _fields(xp, mean[:width], mean[width:], upper @ upper.T, yy, gain, rest @ rest.T)
 
 
-def from_fields(fields: Any) -> JointGaussian:
+def from_fields(fields: Any, dtype: np.dtype) -> JointGaussian:
     """`JointGaussian` of what `linear_fields` returns."""
-    x, y, gain, residual = to_device(fields)
+    x, y, gain, residual = to_device(fields, dtype)
     return JointGaussian(Normal(*x), Normal(*y), gain, Normal(*residual))
 
 

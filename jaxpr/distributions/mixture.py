@@ -21,8 +21,10 @@ from jaxpr._core import (
     check_points,
     check_positive,
     example_keys,
+    floating_dtype,
     in_float64,
     is_traced,
+    may_be_undefined,
 )
 from jaxpr.distributions.gaussian import JointGaussian, from_fields, joint_gaussian, linear_fields
 from jaxpr.distributions.normal import Pairs, check_covariance, check_matrix, check_pair, to_device
@@ -64,6 +66,7 @@ class JointMixture(NamedTuple):
         check_count("n", n)
         return jax.vmap(self._draw)(example_keys(key, n))
 
+    @may_be_undefined
     def log_density(self, x: Array, y: Array) -> Array:
         """Log of p(x, y), (N,); NaN where a component's joint covariance is singular, here and below.
 
@@ -72,14 +75,17 @@ class JointMixture(NamedTuple):
         """
         return jax.nn.logsumexp(self._joint_logits(x, y), axis=1)
 
+    @may_be_undefined
     def log_density_x(self, x: Array) -> Array:
         """Log of p(x), (N,)."""
         return jax.nn.logsumexp(self._logits_x(x), axis=1)
 
+    @may_be_undefined
     def log_density_y(self, y: Array) -> Array:
         """Log of p(y), (N,)."""
         return jax.nn.logsumexp(self._logits_y(y), axis=1)
 
+    @may_be_undefined
     def log_posterior(self, x: Array, y: Array) -> Array:
         """Log of p(x|y), (N,)."""
         check_pair(x, y, dim_x=self.dim_x, dim_y=self.dim_y)
@@ -87,20 +93,24 @@ class JointMixture(NamedTuple):
         within = jax.vmap(lambda c: c.log_posterior(x, y), out_axes=1)(self.components)
         return jax.nn.logsumexp(weights + within, axis=1)
 
+    @may_be_undefined
     def log_likelihood(self, x: Array, y: Array) -> Array:
         """Log of p(y|x), (N,)."""
         return self.log_density(x, y) - self.log_density_x(x)
 
+    @may_be_undefined
     def score_x(self, x: Array) -> Array:
         """Gradient of log p(x), (N, d)."""
         shares = jax.nn.softmax(self._logits_x(x), axis=1)
         return _combine(shares, jax.vmap(lambda c: c.score_x(x), out_axes=1)(self.components))
 
+    @may_be_undefined
     def score_y(self, y: Array) -> Array:
         """Gradient of log p(y), (N, m)."""
         shares = self.posterior_weights(y)
         return _combine(shares, jax.vmap(lambda c: c.score_y(y), out_axes=1)(self.components))
 
+    @may_be_undefined
     def score_posterior(self, x: Array, y: Array) -> Array:
         """Gradient of log p(x|y) in x, which is also that of log p(x, y); (N, d)."""
         shares = jax.nn.softmax(self._joint_logits(x, y), axis=1)
@@ -146,7 +156,8 @@ class JointMixture(NamedTuple):
         c = self.components
         parts = (c.marginal_x.mean, c.marginal_y.mean, c.marginal_x.root, c.marginal_y.root, c.gain)
         mean, cov = in_float64(_moments)(self.log_weights, *parts)
-        return joint_gaussian(mean, cov, width=self.dim_x)
+        found = joint_gaussian(mean, cov, width=self.dim_x)
+        return jax.tree.map(lambda field: field.astype(c.gain.dtype), found)
 
     def _draw(self, key: Key) -> Pairs:
         k_component, k_pair = jax.random.split(key)
@@ -184,7 +195,7 @@ def linear_mixture(
         InputError: shapes do not fit, values are not finite, weights are negative or all zero, or a covariance is not
             symmetric PSD.
     """
-    check_points("means", jnp.asarray(means, jnp.result_type(float)))
+    check_points("means", jnp.asarray(means, floating_dtype(means)))
     count, dim = np.shape(means)
     if np.shape(weights) != (count,):
         raise InputError(f"weights: found shape {np.shape(weights)}, expected ({count},) as means")
@@ -196,8 +207,12 @@ def linear_mixture(
     check_covariance("covs", covs, dim)
     check_matrix("matrix", matrix, columns=dim)
     check_covariance("noise_cov", noise_cov, np.shape(matrix)[0])
-    components = from_fields(in_float64(linear_fields)(means, covs, matrix, noise_cov))
-    return JointMixture(to_device(in_float64(_log_shares)(weights)), components)
+    return _mixture(weights, means, covs, matrix, noise_cov, floating_dtype(weights, means, covs, matrix, noise_cov))
+
+
+def _mixture(weights: Any, means: Any, covs: Any, matrix: Any, noise_cov: Any, dtype: np.dtype) -> JointMixture:
+    components = from_fields(in_float64(linear_fields)(means, covs, matrix, noise_cov), dtype)
+    return JointMixture(to_device(in_float64(_log_shares)(weights), dtype), components)
 
 
 def planar_mixture(*, noise_std: float | Array) -> JointMixture:
@@ -223,7 +238,8 @@ def planar_mixture(*, noise_std: float | Array) -> JointMixture:
             [[0.3, -0.2], [-0.2, 0.4]],
         ]
     )
-    return linear_mixture(np.array([0.3, 0.2, 0.3, 0.2]), means, covs, np.eye(2), _white(noise_std))
+    dtype = floating_dtype(noise_std)
+    return _mixture(np.array([0.3, 0.2, 0.3, 0.2]), means, covs, np.eye(2), _white(noise_std, dtype), dtype)
 
 
 def imbalanced_mixture(
@@ -253,14 +269,15 @@ def imbalanced_mixture(
     angles = 2 * np.pi * np.arange(9) / 9
     circle = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     means = np.concatenate([np.zeros((1, 2)), circle])
-    outer = (1 - jnp.asarray(central)) / 9
-    weights = jnp.concatenate([jnp.asarray(central)[None], jnp.broadcast_to(outer, (9,))])
+    dtype = floating_dtype(noise_std, central, radius, std)
+    outer = (1 - jnp.asarray(central, dtype)) / 9
+    weights = jnp.concatenate([jnp.asarray(central, dtype)[None], jnp.broadcast_to(outer, (9,))])
     covs = np.broadcast_to(std**2 * np.eye(2), (10, 2, 2))
-    return linear_mixture(weights, means, covs, np.eye(2), _white(noise_std))
+    return _mixture(weights, means, covs, np.eye(2), _white(noise_std, dtype), dtype)
 
 
-def _white(std: float | Array) -> Array:
-    return jnp.square(std) * jnp.eye(2)
+def _white(std: float | Array, dtype: np.dtype) -> Array:
+    return jnp.square(jnp.asarray(std, dtype)) * jnp.eye(2, dtype=dtype)
 
 
 def _log_shares(xp: ModuleType, weights: Any) -> Any:

@@ -19,9 +19,11 @@ from jaxpr._core import (
     check_count,
     check_points,
     example_keys,
+    floating_dtype,
     in_float64,
     is_float32,
     is_traced,
+    may_be_undefined,
     rounding_unit,
 )
 
@@ -78,6 +80,7 @@ class Normal(NamedTuple):
         check_count("n", n)
         return jax.vmap(self._draw)(example_keys(key, n))
 
+    @may_be_undefined
     def log_density(self, x: Array) -> Array:
         """Log density at points (N, d), nats, (N,); NaN for a singular covariance.
 
@@ -88,6 +91,7 @@ class Normal(NamedTuple):
         white = self._whiten(x)
         return self.log_peak - jnp.sum(white * white, axis=1) / 2
 
+    @may_be_undefined
     def score(self, x: Array) -> Array:
         """Gradient of the log density at points (N, d), (N, d); NaN for a singular covariance.
 
@@ -118,7 +122,7 @@ def normal(mean: AnyArray, cov: AnyArray) -> Normal:
     """
     check_covariance("cov", cov)
     check_vector("mean", mean, np.shape(cov)[-1])
-    return Normal(*to_device(in_float64(factored)(mean, cov)))
+    return Normal(*to_device(in_float64(factored)(mean, cov), floating_dtype(mean, cov)))
 
 
 def factored(xp: ModuleType, mean: Any, cov: Any, scale: Any = None) -> tuple[Any, Any, Any, Any]:
@@ -150,9 +154,10 @@ def swapped(xp: ModuleType, matrix: Any) -> Any:
     return xp.swapaxes(matrix, -1, -2)
 
 
-def to_device(values: Any) -> Any:
-    """Results of `in_float64` as arrays of JAX's default floating dtype."""
-    return jax.tree.map(lambda a: jnp.asarray(a, jnp.result_type(float)), values)
+@may_be_undefined
+def to_device(values: Any, dtype: np.dtype) -> Any:
+    """Results of `in_float64` as arrays of the law's floating dtype."""
+    return jax.tree.map(lambda a: jnp.asarray(a, dtype), values)
 
 
 def check_covariance(name: str, cov: AnyArray, dim: int | None = None) -> None:

@@ -22,6 +22,7 @@ from jaxpr._core import (
     check_points,
     check_positive,
     example_keys,
+    floating_dtype,
     is_traced,
 )
 from jaxpr.distributions.normal import Pairs, check_pair
@@ -143,7 +144,8 @@ class EllipticRing(NamedTuple):
             trial, point = state
             return ~self._inside(point[None])[0] & (trial < _MOST_TRIALS)
 
-        start = (jnp.asarray(0), draw(jnp.asarray(0)))
+        first = jnp.asarray(0, jnp.int32)
+        start = (first, draw(first))
         trial, point = jax.lax.while_loop(missed, lambda state: (state[0] + 1, draw(state[0] + 1)), start)
         return jnp.where(trial < _MOST_TRIALS, point, jnp.nan)
 
@@ -239,7 +241,7 @@ def elliptic_ring(inner: ArrayLike, outer: ArrayLike) -> EllipticRing:
         check_positive(name, axes, or_zero=name == "inner")
     if not is_traced(inner, outer) and not (np.asarray(inner) < np.asarray(outer)).all():
         raise InputError(f"inner: found half axes {inner} in an outline of {outer}, expected smaller ones")
-    dtype = jnp.result_type(float)
+    dtype = floating_dtype(inner, outer)
     return EllipticRing(jnp.asarray(inner, dtype), jnp.asarray(outer, dtype))
 
 
@@ -253,7 +255,7 @@ def uniform_disk(*, radius: float | Array = 1.0) -> EllipticRing:
         InputError: radius is not positive.
     """
     check_positive("radius", radius)
-    radius = jnp.asarray(radius, jnp.result_type(float))
+    radius = jnp.asarray(radius, floating_dtype(radius))
     return EllipticRing(jnp.zeros(2, radius.dtype), jnp.stack([radius, radius]))
 
 
@@ -267,7 +269,7 @@ def uniform_square(*, side: float | Array = 1.0) -> UniformSquare:
         InputError: side is not positive.
     """
     check_positive("side", side)
-    return UniformSquare(jnp.asarray(side, jnp.result_type(float)))
+    return UniformSquare(jnp.asarray(side, floating_dtype(side)))
 
 
 def _arch(y: Array, axis: Array) -> Array:
@@ -298,7 +300,7 @@ def _slice_covariance(found: Slice) -> Array:
 def _slice_sample(key: Key, y: Array, found: Slice) -> Array:
     def one(k: Key, centre: Array, inner: Array, outer: Array) -> Array:
         k_side, k_distance = jax.random.split(k)
-        side = jax.random.rademacher(k_side, (), centre.dtype)
+        side = jnp.where(jax.random.bernoulli(k_side, jnp.asarray(0.5, jnp.float32)), 1, -1).astype(centre.dtype)
         share = jax.random.uniform(k_distance, (), centre.dtype)
         return centre + side * (inner + share * (outer - inner))
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, ArrayLike, InputError, check_count, check_images, check_positive
+from jaxpr._core import Array, ArrayLike, InputError, check_count, check_images, check_positive, scan
 
 __all__ = ["nlm"]
 
@@ -51,7 +51,7 @@ def nlm(y: Array, *, h: ArrayLike, sigma: ArrayLike = 0.0, patch: int = 7, windo
     margin, reach = patch // 2, window // 2
     mirrored = jnp.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="reflect")
     around = _pad(mirrored, reach)
-    rows, columns = jnp.arange(height)[:, None], jnp.arange(width)[None]
+    rows, columns = jnp.arange(height, dtype=jnp.int32)[:, None], jnp.arange(width, dtype=jnp.int32)[None]
 
     @jax.checkpoint
     def pair(offset: Array) -> tuple[Array, Array]:
@@ -73,7 +73,7 @@ def nlm(y: Array, *, h: ArrayLike, sigma: ArrayLike = 0.0, patch: int = 7, windo
         return jax.tree.map(jnp.add, sums, pair(offset)), None
 
     itself = images, jnp.ones((*images.shape[:3], 1), dtype)
-    (values, weights), _ = jax.lax.scan(add, itself, _half_window(reach))
+    (values, weights), _ = scan(add, itself, _half_window(reach))
     return (values / weights).astype(y.dtype)
 
 

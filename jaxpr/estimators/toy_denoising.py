@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, Key, check_positive, example_keys
+from jaxpr._core import Array, Key, check_positive, example_keys, floating_dtype
 
 __all__ = [
     "ResidualNoise",
@@ -127,7 +127,7 @@ def dmax_residual_noise(*, noise_std: float | Array) -> ResidualNoise:
 
 def _variance(noise_std: float | Array) -> Array:
     check_positive("noise_std", noise_std, or_zero=True)
-    return jnp.square(jnp.asarray(noise_std))
+    return jnp.square(jnp.asarray(noise_std, floating_dtype(noise_std)))
 
 
 def _excess(noise_std: float | Array) -> Array:

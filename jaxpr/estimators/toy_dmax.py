@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, Estimator, InputError, Key, Sampler, check_points, is_traced
+from jaxpr._core import Array, Estimator, InputError, Key, Sampler, check_points, defined_where, is_traced
 from jaxpr.distributions import EllipticRing, JointMixture, UniformSquare
 
 __all__ = ["interpolated", "monotone_dmax", "planar_dmax"]
@@ -70,7 +70,7 @@ def monotone_dmax(law: JointMixture, y: Array) -> Array:
         return jnp.where(below, middle, low), jnp.where(below, high, middle)
 
     low, high = jax.lax.fori_loop(0, _HALVINGS, halve, (low, high))
-    return jnp.where(direction == 0, jnp.nan, low + (high - low) / 2)[:, None]
+    return defined_where(direction != 0, (low + (high - low) / 2)[:, None])
 
 
 def interpolated(perceptual: Sampler, least_error: Estimator, *, alpha: float | Array) -> Sampler:

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 # Laws come in float32: directions whose deviation is smaller than this share of the largest are rounding.
-_ROUNDING = np.finfo(np.float32).eps
+_ROUNDING = float(np.finfo(np.float32).eps)
 
 
 class AffineEstimator(NamedTuple):
@@ -108,7 +108,8 @@ def gaussian_dmax(law: JointGaussian) -> AffineEstimator:
     Returns:
         The estimator; its root is zero, up to rounding, where E[x|y] has a covariance of full rank.
     """
-    matrix, root = to_device(in_float64(_dmax)(law.marginal_x.root, law.marginal_y.root, law.gain))
+    found = in_float64(_dmax)(law.marginal_x.root, law.marginal_y.root, law.gain)
+    matrix, root = to_device(found, law.gain.dtype)
     return _around_means(law, matrix, root)
 
 
@@ -183,7 +184,8 @@ def gaussian_output_law(law: JointGaussian, estimator: AffineEstimator) -> Joint
         InputError: the shapes of law and estimator do not fit.
     """
     _check_fit(law, estimator)
-    return from_fields(in_float64(_output)(tuple(estimator), law.marginal_y.mean, law.marginal_y.root))
+    fields = in_float64(_output)(tuple(estimator), law.marginal_y.mean, law.marginal_y.root)
+    return from_fields(fields, law.gain.dtype)
 
 
 def gaussian_residual_law(law: JointGaussian, estimator: AffineEstimator, matrix: AnyArray) -> JointGaussian:
@@ -204,7 +206,7 @@ def gaussian_residual_law(law: JointGaussian, estimator: AffineEstimator, matrix
     _check_fit(law, estimator)
     check_matrix("matrix", matrix, rows=law.dim_y, columns=law.dim_x)
     run = in_float64(_residual)
-    return from_fields(run(tuple(estimator), law.marginal_y.mean, law.marginal_y.root, matrix))
+    return from_fields(run(tuple(estimator), law.marginal_y.mean, law.marginal_y.root, matrix), law.gain.dtype)
 
 
 def _around_means(law: JointGaussian, matrix: Array, root: Array) -> AffineEstimator:
@@ -216,7 +218,7 @@ def _dmax(xp: ModuleType, root_x: Any, root_y: Any, gain: Any) -> tuple[Any, Any
     kept = values > root_y.shape[0] * _ROUNDING * values[-1]
     inverse_y = (vectors * xp.where(kept, 1 / xp.where(kept, values, 1), 0)[None]) @ vectors.T
     left, overlap, right = xp.linalg.svd(root_x @ gain @ root_y, full_matrices=False)
-    kept = overlap > max(gain.shape) * _ROUNDING * xp.maximum(overlap[0], np.finfo(np.float32).tiny)
+    kept = overlap > max(gain.shape) * _ROUNDING * xp.maximum(overlap[0], float(np.finfo(np.float32).tiny))
     left = left * xp.where(kept, 1, 0)[None]
     matrix = root_x @ left @ right @ inverse_y
     return matrix, root_x @ (xp.eye(root_x.shape[0]) - left @ left.T)

@@ -7,7 +7,7 @@ looks like perceptual quality is bought with erratic outputs. Bind options with 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, InputError, check_points, check_positive, is_traced
+from jaxpr._core import Array, InputError, check_points, check_positive, floating_dtype, is_traced
 from jaxpr.distributions import EllipticRing
 from jaxpr.numerics import safe_sqrt
 
@@ -148,7 +148,7 @@ def zigzag_transport_cost(*, frequency: int | Array) -> Array:
         InputError: frequency is not a positive integer.
     """
     _check_frequency(frequency)
-    return 1 / (24 * jnp.square(jnp.asarray(frequency, jnp.result_type(float))))
+    return 1 / (24 * jnp.square(jnp.asarray(frequency, floating_dtype(frequency))))
 
 
 def zigzag_w2_bound(*, frequency: int | Array) -> Array:

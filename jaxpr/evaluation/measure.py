@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import AnyArray, Array, Estimator, Key
+from jaxpr._core import AnyArray, Array, Estimator, Key, defined_where, may_be_undefined
 from jaxpr.attacks import expected_output_shift, gradient_status, ifgsm, l2_adam, output_shift
 from jaxpr.degradations import Degradation
 from jaxpr.evaluation.devices import spread
@@ -142,14 +142,17 @@ def programs(restorer: Restorer, protocol: Protocol) -> Programs:
         return _diversity(restorer.draws(keys, y, count=protocol.samples), protocol)
 
     return Programs(
-        spread(restorer.first), spread(attack), spread(respond), spread(diversity) if restorer.stochastic else None
+        spread(restorer.first),
+        may_be_undefined(spread(attack)),
+        spread(respond),
+        spread(diversity) if restorer.stochastic else None,
     )
 
 
 def gradient_size(keys: Key, estimator: Estimator, y: Array) -> Array:
     """Size of the gradient along a random direction of the output, (N,); NaN where it is not finite."""
     status = gradient_status(keys, estimator, y)
-    return jnp.where(status.finite, status.norm, jnp.nan)
+    return defined_where(status.finite, status.norm)
 
 
 def _two_keys(keys: Key) -> tuple[Key, Key]:
@@ -204,7 +207,7 @@ def scorer(degradation: Degradation, protocol: Protocol) -> Callable[..., dict[s
             values |= {f"residual_{name}": value for name, value in residual._asdict().items()}
         return values
 
-    return spread(score)
+    return may_be_undefined(spread(score))
 
 
 def naturalness(restored: Array) -> dict[str, AnyArray]:

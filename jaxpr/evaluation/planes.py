@@ -48,7 +48,7 @@ def block_extractor(protocol: Protocol, factor: int) -> Callable[[Array, Array],
     """
     block = -(-protocol.uncertainty_block // factor) * factor
     if block == 0 or block > _LARGEST_BLOCK:
-        return spread(lambda x, y: (jnp.zeros((x.shape[0], 0, 1)), jnp.zeros((x.shape[0], 0, 1))))
+        return spread(lambda x, y: (jnp.zeros((x.shape[0], 0, 1), x.dtype), jnp.zeros((x.shape[0], 0, 1), y.dtype)))
     stride = max(1, _SPACING // factor)
     return spread(functools.partial(local_blocks, block=block, context=_CONTEXT, stride=stride))
 
@@ -143,7 +143,7 @@ def _neighbour_power(key: Key, x: np.ndarray, y: np.ndarray) -> float:
         return float("nan")
     keys = jax.random.split(key)
     dithered = [
-        part + _STEP * (np.asarray(jax.random.uniform(k, part.shape)) - 0.5)
+        part + _STEP * (np.asarray(jax.random.uniform(k, part.shape, jnp.float32)) - 0.5)
         for k, part in zip(keys, (x, y), strict=True)
     ]
     entropy = conditional_knn_entropy(*(jnp.asarray(part) for part in dithered), k=_NEIGHBOUR)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, Estimator, Key
+from jaxpr._core import Array, Estimator, Key, may_be_undefined
 from jaxpr.attacks import attack_sweep, explore_posterior, local_lipschitz, range_coverage
 from jaxpr.evaluation.devices import spread
 from jaxpr.evaluation.measure import gradient_size
@@ -41,7 +41,7 @@ def probe_program(restorer: Restorer, protocol: Protocol) -> Callable[[Key, Arra
             found |= _exploration(starts, estimator, x, y, protocol)
         return found
 
-    return spread(measure)
+    return may_be_undefined(spread(measure))
 
 
 def _spectral_norm(keys: Key, estimator: Estimator, y: Array, *, iterations: int) -> dict[str, Array]:

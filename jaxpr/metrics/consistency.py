@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, InputError, check_count, check_images, check_positive, check_same_shape
+from jaxpr._core import Array, InputError, check_count, check_images, check_positive, check_same_shape, may_be_undefined
 from jaxpr.metrics.distortion import mse, psnr
 from jaxpr.numerics.guards import safe_sqrt
 
@@ -61,6 +61,7 @@ class ResidualNoise(NamedTuple):
     correlation: Array
 
 
+@may_be_undefined
 def residual_noise(restored: Array, y: Array, *, std: float, radius: int = 4) -> ResidualNoise:
     r"""Is y - x̂ white noise of the right strength? For y = x + white noise ([ohayon2024], Appendix D.2.2).
 

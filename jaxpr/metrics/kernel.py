@@ -140,7 +140,7 @@ def kernel_distance_subsets(
         terms = [jnp.diagonal(matrix) for matrix in sums]
     else:
         terms = list(_subset_sums(real, fake, real_indices, fake_indices))
-    counts = np.full(subsets, size)
+    counts = np.full(subsets, size, np.float32)
     return in_float64(_discrepancy)(*terms, counts, counts)
 
 
@@ -237,7 +237,7 @@ def _draw(key: Key, *, count: int, size: int, subsets: int) -> Array:
     smallest, infinity = (np.float32(x).view(np.uint32) for x in (np.finfo(np.float32).tiny, np.inf))
 
     def one(key: Key) -> Array:
-        numbers = smallest + jax.random.bits(key, (count,)) % (infinity - smallest)
+        numbers = smallest + jax.random.bits(key, (count,), jnp.uint32) % (infinity - smallest)
         return jax.lax.top_k(jax.lax.bitcast_convert_type(numbers, jnp.float32), size)[1]
 
     return jax.lax.map(one, jax.random.split(key, subsets), batch_size=_DRAWN_TOGETHER)

@@ -84,7 +84,7 @@ class _AttentionPool(nnx.Module):
 
     def __init__(self, positions: int, width: int, outputs: int, *, heads: int, compute: Compute, rngs: Keys) -> None:
         self.heads, self.compute = heads, nnx.static(compute)
-        table = jax.random.normal(rngs.params(), (width, positions + 1)) / math.sqrt(width)
+        table = jax.random.normal(rngs.params(), (width, positions + 1), jnp.float32) / math.sqrt(width)
         self.positional_embedding = nnx.Param(table)
         self.qkv_proj = linear(width, 3 * width, compute=compute, rngs=rngs)
         self.c_proj = linear(width, outputs, compute=compute, rngs=rngs)

@@ -211,7 +211,7 @@ def gfpgan_noises(key: Key, config: GFPGANConfig, count: int) -> tuple[Array, ..
 
     def draw(key: Key) -> tuple[Array, ...]:
         keys = jax.random.split(key, len(sides))
-        return tuple(jax.random.normal(k, (side, side, 1)) for k, side in zip(keys, sides, strict=True))
+        return tuple(jax.random.normal(k, (side, side, 1), jnp.float32) for k, side in zip(keys, sides, strict=True))
 
     return jax.vmap(draw)(example_keys(key, count))
 

@@ -42,10 +42,10 @@ class _ModulatedConv(nnx.Module):
         self, inputs: int, outputs: int, *, size: int, features: int, demodulate: bool, compute: Compute, rngs: Keys
     ) -> None:
         self.size, self.demodulate, self.compute = size, demodulate, nnx.static(compute)
-        normal = jax.random.normal(rngs.params(), (1, outputs, inputs, size, size))
+        normal = jax.random.normal(rngs.params(), (1, outputs, inputs, size, size), jnp.float32)
         self.weight = nnx.Param(normal / (inputs * size**2) ** 0.5)
         self.modulation = linear(features, inputs, compute=compute, rngs=rngs)
-        self.modulation.bias = nnx.Param(jnp.ones(inputs))
+        self.modulation.bias = nnx.Param(jnp.ones(inputs, jnp.float32))
 
     def __call__(self, x: Array, style: Array) -> Array:
         """Map (N, H, W, inputs) and (N, features) to (N, H, W, outputs)."""
@@ -68,8 +68,8 @@ class _StyleConv(nnx.Module):
     def __init__(self, inputs: int, outputs: int, *, upsample: bool, **options: Any) -> None:
         self.upsample = upsample
         self.modulated_conv = _ModulatedConv(inputs, outputs, size=3, demodulate=True, **options)
-        self.weight = nnx.Param(jnp.zeros(1))  # of the noise
-        self.bias = nnx.Param(jnp.zeros((1, outputs, 1, 1)))
+        self.weight = nnx.Param(jnp.zeros(1, jnp.float32))  # of the noise
+        self.bias = nnx.Param(jnp.zeros((1, outputs, 1, 1), jnp.float32))
 
     def __call__(self, x: Array, style: Array, noise: Array) -> Array:
         x = self.modulated_conv(upsample_bilinear(x) if self.upsample else x, style) * _GAIN
@@ -80,7 +80,7 @@ class _StyleConv(nnx.Module):
 class _ToRgb(nnx.Module):
     def __init__(self, inputs: int, **options: Any) -> None:
         self.modulated_conv = _ModulatedConv(inputs, 3, size=1, demodulate=False, **options)
-        self.bias = nnx.Param(jnp.zeros((1, 3, 1, 1)))
+        self.bias = nnx.Param(jnp.zeros((1, 3, 1, 1), jnp.float32))
 
     def __call__(self, x: Array, style: Array) -> Array:
         return self.modulated_conv(x, style) + self.bias[...].reshape(1, 1, 1, -1).astype(x.dtype)
@@ -98,7 +98,7 @@ class Decoder(nnx.Module):
             {str(2 * i + 1): linear(features, features, compute=compute, rngs=rngs) for i in range(num_mlp)}
         )
         first = channels[_FIRST]
-        constant = jax.random.normal(rngs.params(), (1, first, _FIRST, _FIRST))
+        constant = jax.random.normal(rngs.params(), (1, first, _FIRST, _FIRST), jnp.float32)
         self.constant_input = nnx.Dict({"weight": nnx.Param(constant)})
         self.style_conv1 = _StyleConv(first, first, upsample=False, **options)
         self.to_rgb1 = _ToRgb(first, **options)
@@ -114,7 +114,7 @@ class Decoder(nnx.Module):
         self.style_convs, self.to_rgbs = nnx.List(style_convs), nnx.List(to_rgbs)
         self.noises = nnx.Dict(
             {
-                f"noise{i}": nnx.Param(jax.random.normal(rngs.params(), (1, 1, side, side)))
+                f"noise{i}": nnx.Param(jax.random.normal(rngs.params(), (1, 1, side, side), jnp.float32))
                 for i, side in enumerate(noise_sides(log_size))
             }
         )

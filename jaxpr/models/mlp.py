@@ -49,8 +49,8 @@ def init_mlp(key: Key, sizes: Sequence[int]) -> Layers:
         k_weight, k_bias = jax.random.split(key)
         bound = 1 / math.sqrt(fan_in)
         return Layer(
-            jax.random.uniform(k_weight, (fan_out, fan_in), minval=-bound, maxval=bound),
-            jax.random.uniform(k_bias, (fan_out, 1), minval=-bound, maxval=bound),
+            jax.random.uniform(k_weight, (fan_out, fan_in), jnp.float32, minval=-bound, maxval=bound),
+            jax.random.uniform(k_bias, (fan_out, 1), jnp.float32, minval=-bound, maxval=bound),
         )
 
     keys = jax.random.split(key, len(sizes) - 1)

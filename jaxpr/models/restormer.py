@@ -77,7 +77,7 @@ class _BiasFreeNorm(nnx.Module):
     """Division by the standard deviation over the channels, which does take the mean into account."""
 
     def __init__(self, width: int) -> None:
-        self.scale = nnx.Param(jnp.ones(width))
+        self.scale = nnx.Param(jnp.ones(width, jnp.float32))
 
     def __call__(self, x: Array) -> Array:
         variance = jnp.var(x.astype(jnp.promote_types(x.dtype, jnp.float32)), axis=-1, keepdims=True)
@@ -101,7 +101,7 @@ class _ChannelAttention(nnx.Module):
 
     def __init__(self, width: int, heads: int, bias: bool, *, compute: Compute, rngs: Keys) -> None:
         self.heads, self.compute = heads, nnx.static(compute)
-        self.temperature = nnx.Param(jnp.ones((heads, 1, 1)))
+        self.temperature = nnx.Param(jnp.ones((heads, 1, 1), jnp.float32))
         options: dict[str, Any] = {"bias": bias, "compute": compute, "rngs": rngs}
         self.qkv = conv2d(width, 3 * width, size=1, **options)
         self.qkv_dwconv = conv2d(3 * width, 3 * width, groups=3 * width, **options)

@@ -109,9 +109,9 @@ class _CosineAttention(nnx.Module):
 
     def __init__(self, width: int, heads: int, window: int, *, compute: Compute, rngs: Keys) -> None:
         self.heads, self.window, self.compute = heads, window, nnx.static(compute)
-        self.logit_scale = nnx.Param(jnp.full((heads, 1, 1), math.log(10.0)))
-        self.q_bias = nnx.Param(jnp.zeros(width))
-        self.v_bias = nnx.Param(jnp.zeros(width))
+        self.logit_scale = nnx.Param(jnp.full((heads, 1, 1), math.log(10.0), jnp.float32))
+        self.q_bias = nnx.Param(jnp.zeros(width, jnp.float32))
+        self.v_bias = nnx.Param(jnp.zeros(width, jnp.float32))
         precise = compute._replace(dtype=jnp.float32)  # few numbers, which enter every logit
         self.cpb_mlp = nnx.Dict(
             {

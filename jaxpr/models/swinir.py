@@ -10,6 +10,7 @@ import math
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -85,7 +86,7 @@ class _WindowAttention(nnx.Module):
 
     def __init__(self, width: int, heads: int, window: int, *, compute: Compute, rngs: Keys) -> None:
         self.heads, self.window, self.compute = heads, window, nnx.static(compute)
-        table = 0.02 * jax.random.truncated_normal(rngs.params(), -2, 2, ((2 * window - 1) ** 2, heads))
+        table = 0.02 * jax.random.truncated_normal(rngs.params(), -2, 2, ((2 * window - 1) ** 2, heads), jnp.float32)
         self.relative_position_bias_table = nnx.Param(table)
         self.qkv = linear(width, 3 * width, compute=compute, rngs=rngs)
         self.proj = linear(width, width, compute=compute, rngs=rngs)

@@ -104,7 +104,7 @@ class _Embeddings(nnx.Module):
         width, patch = config.hidden_size, config.patch_size
 
         def drawn(tokens: int) -> nnx.Param:
-            return nnx.Param(0.02 * jax.random.truncated_normal(rngs.params(), -2, 2, (1, tokens, width)))
+            return nnx.Param(0.02 * jax.random.truncated_normal(rngs.params(), -2, 2, (1, tokens, width), jnp.float32))
 
         self.cls_token = drawn(1)
         self.position_embeddings = drawn(self.side**2 + 1)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import HIGHEST, AnyArray, Array, InputError, check_count, check_points
+from jaxpr._core import HIGHEST, AnyArray, Array, InputError, check_count, check_points, scan
 
 __all__ = ["KernelSums", "kernel_sums"]
 
@@ -83,7 +83,7 @@ class _Blocks(NamedTuple):
         start = jnp.minimum(index * self.size, self.points.shape[0] - self.size)
         points = jax.lax.dynamic_slice_in_dim(self.points, start, self.size).astype(self.offset.dtype)
         weights = jax.lax.dynamic_slice_in_dim(self.weights, start, self.size)
-        fresh = start + jnp.arange(self.size) >= index * self.size
+        fresh = start + jnp.arange(self.size, dtype=jnp.int32) >= index * self.size
         points = points - self.offset[None]
         constant = jnp.sum(self.offset**2) / (2 * len(self.offset))
         linear = jnp.matmul(points, self.offset, precision=HIGHEST) / len(self.offset) + constant
@@ -127,9 +127,9 @@ def _within(a: _Blocks) -> Array:
         return total + (sums + sums.T), None
 
     total = jnp.zeros((a.weights.shape[1],) * 2, a.offset.dtype)
-    total, _ = jax.lax.scan(diagonal, total, jnp.arange(a.number))
+    total, _ = jax.lax.scan(diagonal, total, jnp.arange(a.number, dtype=jnp.int32))
     upper = np.stack(np.triu_indices(a.number, 1), axis=1).astype(np.int32)
-    return jax.lax.scan(pair, total, jnp.asarray(upper))[0]
+    return scan(pair, total, jnp.asarray(upper))[0]
 
 
 def _between(a: _Blocks, b: _Blocks) -> Array:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import HIGHEST, AnyArray, Array, check_count, check_points
+from jaxpr._core import HIGHEST, AnyArray, Array, check_count, check_points, scan
 
 __all__ = ["BallCounts", "count_balls", "neighbour_radii"]
 
@@ -110,7 +110,7 @@ class _Blocks(NamedTuple):
         return jnp.minimum(index * self.size, self.points.shape[0] - self.size)
 
     def fresh(self, index: Array) -> Array:
-        return self.start(index) + jnp.arange(self.size) >= index * self.size
+        return self.start(index) + jnp.arange(self.size, dtype=jnp.int32) >= index * self.size
 
     def read(self, index: Array) -> tuple[Array, Array]:
         """Centred points of a block and their squared lengths."""
@@ -155,9 +155,9 @@ def _radii(points: Array, *, k: int, block: int) -> Array:
         found = pieces.distances(i, j)
         return (update(lists[0], found, pieces.start(i), 0), update(lists[1], found, pieces.start(j), 1)), None
 
-    rows, _ = jax.lax.scan(diagonal, empty[0], jnp.arange(pieces.number))
+    rows, _ = jax.lax.scan(diagonal, empty[0], jnp.arange(pieces.number, dtype=jnp.int32))
     upper = np.stack(np.triu_indices(pieces.number, 1), axis=1).astype(np.int32)
-    (rows, columns), _ = jax.lax.scan(pair, (rows, empty[1]), jnp.asarray(upper))
+    (rows, columns), _ = scan(pair, (rows, empty[1]), jnp.asarray(upper))
     for values in columns:
         rows = _insert(rows, values.T)
     return jnp.maximum(_fold(rows, k), 0)
@@ -166,7 +166,7 @@ def _radii(points: Array, *, k: int, block: int) -> Array:
 @functools.partial(jax.jit, static_argnames=("k", "block"))
 def _radii_by_sorting(points: Array, *, k: int, block: int) -> Array:
     pieces = _Blocks(points, _centre(points), block)
-    numbers = jnp.arange(pieces.number)
+    numbers = jnp.arange(pieces.number, dtype=jnp.int32)
 
     def row(i: Array) -> Array:
         def column(best: Array, j: Array) -> tuple[Array, None]:
@@ -228,10 +228,12 @@ def _counts(real: Array, fake: Array, real_radii: Array, fake_radii: Array, *, b
             return (hits, hit | jnp.any(inside_fake, axis=1), covered | jnp.any(inside_real, axis=1)), None
 
         no = jnp.zeros(rows.size, bool)
-        (hits, hit, covered), _ = jax.lax.scan(column, (hits, no, no), jnp.arange(columns.number))
+        (hits, hit, covered), _ = jax.lax.scan(column, (hits, no, no), jnp.arange(columns.number, dtype=jnp.int32))
         return hits, (hit, covered)
 
-    hits, (hit, covered) = jax.lax.scan(row, jnp.zeros(fake.shape[0], jnp.int32), jnp.arange(rows.number))
+    hits, (hit, covered) = jax.lax.scan(
+        row, jnp.zeros(fake.shape[0], jnp.int32), jnp.arange(rows.number, dtype=jnp.int32)
+    )
     return BallCounts(hits, _flat(hit, rows), _flat(covered, rows))
 
 

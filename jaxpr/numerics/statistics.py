@@ -137,7 +137,7 @@ def bootstrap(
     kinds = len(labels)
 
     def resampled(data: Any, member: Array, one: Key) -> Array:
-        drawn = jax.random.randint(one, (kinds,), 0, kinds)
+        drawn = jax.random.randint(one, (kinds,), 0, kinds, jnp.int32)
         return statistic(data, jnp.zeros(kinds, jnp.float32).at[drawn].add(1)[member])
 
     def run(data: Any, member: Array, keys: Array) -> tuple[Array, Array]:

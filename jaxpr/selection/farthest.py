@@ -53,7 +53,7 @@ def farthest_points(key: Key, features: Array, *, count: int, subset: int) -> Fa
     if not count <= subset <= total:
         raise InputError(f"subset: found {subset}, expected from count = {count} to the number of points, {total}")
     k_subset, k_start = jax.random.split(key)
-    start = jax.random.randint(k_start, (), 0, subset)
+    start = jax.random.randint(k_start, (), 0, subset, jnp.int32)
     if subset == total:
         return farthest_from_start(features, start, count=count)
     # In ascending order, so that ties still go to the lowest index.

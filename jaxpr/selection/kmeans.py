@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import HIGHEST, Array, Key, check_count, check_points
+from jaxpr._core import HIGHEST, Array, Key, check_count, check_points, scan
 from jaxpr.selection.inputs import check_key, prepare_features, squared_gaps
 
 __all__ = ["KMeansRepresentatives", "kmeans_from_centroids", "kmeans_representatives", "nearest_to_centroids"]
@@ -145,20 +145,20 @@ def _seeds(key: Key, points: Array, count: int) -> Array:
     """Greedy k-means++ (Arthur & Vassilvitskii 2007): candidates are drawn by their squared distance to the seeds."""
     k_first, k_rest = jax.random.split(key)
     size, dtype = points.shape[0], points.dtype
-    first = jax.random.randint(k_first, (), 0, size)
+    first = jax.random.randint(k_first, (), 0, size, jnp.int32)
     closest = squared_gaps(points[first][None], points)[0]
     trials = 2 + int(math.log(count))
 
     def step(closest: Array, draws: Array) -> tuple[Array, Array]:
         cumulative = jnp.cumsum(closest)
         below = cumulative[None, :] <= (draws * cumulative[-1])[:, None]
-        candidates = jnp.minimum(jnp.sum(below, axis=1), size - 1)
+        candidates = jnp.minimum(jnp.sum(below, axis=1, dtype=jnp.int32), size - 1)
         left = jnp.minimum(closest[None], squared_gaps(points[candidates], points))
         best = jnp.argmin(jnp.sum(left, axis=1))
         return left[best], candidates[best]
 
     draws = jax.random.uniform(k_rest, (count - 1, trials), dtype)
-    _, others = jax.lax.scan(step, closest, draws)
+    _, others = scan(step, closest, draws)
     return points[jnp.concatenate([first[None], others])]
 
 

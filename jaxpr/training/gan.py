@@ -16,7 +16,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxpr._core import Array, ArrayLike, Estimator, InputError, Key, Sampler, check_count, check_positive
+from jaxpr._core import (
+    Array,
+    ArrayLike,
+    Estimator,
+    InputError,
+    Key,
+    Sampler,
+    check_count,
+    check_positive,
+    lenient_promotion,
+)
 from jaxpr.training.checkpoints import Checkpoints
 from jaxpr.training.runner import Run, count_examples, run_steps
 
@@ -195,13 +205,15 @@ def gan_step(
     down, gradient = jax.value_and_grad(losses.critic, argnums=1)(
         state.generator, state.critic, k_critic, batch, step, options
     )
-    updates, critic_opt = optimizers[1].update(gradient, state.critic_opt, state.critic)
-    critic = optax.apply_updates(state.critic, updates)
+    with lenient_promotion():
+        updates, critic_opt = optimizers[1].update(gradient, state.critic_opt, state.critic)
+        critic = optax.apply_updates(state.critic, updates)
     up, gradient = jax.value_and_grad(losses.generator, argnums=0)(
         state.generator, critic, k_generator, batch, step, options
     )
-    updates, generator_opt = optimizers[0].update(gradient, state.generator_opt, state.generator)
-    generator = optax.apply_updates(state.generator, updates)
+    with lenient_promotion():
+        updates, generator_opt = optimizers[0].update(gradient, state.generator_opt, state.generator)
+        generator = optax.apply_updates(state.generator, updates)
     measured = {"generator_loss": up, "critic_loss": down, "parameters": optax.tree.norm((generator, critic))}
     return GanState(generator, critic, generator_opt, critic_opt), measured
 
@@ -260,7 +272,7 @@ def fit_gan(
         number: Array, state: GanState, key: Key, options: Any, data: Batch
     ) -> tuple[GanState, dict[str, Array]]:
         k_batch, k_step = jax.random.split(jax.random.fold_in(key, number))
-        chosen = jax.random.randint(k_batch, (batch_size,), 0, examples)
+        chosen = jax.random.randint(k_batch, (batch_size,), 0, examples, jnp.int32)
         batch = jax.tree.map(lambda leaf: leaf[chosen], data)
         return gan_step(k_step, state, batch, number, losses=losses, optimizers=optimizers, options=options)
 

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxpr._core import Array, Key
+from jaxpr._core import Array, Key, lenient_promotion
 from jaxpr.models.restorer import Restorer
 from jaxpr.training.checkpoints import Checkpoints
 from jaxpr.training.gan import Params, adversarial_robustness, generator_loss
@@ -127,7 +127,7 @@ def restorer_step(
         parts = {part.name: (part.weight, part.loss(restored, x)) for part in procedure.fidelities}
         if adversary is not None:
             parts["adversarial"] = (adversary.weight, generator_loss(adversary.logits(critic, restored, y)))
-        total = sum((weight * value for weight, value in parts.values()), start=jnp.zeros(()))
+        total = sum((weight * value for weight, value in parts.values()), start=jnp.zeros((), jnp.float32))
         return total, {name: value for name, (_, value) in parts.items()}
 
     (total, parts), slope = jax.value_and_grad(objective, has_aux=True)(restored)
@@ -140,8 +140,9 @@ def restorer_step(
         gradient = jax.tree.map(lambda a, b: a + weight * b, gradient, further)
     still = procedure.restorer.statistics
     gradient = jax.tree.map(lambda fixed, g: jnp.zeros_like(g) if fixed else g, still, gradient)
-    updates, optimizer = procedure.optimizers[0].update(gradient, state.optimizer, state.params)
-    params = optax.apply_updates(state.params, updates)
+    with lenient_promotion():
+        updates, optimizer = procedure.optimizers[0].update(gradient, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
     params = jax.tree.map(lambda fixed, new, moved: moved if fixed else new, still, params, renewed)
     average = average_weights(state.average, params, step, decay=procedure.decay)
     measured |= {"loss": total, "parameters": optax.tree.norm((params, critic))}
@@ -225,8 +226,9 @@ def _descend(
     loss: Callable[[Params], Array], params: Params, state: optax.OptState, optimizer: optax.GradientTransformation
 ) -> tuple[Array, Params, optax.OptState]:
     value, gradient = jax.value_and_grad(loss)(params)
-    updates, state = optimizer.update(gradient, state, params)
-    return value, optax.apply_updates(params, updates), state
+    with lenient_promotion():
+        updates, state = optimizer.update(gradient, state, params)
+        return value, optax.apply_updates(params, updates), state
 
 
 def _robustness(key: Key, params: Params, y: Array, step: Array, procedure: Procedure) -> tuple[Array, Params]:
@@ -245,6 +247,6 @@ def _robustness(key: Key, params: Params, y: Array, step: Array, procedure: Proc
     return jax.lax.cond(
         step % robustness.every == robustness.every - 1,
         jax.value_and_grad(loss),
-        lambda params: (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)),
+        lambda params: (jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, params)),
         params,
     )

@@ -87,13 +87,13 @@ def draw_crops(keys: Array, pool: ImagePool, *, size: int, symmetries: Symmetrie
     check_count("candidates", candidates)
     if symmetries not in (1, 2, 8):
         raise InputError(f"symmetries: found {symmetries!r}, expected 1, 2 or 8")
-    rows, columns = jnp.meshgrid(jnp.arange(size), jnp.arange(size), indexing="ij")
+    rows, columns = jnp.meshgrid(*[jnp.arange(size, dtype=jnp.int32)] * 2, indexing="ij")
 
     def at_random(key: Array) -> Array:
         k_image, k_top, k_left = jax.random.split(key, 3)
-        image = jax.random.randint(k_image, (), 0, len(pool.offsets))
-        top = jax.random.randint(k_top, (), 0, pool.heights[image] - size + 1)
-        left = jax.random.randint(k_left, (), 0, pool.widths[image] - size + 1)
+        image = jax.random.randint(k_image, (), 0, len(pool.offsets), jnp.int32)
+        top = jax.random.randint(k_top, (), 0, pool.heights[image] - size + 1, jnp.int32)
+        left = jax.random.randint(k_left, (), 0, pool.widths[image] - size + 1, jnp.int32)
         found = pool.pixels[pool.offsets[image] + (top + rows) * pool.widths[image] + left + columns]
         return found.astype(jnp.float32) / _LEVELS if found.dtype == jnp.uint8 else found
 
@@ -101,7 +101,7 @@ def draw_crops(keys: Array, pool: ImagePool, *, size: int, symmetries: Symmetrie
         k_places, k_symmetry = jax.random.split(key)
         crops = jax.vmap(at_random)(jax.random.split(k_places, candidates))
         crop = crops[jnp.argmax(jnp.var(crops, axis=(1, 2, 3)))]
-        symmetry = jax.random.randint(k_symmetry, (), 0, symmetries)
+        symmetry = jax.random.randint(k_symmetry, (), 0, symmetries, jnp.int32)
         crop = jnp.where(symmetry % 2 == 1, crop[:, ::-1], crop)
         crop = jnp.where(symmetry // 2 % 2 == 1, crop[::-1], crop)
         return jnp.where(symmetry // 4 == 1, crop.swapaxes(0, 1), crop)

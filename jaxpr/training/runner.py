@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from jaxpr._core import Array, InputError, check_count
+from jaxpr._core import Array, ArrayLike, InputError, check_count, lenient_promotion
 from jaxpr.training.checkpoints import Checkpoints
 
 __all__ = ["DivergenceError", "Run", "Step", "Watch", "count_examples", "multi_step", "run_steps"]
@@ -129,7 +129,13 @@ def run_steps(
 
 def multi_step(learning_rate: float, *, factor: float, at: list[int]) -> optax.Schedule:
     """A learning rate that is multiplied by `factor` when so many steps are done as `at` names, each time anew."""
-    return optax.piecewise_constant_schedule(learning_rate, dict.fromkeys(at, factor))
+    schedule = optax.piecewise_constant_schedule(learning_rate, dict.fromkeys(at, factor))
+
+    def rate(count: ArrayLike) -> ArrayLike:
+        with lenient_promotion():
+            return schedule(count)
+
+    return rate
 
 
 def count_examples(data: Data) -> int:

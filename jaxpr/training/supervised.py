@@ -11,7 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxpr._core import Array, InputError, Key, check_count, check_images, check_positive, example_keys
+from jaxpr._core import (
+    Array,
+    InputError,
+    Key,
+    check_count,
+    check_images,
+    check_positive,
+    example_keys,
+    lenient_promotion,
+)
 from jaxpr.training.checkpoints import Checkpoints
 from jaxpr.training.runner import count_examples, run_steps
 
@@ -70,8 +79,9 @@ def train_step(
 ) -> tuple[TrainState, tuple[Array, Array]]:
     """One update: the new state, and loss and gradient norm before it. Pure; jit it together with what surrounds it."""
     value, gradient = jax.value_and_grad(loss)(state.params, key, batch)
-    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    with lenient_promotion():
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
     return TrainState(params, opt_state, state.step + 1), (value, optax.tree.norm(gradient))
 
 
@@ -118,7 +128,7 @@ def fit(
 
     def step(number: Array, state: TrainState, data: Batch) -> tuple[TrainState, dict[str, Array]]:
         k_batch, k_loss = jax.random.split(jax.random.fold_in(key, number))
-        chosen = jax.random.randint(k_batch, (batch_size,), 0, examples)
+        chosen = jax.random.randint(k_batch, (batch_size,), 0, examples, jnp.int32)
         batch = jax.tree.map(lambda leaf: leaf[chosen], data)
         new, (value, norm) = train_step(k_loss, state, batch, loss=loss, optimizer=optimizer)
         return new, {"loss": value, "gradient": norm, "parameters": optax.tree.norm(new.params)}
@@ -161,7 +171,7 @@ def classification_loss(
     def loss(params: Params, key: Key, batch: tuple[Array, Array]) -> Array:
         images, labels = batch
         logits = apply(params, images if augmentation is None else augmentation(key, images))
-        wanted = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
+        wanted = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype), smoothing)
         return jnp.mean(optax.softmax_cross_entropy(logits, wanted))
 
     return loss
@@ -189,8 +199,8 @@ def augment(key: Key, x: Array, *, shift: int, noise_std: float) -> Array:
 
     def one(key: Key, image: Array) -> Array:
         k_shift, k_noise = jax.random.split(key)
-        top, left = jax.random.randint(k_shift, (2,), 0, 2 * shift + 1)
-        shifted = jax.lax.dynamic_slice(image, (top, left, 0), x.shape[1:])
+        top, left = jax.random.randint(k_shift, (2,), 0, 2 * shift + 1, jnp.int32)
+        shifted = jax.lax.dynamic_slice(image, (top, left, jnp.zeros_like(top)), x.shape[1:])
         return shifted + jnp.asarray(noise_std, x.dtype) * jax.random.normal(k_noise, x.shape[1:], x.dtype)
 
     return jax.vmap(one)(example_keys(key, x.shape[0]), padded)

@@ -102,7 +102,7 @@ def denoiser_losses(*, penalty: float = 1.0, variance: float = _VARIANCE) -> Gan
     def generator(generator: Array, critic: Array, key: Key, batch: Any, step: Array, options: Any) -> Array:
         y = batch[1].T
         count = y.shape[1]
-        noise = jnp.sqrt(variance) * jax.random.normal(key, y.shape)
+        noise = jnp.sqrt(variance) * jax.random.normal(key, y.shape, y.dtype)
         outputs = mlp(_layers(_DENOISER, generator), jnp.concatenate([y, y + noise], axis=1))
         logits = mlp(_layers(_DENOISER_CRITIC, critic), jnp.concatenate([outputs[:, :count], y]))
         shift = outputs[:, :count] - outputs[:, count:]
@@ -127,7 +127,7 @@ def plain_denoiser_losses(*, penalty: float = 1.0, variance: float = _VARIANCE) 
     def generator(generator: Array, critic: Array, key: Key, batch: Any, step: Array, options: Any) -> Array:
         y = batch[1]
         denoise = toy_denoiser(generator)
-        noise = jnp.sqrt(variance) * jax.random.normal(key, (1, y.shape[0])).T
+        noise = jnp.sqrt(variance) * jax.random.normal(key, (1, y.shape[0]), y.dtype).T
         robustness = jnp.mean(jnp.sum(jnp.square(denoise(y) - denoise(y + noise)), axis=1))
         return generator_loss(pair(_layers(_DENOISER_CRITIC, critic), denoise(y), y)) + options * robustness
 
@@ -192,7 +192,7 @@ def planar_losses(
         robustness = jax.lax.cond(
             step % every == every - 1,
             lambda: adversarial_robustness(k_robust, restore, y, attack=attack, draws=draws),
-            lambda: jnp.zeros(()),
+            lambda: jnp.zeros((), loss.dtype),
         )
         return loss + weight * robustness
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, ArrayLike, check_count, check_positive
+from jaxpr._core import Array, ArrayLike, check_count, check_positive, lenient_promotion
 from jaxpr.transport.inputs import Cost, check_cost, check_pair, optional, weight_pair
 
 __all__ = ["SinkhornDivergence", "sinkhorn_divergence"]
@@ -80,8 +80,9 @@ def sinkhorn_divergence(
     a, b = a / mass, b / mass
     clouds = optional("ott.geometry.pointcloud").PointCloud
     options: dict[str, Any] = {"cost_fn": _ott_cost(cost)}
-    # ott broadcasts ranks, which a program may have forbidden for its own code, and leaves the width of products open.
-    with jax.numpy_rank_promotion("allow"), jax.default_matmul_precision("highest"):
+    # ott broadcasts ranks and mixes dtypes, which a program may have forbidden its own code, and leaves the width of
+    # products open.
+    with lenient_promotion(), jax.default_matmul_precision("highest"):
         scale = jax.lax.stop_gradient(jnp.sum(a * clouds(x, y, **options).apply_cost(b, axis=1).ravel()))
         # Equal points everywhere: any positive regularisation gives zero.
         absolute = jnp.asarray(epsilon, dtype) * jnp.where(scale > 0, scale, 1)

@@ -92,7 +92,9 @@ def user_folder(tmp_path, monkeypatch):
     tensors = {name: np.zeros(shape, np.float32) for name, shape in torch_shapes(abstract_parameters(swin)).items()}
     write_checkpoint(tmp_path / "FILE.safetensors", tensors, {})
     monkeypatch.chdir(tmp_path)
-    smallest = evaluation.SCALES["smoke"]._replace(features="pixels", limit=2, attack_steps=2)
+    smallest = evaluation.SCALES["smoke"]._replace(
+        features="pixels", limit=2, attack_steps=1, sweep=(), lipschitz_iterations=0, explore_samples=0
+    )
     monkeypatch.setitem(evaluation.SCALES, "small", smallest)
     return tmp_path
 
@@ -113,7 +115,11 @@ def test_python_blocks_run_in_order(page, user_folder):
         assert Path("runs/mine/report.html").is_file()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+# Minutes, so by default only those of the README.
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, id=page.name, marks=[] if page.name == "README.md" else pytest.mark.slow) for page in PAGES],
+)
 def test_jaxpr_commands_run_in_order(page, user_folder, capsys):
     for command in commands(page):
         if not command.startswith("jaxpr ") or f"{command} ".startswith(tuple(f"{words} " for words in ELSEWHERE)):

@@ -31,9 +31,9 @@ def in_float64(fn: Callable[..., Any]) -> Callable[..., Any]:
     the scope of `fn` and its reverse-mode gradient only (there is no forward mode), and results return to the widest
     input dtype.
 
-    A TPU has no such factorisations. Where a program is lowered for one, on whatever machine that happens, the arrays
-    are float32 and products have full width: `fn` must do with that, and can tell by their dtype. The gradient runs
-    `fn` again.
+    A TPU is not known to have such factorisations. Where a program is lowered for one, on whatever machine that
+    happens, the arrays are float32 and products have full width: `fn` must do with that, and can tell by their dtype.
+    The gradient runs `fn` again.
     """
 
     @functools.wraps(fn)

@@ -8,9 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr import distributions, estimators, numerics
+from jaxpr import distributions, estimators, numerics, selection
 from jaxpr._core import map_chunks
 from jaxpr.metrics import Moments
+from jaxpr.selection.farthest import farthest_from_start, farthest_in_distances
+from jaxpr.selection.hierarchy import farthest_tree, priority_tree
+from jaxpr.selection.inputs import squared_gaps
+from jaxpr.selection.kmeans import kmeans_from_centroids, nearest_to_centroids
+from jaxpr.selection.uniformization import (
+    neighbour_distance,
+    uniformization_from_gumbel,
+    uniformization_log_probabilities,
+)
 
 
 class Case(NamedTuple):
@@ -282,4 +291,55 @@ TOYS = [
 ]
 
 
-CASES = NUMERICS + TOYS
+SELECTION = [
+    case(
+        "selection.farthest: farthest_points farthest_from_start farthest_in_distances",
+        lambda k, f, d, i: (
+            selection.farthest_points(k, f, count=3, subset=5),
+            farthest_from_start(f, i, count=3),
+            farthest_in_distances(d, i, count=3),
+        ),
+        KEY,
+        POINTS,
+        floats(8, 8),
+        jax.ShapeDtypeStruct((), jnp.int32),
+    ),
+    case(
+        "selection.hierarchy: hierarchy uniformization_hierarchy farthest_tree priority_tree",
+        lambda k, f, p: (
+            selection.hierarchy(k, f, count=3),
+            selection.uniformization_hierarchy(k, f, count=3, k=2),
+            farthest_tree(f, p, count=3),
+            priority_tree(f, p, count=3),
+        ),
+        KEY,
+        POINTS,
+        VALUES,
+    ),
+    case(
+        "selection.kmeans: kmeans_representatives kmeans_from_centroids nearest_to_centroids",
+        lambda k, f, c: (
+            selection.kmeans_representatives(k, f, count=3),
+            kmeans_from_centroids(f, c, iterations=2, distinct=True),
+            nearest_to_centroids(f, c, distinct=True),
+        ),
+        KEY,
+        POINTS,
+        floats(3, 4),
+    ),
+    case(
+        "selection.uniformization: uniformization uniformization_from_gumbel uniformization_log_probabilities "
+        "neighbour_distance",
+        lambda k, f, r: (
+            selection.uniformization(k, f, count=3, k=2, keep=0.9),
+            uniformization_from_gumbel(f, r, count=3, k=2, keep=0.9),
+            uniformization_log_probabilities(r, dim=4, keep=0.9),
+            neighbour_distance(f, k=2),
+        ),
+        KEY,
+        POINTS,
+        VALUES,
+    ),
+    case("selection.inputs: squared_gaps", squared_gaps, POINTS, POINTS),
+]
+CASES = NUMERICS + TOYS + SELECTION

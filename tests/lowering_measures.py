@@ -25,18 +25,9 @@ from lowering_cases import (
     smooth,
 )
 
-from jaxpr import attacks, degradations, estimators, metrics, models, selection, transport, uncertainty
+from jaxpr import attacks, degradations, estimators, metrics, models, transport, uncertainty
 from jaxpr.degradations.degradation import parse_degradation
 from jaxpr.estimators.patches import PatchGrid
-from jaxpr.selection.farthest import farthest_from_start, farthest_in_distances
-from jaxpr.selection.hierarchy import farthest_tree, priority_tree
-from jaxpr.selection.inputs import squared_gaps
-from jaxpr.selection.kmeans import kmeans_from_centroids, nearest_to_centroids
-from jaxpr.selection.uniformization import (
-    neighbour_distance,
-    uniformization_from_gumbel,
-    uniformization_log_probabilities,
-)
 
 SHAPE, OUTPUTS = (16, 16, 3), floats(3, 2, 16, 16, 3)
 OPERATORS = {
@@ -62,7 +53,7 @@ def operator_names(name: str) -> str:
 DEGRADATIONS = [
     *(case(operator_names(name), lambda x, m=make: of_operator(m(), x), IMAGES) for name, make in OPERATORS.items()),
     case(
-        "degradations.linear.LinearOperator: adjoint pinv svd project",
+        "degradations.linear.LinearOperator: project",
         lambda x: of_operator(degradations.AverageDownsample(SHAPE, 2), x),
         IMAGES,
     ),
@@ -163,12 +154,14 @@ ESTIMATORS = [
     case("estimators.nlm: nlm", lambda y, h: estimators.nlm(y, h=h, patch=3, window=5), IMAGES, COUNT),
     case(
         "estimators.tiled: tiled",
-        estimators.tiled(smooth, tile=8, overlap=2, scale=1),
+        lambda y: estimators.tiled(smooth, tile=8, overlap=2, scale=1)(y),
         IMAGES,
     ),
     case(
         "estimators.consistent: consistent",
-        estimators.consistent(functools.partial(estimators.nearest, factor=4), parse_degradation("bicubic-x4")),
+        lambda y: estimators.consistent(
+            functools.partial(estimators.nearest, factor=4), parse_degradation("bicubic-x4")
+        )(y),
         floats(2, 4, 4, 3),
     ),
     case(
@@ -353,55 +346,4 @@ UNCERTAINTY = [
         floats(2, 8, 8, 3),
     ),
 ]
-SELECTION = [
-    case(
-        "selection.farthest: farthest_points farthest_from_start farthest_in_distances",
-        lambda k, f, d, i: (
-            selection.farthest_points(k, f, count=3, subset=5),
-            farthest_from_start(f, i, count=3),
-            farthest_in_distances(d, i, count=3),
-        ),
-        KEY,
-        POINTS,
-        floats(8, 8),
-        jax.ShapeDtypeStruct((), jnp.int32),
-    ),
-    case(
-        "selection.hierarchy: hierarchy uniformization_hierarchy farthest_tree priority_tree",
-        lambda k, f, p: (
-            selection.hierarchy(k, f, count=3),
-            selection.uniformization_hierarchy(k, f, count=3, k=2),
-            farthest_tree(f, p, count=3),
-            priority_tree(f, p, count=3),
-        ),
-        KEY,
-        POINTS,
-        VALUES,
-    ),
-    case(
-        "selection.kmeans: kmeans_representatives kmeans_from_centroids nearest_to_centroids",
-        lambda k, f, c: (
-            selection.kmeans_representatives(k, f, count=3),
-            kmeans_from_centroids(f, c, iterations=2, distinct=True),
-            nearest_to_centroids(f, c, distinct=True),
-        ),
-        KEY,
-        POINTS,
-        floats(3, 4),
-    ),
-    case(
-        "selection.uniformization: uniformization uniformization_from_gumbel uniformization_log_probabilities "
-        "neighbour_distance",
-        lambda k, f, r: (
-            selection.uniformization(k, f, count=3, k=2, keep=0.9),
-            uniformization_from_gumbel(f, r, count=3, k=2, keep=0.9),
-            uniformization_log_probabilities(r, dim=4, keep=0.9),
-            neighbour_distance(f, k=2),
-        ),
-        KEY,
-        POINTS,
-        VALUES,
-    ),
-    case("selection.inputs: squared_gaps", squared_gaps, POINTS, POINTS),
-]
-CASES = DEGRADATIONS + ATTACKS + ESTIMATORS + METRICS + TRANSPORT + UNCERTAINTY + SELECTION
+CASES = DEGRADATIONS + ATTACKS + ESTIMATORS + METRICS + TRANSPORT + UNCERTAINTY

@@ -48,9 +48,7 @@ def complaints(text: str, platform: str, *, full_width: bool) -> list[str]:
     """What an accelerator would not run, or not as it should."""
     calls = set(re.findall(r"custom_call @([\w.$]+)", text))
     found = [f"calls {name}" for name in sorted(calls - KNOWN_CALLS[platform])]
-    # Constants of the branch for other platforms stay, without a use.
-    used = "\n".join(line for line in text.splitlines() if "= stablehlo.constant dense" not in line)
-    if platform == "tpu" and re.search(r"\bf64\b|xf64\b", used):
+    if platform == "tpu" and re.search(r"\bf64\b|xf64\b", text):
         found.append("has float64")
     if full_width:
         found += [f"rounds {match[0][:80]}" for match in PRODUCTS.finditer(text)]
@@ -90,15 +88,19 @@ def test_what_else_the_table_names_is_public(name):
     assert member in importlib.import_module(module).__all__
 
 
+# Their program is taken out from within, where it is made for one restorer.
+FROM_WITHIN = {"evaluation.decisions.evaluate_decisions", "evaluation.decisions.sweep_decisions"}
+
+
 @pytest.mark.slow
 def test_the_table_goes_through_what_it_names_and_through_all_parts():
     """Seen by a profiler while everything is traced anew."""
     seen = set()
     jax.clear_caches()
     for case in CASES:
-        fn, *arguments = case.make()
         sys.setprofile(lambda frame, event, _: seen.add(frame.f_code) if event == "call" else None)
         try:
+            fn, *arguments = case.make()
             jax.eval_shape(lambda *given, fn=fn: fn(*given), *arguments)
         finally:
             sys.setprofile(None)
@@ -107,7 +109,7 @@ def test_the_table_goes_through_what_it_names_and_through_all_parts():
         for name, value in PUBLIC.items()
         if name in NAMED or any(EXCLUDED[key] == PART for key in excluded_by(name))
     }
-    missed = {name for name, value in wanted.items() if value.__code__ not in seen}
+    missed = {name for name, value in wanted.items() if value.__code__ not in seen} - FROM_WITHIN
     assert sorted(missed) == []
 
 

@@ -31,9 +31,9 @@ def in_float64(fn: Callable[..., Any]) -> Callable[..., Any]:
     the scope of `fn` and its reverse-mode gradient only (there is no forward mode), and results return to the widest
     input dtype.
 
-    A TPU has no such factorisations. Where a program is lowered for one, on whatever machine that happens, the arrays
-    are float32 and products have full width: `fn` must do with that, and can tell by their dtype. The gradient runs
-    `fn` again.
+    A TPU is not known to have such factorisations. Where a program is lowered for one, on whatever machine that
+    happens, the arrays are float32 and products have full width: `fn` must do with that, and can tell by their dtype.
+    The gradient runs `fn` again.
     """
 
     @functools.wraps(fn)
@@ -131,8 +131,21 @@ def _in(compute: Any, fn: Callable[..., Any], *args: Any) -> Any:
 
 
 def _constants(values: list[Any], dtype: Any) -> list[Any]:
-    """Those of the host are cast there, so that a program for a TPU holds none in float64."""
-    return [_cast(v, dtype) if isinstance(v, jax.Array) else np.asarray(v).astype(dtype) for v in values]
+    return [_cast(v, dtype) if isinstance(v, jax.Array) else _constant(v, dtype) for v in values]
+
+
+def _constant(value: Any, dtype: Any) -> Any:
+    """An array of the host, so that no program holds it in float64: those for a TPU should not, and others lose digits.
+
+    JAX lifts constants out of branches, where float64 is not enabled.
+    """
+    wide = np.asarray(value, np.float64)
+    with np.errstate(over="ignore"):
+        narrow = wide.astype(np.float32)
+    if dtype == jnp.float32 or np.array_equal(narrow, wide, equal_nan=True):
+        return _cast(narrow, dtype)
+    with enable_x64():
+        return jax.lax.bitcast_convert_type(wide.reshape(*wide.shape, 1).view(np.uint32), jnp.float64)
 
 
 def _cast(tree: Any, dtype: Any) -> Any:

@@ -55,6 +55,12 @@ def frechet_distance(real: Moments, fake: Moments) -> AnyArray:
     allowed (singular covariances), but the value is then biased upwards, and a `SmallSampleWarning` says so; compare
     only at equal counts.
 
+    Note:
+        In float32, in a program for a TPU, it is a sum of squares: off by 3e-6 of itself where eigenvalues lie within a
+        factor of ten or end in zeros, by 5e-4 where they span six decades, and between covariances that differ by one
+        per cent by 2e-4, by 2e-2 where half of their eigenvalues are zero (d = 4 to 512, with LAPACK's float32; the
+        difference of traces had lost all digits there).
+
     Args:
         real: moments of the features of natural images.
         fake: moments of the features of restorations. The distance is symmetric.

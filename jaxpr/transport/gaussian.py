@@ -57,6 +57,11 @@ def gaussian_w2(mean_a: AnyArray, cov_a: AnyArray, mean_b: AnyArray, cov_b: AnyA
     The gradient is that of the optimal maps; it is zero where the Gaussians coincide up to rounding, and leaves out
     the null spaces of the covariances, where the distance has no derivative. Reverse mode only.
 
+    Note:
+        In float32, in a program for a TPU, off by 3e-6 of itself where eigenvalues lie within a factor of ten or end in
+        zeros, by 2e-4 where they span six decades, and by 2e-4 between covariances that differ by one per cent (d = 4
+        to 512, with LAPACK's float32).
+
     Args:
         mean_a: (..., d).
         cov_a: (..., d, d), symmetric PSD; eigenvalues that rounding made negative count as zero.
@@ -96,6 +101,10 @@ def gaussian_map(cov_source: AnyArray, cov_target: AnyArray, *, rcond: float | N
     Note:
         The authors' code decides for a whole batch at once; here each matrix of the batch decides for itself. It adds
         1e-5 to diagonals; nothing is added here. The target may be singular: its inverse in Eq. (5) is avoided.
+
+        In float32, in a program for a TPU, the law of the transported points is off by 4e-6 of the target where
+        eigenvalues lie within a factor of ten or end in zeros and by 1e-4 where they span six decades; the matrix
+        itself by 2e-6, 2e-3 and 3e-2 (d = 4 to 512, with LAPACK's float32). `rcond` is then at least d roundings.
 
     Args:
         cov_source: (..., d, d), symmetric PSD.

@@ -25,6 +25,12 @@ def renyi_gaussian(mean_a: AnyArray, cov_a: AnyArray, mean_b: AnyArray, cov_b: A
     \ln\frac{\det\Sigma_*}{\det\Sigma_a^{1-\alpha}\det\Sigma_b^\alpha}$ (Gil, Alajaji and Linder 2013, Table 2).
     Order 1 is the Kullback-Leibler divergence, order 1/2 is twice the Bhattacharyya distance and symmetric.
 
+    Note:
+        In float32, in a program for a TPU, off by 2e-6 of itself where eigenvalues lie within a factor of ten (5e-5 if
+        the two differ by one per cent only); where they span six decades by up to 2e-2, and by a quarter if the two
+        nearly coincide (d = 4 to 512, with LAPACK's float32). Correlation matrices that are singular up to four
+        roundings give inf.
+
     Args:
         mean_a: (d,).
         cov_a: (d, d), positive definite.

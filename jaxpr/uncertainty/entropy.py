@@ -48,6 +48,11 @@ def entropy_power(entropy: AnyArray | float, dim: int) -> Array:
 def gaussian_entropy(cov: AnyArray) -> AnyArray:
     r"""Entropy of a Gaussian, $h = \frac12 \ln\det(2\pi e\,\Sigma)$; the largest of all with this covariance.
 
+    Note:
+        In float32, in a program for a TPU, off by 1e-7 nats per dimension where eigenvalues lie within a factor of ten,
+        by 8e-4 where they span six decades (d = 4 to 512, with LAPACK's float32), whatever the coordinates' units. A
+        correlation matrix that is singular up to four roundings gives -inf.
+
     Args:
         cov: (d, d) symmetric PSD.
 

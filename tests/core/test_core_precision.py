@@ -96,5 +96,27 @@ def test_an_error_inside_leaves_float64_off():
     assert jnp.ones(1).dtype == jnp.float32
 
 
+@pytest.mark.parametrize("constant", [np.float64(1 / 3), np.array([[1 / 3, 1e300]]), np.array([0.1, np.nan]), 1 / 3, 7])
+@pytest.mark.parametrize("wrap", [jax.jit, jax.vmap, lambda f: jax.vmap(jax.jit(f))])
+def test_constants_of_the_host_keep_their_digits(constant, wrap):
+    @in_float64
+    def sensitive(xp, x, given):
+        return x + xp.sum(xp.sin(1e6 * xp.log(given)))  # the last digits of float32 turn the angle by a tenth
+
+    found = wrap(lambda x: sensitive(x, constant))(jnp.zeros(2))
+    np.testing.assert_allclose(found, sensitive(np.zeros(2), constant), rtol=1e-5)
+
+
+@pytest.mark.parametrize("transform", [lambda f: jax.vmap(jax.jit(f)), lambda f: jax.jit(jax.vmap(jax.jit(f)))])
+def test_vmap_of_jit_stays_in_float64(transform):
+    @in_float64
+    def product(xp, x):
+        return ((x + 1)[None] @ (x + 1)[:, None])[0, 0] - xp.sum(x * (x + 2))
+
+    points = jnp.array([[1e6, 1e6], [1e6, 3e6]])  # their squares have 13 digits
+    np.testing.assert_array_equal(transform(product)(points), [2, 2])
+    assert transform(jax.grad(product))(points).shape == (2, 2)
+
+
 def test_name_is_kept():
     assert step_of_one.__name__ == "step_of_one"

@@ -131,7 +131,7 @@ def test_the_rules_themselves(platform):
 
 def test_float64_is_seen_on_a_tpu():
     def wide(x):
-        with enable_x64():
+        with enable_x64(True):
             return (x.astype("float64") + 1).astype("float32")
 
     assert complaints(lowered(wide, MEAN, platform="tpu"), "tpu", full_width=True) == ["has float64"]

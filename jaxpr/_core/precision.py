@@ -144,7 +144,7 @@ def _constant(value: Any, dtype: Any) -> Any:
         narrow = wide.astype(np.float32)
     if dtype == jnp.float32 or np.array_equal(narrow, wide, equal_nan=True):
         return _cast(narrow, dtype)
-    with enable_x64():
+    with enable_x64(True):
         return jax.lax.bitcast_convert_type(wide.reshape(*wide.shape, 1).view(np.uint32), jnp.float64)
 
 

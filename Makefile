@@ -25,11 +25,11 @@ test: lint types  ## lint, types and the default test suite
 test-all: lint types  ## also the tests marked slow
 	XLA_FLAGS= $(BIN)/python -m pytest --numprocesses auto -m "not torch"
 
-test-oldest: .venv-oldest/.installed  ## the default tests with every dependency at its lower bound, on Python 3.11 or 3.12
-	.venv-oldest/bin/python -m pytest --numprocesses auto $(TESTS)
+test-oldest: .venv-oldest/.installed  ## the default tests, and those on versions, with every dependency at its lower bound, on Python 3.11 or 3.12
+	.venv-oldest/bin/python -m pytest --numprocesses auto -m "not slow and not torch" $(TESTS)
 
-test-newest: .venv-newest/.installed  ## the default tests with the newest of everything; PYTHON=python3.14, say
-	.venv-newest/bin/python -m pytest --numprocesses auto $(TESTS)
+test-newest: .venv-newest/.installed  ## the same with the newest of everything; PYTHON=python3.14, say
+	.venv-newest/bin/python -m pytest --numprocesses auto -m "not slow and not torch" $(TESTS)
 
 ends:
 	@echo $(ENDS)

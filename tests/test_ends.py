@@ -17,6 +17,8 @@ from jaxpr import attacks
 from jaxpr.cli import main
 from jaxpr.estimators import trained_restorer
 
+pytestmark = pytest.mark.versions
+
 GOLDEN = Path(__file__).parent / "golden/ends"
 NAMES = (
     "photos-l1",

@@ -22,6 +22,8 @@ from test_api import FUNCTIONS
 from jaxpr import transport
 from jaxpr._core.versions import enable_x64
 
+pytestmark = pytest.mark.versions
+
 CASES = FUNCTION_CASES + MEASURE_CASES + PROGRAM_CASES
 NAMED = {name for case in CASES for name in case.names}
 PUBLIC = {name.removeprefix("jaxpr."): value for name, value in FUNCTIONS.items()}

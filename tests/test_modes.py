@@ -24,6 +24,8 @@ from jaxpr._core import InputError
 from jaxpr._core.versions import enable_x64
 from jaxpr.attacks import ifgsm, lipschitz_ratio, output_shift
 
+pytestmark = pytest.mark.versions
+
 SWEEP = MEASURES | PROGRAMS | NETWORKS
 CASES = {f"{package}.{name}": case for package, cases in SWEEP.items() for name, case in cases.items()}
 

@@ -16,9 +16,13 @@ BUILDS = "static: makes the functions, networks or settings that are in the tabl
 PART = "part"
 
 EXCLUDED = {
+    "__main__.": "host: the command line",
     "_core.checks.": CHECKS,
+    "_core.chunks.scan": PART,
+    "_core.extras.": CHECKS,
     "_core.files.": FILES,
     "_core.keys.example_keys": PART,
+    "_core.modes.": "host: scopes of JAX's settings around what is in the table",
     "_core.precision.in_float64": PART,
     "_core.precision.is_float32": PART,
     "_core.precision.rounding_unit": PART,
@@ -31,10 +35,12 @@ EXCLUDED = {
     "cli.": "host: the command line",
     "cli_data.": FILES,
     "cli_decisions.": "host: the command line",
+    "cli_doctor.": "host: the command line",
     "cli_reproduce.": "host: the command line",
     "cli_train.": "host: the command line",
     "cli_weights.": "host: the command line",
     "data.": FILES,
+    "doctor.": "host: what is installed on this machine",
     "degradations.blur.Blur.output_shape": SIZES,
     "degradations.blur.gaussian_kernel": FLOAT64,
     "degradations.degradation.Degradation.has_operator": SIZES,

@@ -83,24 +83,7 @@ def run_steps(
     if shown is not None and not isinstance(shown, str):
         raise InputError(f"shown: found {shown!r}, expected a name or None")
 
-    room = min(chunk, max(steps - first, 1))
-
-    @jax.jit
-    def advance(state: State, begin: Array, length: Array, data: Data) -> tuple[State, dict[str, Array]]:
-        """`length` steps; measurements fill the first rows of arrays with room for a whole chunk.
-
-        The length is an argument, not a constant: XLA fuses across the end of a loop that it knows to run once, which
-        rounds differently.
-        """
-        _, measured = jax.eval_shape(step, begin, state, data)
-
-        def body(index: Array, carry: tuple[State, dict[str, Array]]) -> tuple[State, dict[str, Array]]:
-            state, measured = step(begin + index, carry[0], data)
-            return state, {name: rows.at[index].set(measured[name]) for name, rows in carry[1].items()}
-
-        rows = {name: jnp.zeros((room, *found.shape), found.dtype) for name, found in measured.items()}
-        return jax.lax.fori_loop(jnp.int32(0), length, body, (state, rows))
-
+    advance = _loop(step, room=min(chunk, max(steps - first, 1)))
     data = jax.tree.map(jnp.asarray, data)
     history: list[dict[str, np.ndarray]] = []
     if checkpoints is not None and (found := checkpoints.latest(state)) is not None:
@@ -125,6 +108,27 @@ def run_steps(
                 bar.set_postfix({shown: f"{history[-1][shown][-length:].mean():.3g}"}, refresh=False)
             bar.update(length)
     return Run(state, _joined(history))
+
+
+def _loop(step: Step, *, room: int) -> Callable[..., tuple[State, dict[str, Array]]]:
+    """(state, first number, length, data) -> state and measurements, which fill the first rows of arrays with `room`.
+
+    The length is an argument, not a constant: XLA fuses across the end of a loop that it knows to run once, which
+    rounds differently.
+    """
+
+    @jax.jit
+    def advance(state: State, begin: Array, length: Array, data: Data) -> tuple[State, dict[str, Array]]:
+        _, measured = jax.eval_shape(step, begin, state, data)
+
+        def body(index: Array, carry: tuple[State, dict[str, Array]]) -> tuple[State, dict[str, Array]]:
+            state, measured = step(begin + index, carry[0], data)
+            return state, {name: rows.at[index].set(measured[name]) for name, rows in carry[1].items()}
+
+        rows = {name: jnp.zeros((room, *found.shape), found.dtype) for name, found in measured.items()}
+        return jax.lax.fori_loop(jnp.int32(0), length, body, (state, rows))
+
+    return advance
 
 
 def multi_step(learning_rate: float, *, factor: float, at: list[int]) -> optax.Schedule:

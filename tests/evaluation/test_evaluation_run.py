@@ -313,15 +313,15 @@ def test_operators_and_strings_are_degradations_too(finished, tmp_path):
 def test_every_restorer_is_compiled_once(tmp_path, monkeypatch):
     from jaxpr.evaluation import run as pipeline
 
+    def compilations(program):
+        return (program if hasattr(program, "_cache_size") else program.__wrapped__)._cache_size()
+
     compiled = []
     programs = pipeline.programs
     monkeypatch.setattr(pipeline, "programs", lambda *args: compiled.append(programs(*args)) or compiled[-1])
     # New functions: `jit` shares its cache between wrappers of one function, so other tests' shapes would count.
     run(tmp_path / "run", {name: functools.partial(f) for name, f in RESTORERS.items()}, batch_size=3)
-    assert [(p.restore._cache_size(), p.attack._cache_size(), p.respond._cache_size()) for p in compiled] == [
-        (1, 1, 1),
-        (1, 1, 1),
-    ]
+    assert [tuple(map(compilations, (p.restore, p.attack, p.respond))) for p in compiled] == [(1, 1, 1), (1, 1, 1)]
 
 
 @pytest.mark.parametrize(

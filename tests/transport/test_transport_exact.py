@@ -213,5 +213,5 @@ def test_mistakes(call, message):
 
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ot.lp", None)
-    with pytest.raises(ImportError, match=r"jaxpr\[transport\]"):
+    with pytest.raises(InputError, match=r"ot\.lp: found no numba, POT, ott-jax, expected it; run: pip install"):
         emd(POINTS, POINTS, cost="l1", method="dense")

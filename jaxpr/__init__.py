@@ -4,4 +4,14 @@ Import the subpackage you need, for example `from jaxpr import metrics`. Importi
 no configuration.
 """
 
+import importlib
+from typing import Any
+
 __version__ = "0.1.0"
+__all__ = ["InputError", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "InputError":  # on demand: importing jaxpr imports nothing, so that `jaxpr doctor` always runs
+        return importlib.import_module("jaxpr._core").InputError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

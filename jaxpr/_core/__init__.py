@@ -16,6 +16,7 @@ from jaxpr._core.extras import missing_extra
 from jaxpr._core.files import TEMPORARY_PREFIX, write_atomically
 from jaxpr._core.keys import example_keys
 from jaxpr._core.modes import defined_where, floating_dtype, lenient_promotion, may_be_undefined
+from jaxpr._core.paths import file_at, given_path
 from jaxpr._core.precision import HIGHEST, in_float64, is_float32, rounding_unit
 from jaxpr._core.types import (
     AnyArray,
@@ -28,6 +29,7 @@ from jaxpr._core.types import (
     PerceptualNetwork,
     Sampler,
 )
+from jaxpr._core.words import nearest, printable
 
 __all__ = [
     "AnyArray",
@@ -50,8 +52,10 @@ __all__ = [
     "check_square",
     "defined_where",
     "example_keys",
+    "file_at",
     "first_line",
     "floating_dtype",
+    "given_path",
     "in_float64",
     "is_float32",
     "is_traced",
@@ -59,6 +63,8 @@ __all__ = [
     "map_chunks",
     "may_be_undefined",
     "missing_extra",
+    "nearest",
+    "printable",
     "rounding_unit",
     "scan",
     "write_atomically",

@@ -6,17 +6,19 @@ package must still run then.
 
 import sys
 
+from jaxpr.cli_guard import one_line_endings
+
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command line of the terminal."""
-    try:
-        from jaxpr.cli import main as run
-    except Exception as error:  # whatever packages raise when they do not fit each other
-        _stop_or_examine(f"{type(error).__name__}: {' '.join(str(error).split())}")
-    else:
-        run()
+    with one_line_endings(may_exit=True):
+        try:
+            from jaxpr.cli import main as run
+        except Exception as error:  # whatever packages raise when they do not fit each other
+            _stop_or_examine(f"{type(error).__name__}: {' '.join(str(error).split())}")
+    run()
 
 
 def _stop_or_examine(error: str) -> None:

@@ -6,7 +6,7 @@ from typing import Literal, cast
 
 import jax
 
-from jaxpr._core import Estimator, check_count
+from jaxpr._core import Estimator, InputError, check_count, claim_folder, given_path, seed_key
 from jaxpr.data import digits
 from jaxpr.degradations import parse_degradation
 from jaxpr.doctor import warn_of_idle_accelerator
@@ -19,7 +19,7 @@ from jaxpr.report.decisions import decisions_table
 
 __all__ = ["Decisions"]
 
-_BITS = 8
+_BITS, _LEVELS = 8, 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +59,20 @@ class Decisions:
     batch_size: int = 64
     """Images attacked together; changes memory and speed."""
 
+    def check(self) -> None:
+        """Raise unless every option is valid."""
+        for name in ("dictionary", "batch_size", "attack_steps"):
+            check_count(name, getattr(self, name))
+        if self.limit is not None:
+            check_count("limit", self.limit)
+        if not 0 <= self.alpha_levels <= _LEVELS:
+            raise InputError(f"alpha_levels: found {self.alpha_levels:g}, expected 0 to {_LEVELS}")
+
     def run(self) -> None:
         """Attack, write and print the table."""
-        check_count("dictionary", self.dictionary)
-        warn_of_idle_accelerator()
-        k_evaluate, k_fit = jax.random.split(jax.random.key(self.seed))
+        self.check()
+        out = given_path(self.out)
+        k_evaluate, k_fit = jax.random.split(seed_key("seed", self.seed))
         images, degradation = digits("test"), parse_degradation(self.degradation)
         training = Training(
             images=lambda: digits("train"),
@@ -73,7 +82,11 @@ class Decisions:
             dictionary=self.dictionary,
             key=k_fit,
         )
+        if not self.restorers:
+            raise InputError("restorers: found none, expected at least one")
         restorers = build_restorers(self.restorers, training)
+        claim_folder("out", out)
+        warn_of_idle_accelerator()
         results = evaluate_decisions(
             k_evaluate,
             cast("dict[str, Estimator]", restorers),  # it refuses stochastic ones
@@ -82,12 +95,12 @@ class Decisions:
             attacker=digit_classifier("attacker"),
             judge=digit_classifier("judge"),
             target=self.target,
-            alpha=self.alpha_levels / 255,
+            alpha=self.alpha_levels / _LEVELS,
             steps=self.attack_steps,
             batch_size=self.batch_size,
             limit=self.limit,
             measurement_bits=_BITS,
-            out=self.out,
+            out=out,
         )
         print(decisions_table(decisions_record(results)))
-        print(f"\nFigure: {self.out / 'decisions.png'}")
+        print(f"\nFigure: {out / 'decisions.png'}")

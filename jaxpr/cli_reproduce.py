@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from jaxpr._core import InputError
+from jaxpr._core import InputError, given_path
 from jaxpr.doctor import warn_of_idle_accelerator
 from jaxpr.experiment import GROUPS, NAMES, Scale, reproduce, use_all_cores
 
@@ -34,5 +34,5 @@ class Reproduce:
         warn_of_idle_accelerator()
         groups = {"all": NAMES, **GROUPS}
         names = dict.fromkeys(name for word in self.names for name in groups.get(word, (word,)))
-        page = reproduce(tuple(names), self.scale, self.out)
+        page = reproduce(tuple(names), self.scale, given_path(self.out))
         print(f"Page: {page}")

@@ -4,7 +4,6 @@ A config is a Python file with `recipes(scale: str) -> Sequence[Recipe]`, such a
 """
 
 import functools
-import importlib.util
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +17,19 @@ import numpy as np
 import tyro
 
 import jaxpr
-from jaxpr._core import Array, InputError, check_count, write_atomically
+from jaxpr._core import (
+    Array,
+    InputError,
+    check_count,
+    claim_folder,
+    did_you_mean,
+    given_path,
+    load_python,
+    printable,
+    seed_key,
+    users_code,
+    write_atomically,
+)
 from jaxpr.attacks import l2_adam
 from jaxpr.attacks.budget import epsilon_for_psnr
 from jaxpr.cli_data import PACKAGED, named_images
@@ -31,7 +42,7 @@ from jaxpr.training.checkpoints import Checkpoints
 from jaxpr.training.images import Procedure, RestorerState, fit_restorer, start_restorer
 from jaxpr.training.log import history_csv, sample_picture
 from jaxpr.training.pool import draw_crops, image_pool
-from jaxpr.training.recipes import Recipe, build_procedure, measurement_shape, recipe_record
+from jaxpr.training.recipes import Recipe, build_procedure, check_recipe_name, measurement_shape, recipe_record
 
 __all__ = ["Train", "Trained", "load_recipes", "train_recipe"]
 
@@ -80,16 +91,20 @@ class Train:
 
     def run(self) -> None:
         """Train one recipe after the other."""
+        check_count("checkpoint_every", self.checkpoint_every)
         use_all_cores()
+        out = given_path(self.out)
         recipes = load_recipes(self.config, self.scale)
         unknown = sorted(set(self.only) - set(recipes))
         if unknown:
-            raise InputError(f"only: found {', '.join(unknown)}, expected some of {', '.join(recipes)}")
+            likely = did_you_mean(unknown[0], recipes)
+            raise InputError(f"only: found {printable(unknown[0])!r}, expected some of {', '.join(recipes)}{likely}")
+        claim_folder("out", out)
         warn_of_idle_accelerator()
         for name in self.only or recipes:
             done = train_recipe(
                 recipes[name],
-                self.out,
+                out,
                 command=f"jaxpr train {Path(self.config).stem} --scale {self.scale} --only {name}",
                 checkpoint_every=self.checkpoint_every,
                 progress=self.progress,
@@ -109,18 +124,19 @@ def load_recipes(config: str, scale: Scale) -> dict[str, Recipe]:
         InputError: no such file, no `recipes` in it, no such scale, or two recipes of one name.
     """
     path = _config_path(config)
-    spec = importlib.util.spec_from_file_location(f"jaxpr_configs.{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"config: found {path}, expected a Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_python("config", path, module="jaxpr_configs")
     make: Callable[[str], Sequence[Recipe]] | None = getattr(module, "recipes", None)
     if not callable(make):
-        raise InputError(f"config: found no function recipes(scale) in {path}")
-    made = list(make(scale))
+        raise InputError(f"config: found no function recipes(scale) in {printable(path)}")
+    with users_code(f"config: recipes({scale!r}) of {printable(path)}", expected="it to return recipes"):
+        made = list(make(scale))
+    for recipe in made:
+        if not isinstance(recipe, Recipe):
+            raise InputError(f"config: found {type(recipe).__name__} among the recipes of {printable(path)}")
+        check_recipe_name(recipe.name)
     names = [recipe.name for recipe in made]
     if len(set(names)) != len(names) or not names:
-        raise InputError(f"config: found names {', '.join(names)}, expected each once")
+        raise InputError(f"config: found names {', '.join(names) or 'of none'}, expected each once")
     return {recipe.name: recipe for recipe in made}
 
 
@@ -146,8 +162,12 @@ def train_recipe(
         OSError: the folder cannot be written.
     """
     check_count("checkpoint_every", checkpoint_every)
+    for name in (recipe.name, recipe.begin_with):
+        if name is not None:
+            check_recipe_name(name)
     started, folder = time.perf_counter(), out / recipe.name
-    procedure = build_procedure(recipe, attack=_attack(recipe))
+    with users_code(f"recipe {recipe.name}"):  # its values may be of any type
+        procedure = build_procedure(recipe, attack=_attack(recipe))
     (folder / "samples").mkdir(parents=True, exist_ok=True)
     _claim(folder / "recipe.json", recipe)
     weights = folder / WEIGHTS
@@ -156,7 +176,7 @@ def train_recipe(
     source = named_images(recipe.data, "train")
     slots = sharded(jnp.arange(recipe.batch))
     everywhere = jax.sharding.NamedSharding(slots.sharding.mesh, jax.P())
-    k_start, k_fit, k_samples = jax.random.split(jax.random.key(recipe.seed), 3)
+    k_start, k_fit, k_samples = jax.random.split(seed_key("seed", recipe.seed), 3)
     first = None if recipe.begin_with is None else _weights_of(out / recipe.begin_with / WEIGHTS, recipe)
     state, key, pool = jax.device_put(
         (start_restorer(k_start, procedure, params=first), k_fit, image_pool(source, smallest=recipe.size)), everywhere
@@ -195,11 +215,13 @@ def train_recipe(
 def _config_path(config: str) -> Path:
     package = Path(jaxpr.__file__).parent
     folders = (package.parent / "experiments", package / "_experiments")  # of a checkout, of an installed wheel
-    places = [Path(config), *(folder / "configs" / f"{config}.py" for folder in folders)]
+    places = [given_path(config), *(folder / "configs" / f"{config}.py" for folder in folders)]
     for path in places:
         if path.is_file():
             return path
-    raise InputError(f"config: found no file {config}, expected one or the name of one in {folders[0] / 'configs'}")
+    known = sorted(path.stem for folder in folders for path in (folder / "configs").glob("*.py"))
+    likely = did_you_mean(config, known)
+    raise InputError(f"config: found no file {printable(config)}, expected one, or one of {', '.join(known)}{likely}")
 
 
 def _attack(recipe: Recipe) -> Any:
@@ -212,7 +234,7 @@ def _claim(path: Path, recipe: Recipe) -> None:
     text = json.dumps(recipe_record(recipe), indent=1, sort_keys=True) + "\n"
     if not path.exists():
         write_atomically(path, text.encode())
-    elif path.read_text(encoding="utf-8") != text:
+    elif path.read_text(encoding="utf-8", errors="replace") != text:
         raise InputError(
             f"out: found a run of another recipe in {path.parent}, expected the same; remove it to start anew"
         )

@@ -19,8 +19,9 @@ from typing import Any, Literal, TypeAlias, get_args
 import jax
 
 import jaxpr
-from jaxpr._core import InputError
-from jaxpr.evaluation.provenance import code_sha256
+from jaxpr._core import InputError, claim_folder, did_you_mean, given_path, printable
+from jaxpr.cli_guard import one_line_endings
+from jaxpr.evaluation.provenance import code_sha256, script_sha256
 from jaxpr.report.experiments import (
     Claim,
     Experiment,
@@ -101,11 +102,8 @@ def main(run: Callable[..., Experiment], arguments: Sequence[str] | None = None)
         parser.add_argument(f"--{option}", **_OPTIONS[option])
     options = vars(parser.parse_args(arguments))
     chosen = functools.partial(run, **{option: options[option] for option in taken})
-    try:
-        record = _run(chosen, options["scale"], options["out"])
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    with one_line_endings():
+        record = _run(chosen, options["scale"], given_path(options["out"]))
     print(experiment_text(record))
     print(f"\nRecord and figures: {options['out']}")
 
@@ -126,6 +124,7 @@ def reproduce(names: Sequence[str], scale: Scale, out: Path, *, report: Callable
         InputError: an unknown name, or the scripts are not there.
     """
     scripts = {name: load_script(name) for name in names}
+    claim_folder("out", out)
     records = []
     for name, script in scripts.items():
         record = _run(script.run, scale, out / name)
@@ -141,7 +140,8 @@ def load_script(name: str) -> ModuleType:
         InputError: there is none of this name, or the folder of scripts was not installed.
     """
     if name not in NAMES:
-        raise InputError(f"name: found {name!r}, expected one of {', '.join(NAMES)}")
+        likely = did_you_mean(name, NAMES)
+        raise InputError(f"names: found {printable(name)!r}, expected one of {', '.join(NAMES)}{likely}")
     package = Path(jaxpr.__file__).parent
     folders = (package.parent / "experiments", package / "_experiments")  # of a checkout, of an installed wheel
     for folder in folders:
@@ -156,18 +156,18 @@ def load_script(name: str) -> ModuleType:
                 sys.path.append(str(folder))
             spec.loader.exec_module(module)
             return module
-    raise InputError(f"name: found no script {name}.py in {folders[0]}, expected the experiments beside the package")
+    raise InputError(f"names: found no script {name}.py in {folders[0]}, expected the experiments beside the package")
 
 
 def _run(run: Callable[..., Experiment], scale: str, out: Path) -> dict[str, Any]:
-    if out.exists() and not out.is_dir():
-        raise InputError(f"out: found a file at {out}, expected a folder")
+    claim_folder("out", out)
     started = time.perf_counter()
     found = run(scale)
     device = jax.devices()[0]
     provenance = {
         "jaxpr": jaxpr.__version__,
         "code_sha256": code_sha256(),
+        "script_sha256": script_sha256(Path(inspect.getfile(getattr(run, "func", run)))),
         "jax": jax.__version__,
         "device": f"{len(jax.devices())} × {device.device_kind}",
         "seconds": round(time.perf_counter() - started, 1),

@@ -153,7 +153,7 @@ FIXED = [
     (evaluation.compare, "(runs, *, out)"),
     (
         evaluation.evaluate,
-        "(key, restorers, images, degradation, *, protocol, out, batch_size=8, progress=True)",
+        "(key, restorers, images, degradation, *, protocol, out, batch_size=8, progress=True, accept_other_code=False)",
     ),
 ]
 

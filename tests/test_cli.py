@@ -61,18 +61,21 @@ def test_evaluate_a_folder_with_a_function_of_the_users_own(folder, tmp_path, ca
     [
         (["--restorers", "magic"], "restorers: found 'magic', expected one of nearest"),
         (["--restorers", "exemplar:-1"], "restorers: found temperature -1"),
-        (["--restorers", "nowhere.py:f"], "restorers: found no file nowhere.py"),
+        (
+            ["--restorers", "nowhere.py:f"],
+            "restorers: cannot open nowhere.py (No such file or directory)",
+        ),
         (["--restorers", "no.such.module:f"], "restorers: cannot import 'no.such.module'"),
         (["--restorers", "numpy:no_such_function"], "restorers: found no function 'no_such_function' in numpy"),
-        (["--restorers", "math:sin"], "restorer math:sin: failed on measurements"),
+        (["--restorers", "math:sin"], "restorer math:sin: measurements of shape (8, 12, 12, 3): failed (TypeError"),
         (["--restorers", "nearest", "nearest"], "restorers: found nearest more than once"),
-        (["--degradation", "bicubic-x5"], "spec: found 'bicubic-x5'"),
+        (["--degradation", "bicubic-x5"], "--degradation: found 'bicubic-x5'"),
         (["--data", "no/such/folder"], "data: found no folder 'no/such/folder'"),
         (["--data", "tfds:mnist"], "data: found 'tfds:mnist', expected tfds:NAME:SPLIT"),
-        (["--patch-size", "40"], "images: found a measurement of only 12 pixels"),
+        (["--patch-size", "40"], "--data: found a measurement of only 12 pixels"),
         (["--crop", "400"], "found 300×451 pixels, expected at least size 400"),
-        (["--attack-steps", "0"], "attack_steps: found 0"),
-        (["--batch-size", "0"], "batch_size: found 0"),
+        (["--attack-steps", "0"], "--attack-steps: found 0"),
+        (["--batch-size", "0"], "--batch-size: found 0"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(tmp_path, capsys, changes, message):

@@ -15,6 +15,7 @@ import jaxpr
 
 FLOORS = {
     "_core": 0,
+    "cli_guard": 0,
     "numerics": 1,
     "doctor": 1,
     **dict.fromkeys(
@@ -23,7 +24,9 @@ FLOORS = {
     **dict.fromkeys(("attacks", "estimators", "samplers", "training", "data", "report"), 3),
     "evaluation": 4,
     "cli_data": 4,
+    "cli_words": 4,
     "cli_decisions": 5,
+    "cli_evaluate": 5,
     "cli_doctor": 5,
     "cli_train": 6,
     "cli_weights": 5,

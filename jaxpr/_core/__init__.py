@@ -13,10 +13,11 @@ from jaxpr._core.checks import (
 )
 from jaxpr._core.chunks import map_chunks, scan
 from jaxpr._core.extras import missing_extra
-from jaxpr._core.files import TEMPORARY_PREFIX, write_atomically
-from jaxpr._core.keys import example_keys
+from jaxpr._core.files import TEMPORARY_PREFIX, check_folder, claim_folder, read_json, utf8, write_atomically
+from jaxpr._core.keys import example_keys, seed_key
 from jaxpr._core.modes import defined_where, floating_dtype, lenient_promotion, may_be_undefined
 from jaxpr._core.paths import file_at, given_path
+from jaxpr._core.plugins import load_python, users_code
 from jaxpr._core.precision import HIGHEST, in_float64, is_float32, rounding_unit
 from jaxpr._core.types import (
     AnyArray,
@@ -29,7 +30,7 @@ from jaxpr._core.types import (
     PerceptualNetwork,
     Sampler,
 )
-from jaxpr._core.words import nearest, printable
+from jaxpr._core.words import did_you_mean, nearest, printable
 
 __all__ = [
     "AnyArray",
@@ -45,12 +46,15 @@ __all__ = [
     "Sampler",
     "TEMPORARY_PREFIX",
     "check_count",
+    "check_folder",
     "check_images",
     "check_points",
     "check_positive",
     "check_same_shape",
     "check_square",
+    "claim_folder",
     "defined_where",
+    "did_you_mean",
     "example_keys",
     "file_at",
     "first_line",
@@ -60,12 +64,17 @@ __all__ = [
     "is_float32",
     "is_traced",
     "lenient_promotion",
+    "load_python",
     "map_chunks",
     "may_be_undefined",
     "missing_extra",
     "nearest",
     "printable",
+    "read_json",
     "rounding_unit",
     "scan",
+    "seed_key",
+    "users_code",
+    "utf8",
     "write_atomically",
 ]

@@ -3,10 +3,12 @@
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core.checks import InputError
+from jaxpr._core.checks import InputError, check_count
 from jaxpr._core.types import Array, Key
 
-__all__ = ["example_keys"]
+__all__ = ["example_keys", "seed_key"]
+
+_SEEDS = 1 << 32
 
 
 def example_keys(key: Key, count: int) -> Array:
@@ -33,3 +35,19 @@ def example_keys(key: Key, count: int) -> Array:
     if key.shape != (count,):
         raise InputError(f"key: found keys of shape {key.shape}, expected one key or one for each of {count} examples")
     return key
+
+
+def seed_key(name: str, seed: int) -> Key:
+    """`jax.random.key(seed)`, for seeds that JAX tells apart: of longer ones it takes the last 32 bits.
+
+    Args:
+        name: of the argument, for the message.
+        seed: 0 to 2³² - 1.
+
+    Raises:
+        InputError: another number, or none.
+    """
+    check_count(name, seed, at_least=0)
+    if seed >= _SEEDS:
+        raise InputError(f"{name}: found {seed}, expected 0 to {_SEEDS - 1}")
+    return jax.random.key(seed)

@@ -9,6 +9,7 @@ from jaxpr.estimators.lmmse import Lmmse, fit_lmmse, lmmse
 from jaxpr.estimators.nlm import nlm
 from jaxpr.estimators.patches import PatchGrid
 from jaxpr.estimators.published import PUBLISHED_RESTORERS, published_restorer
+from jaxpr.estimators.ranges import in_range
 from jaxpr.estimators.specs import Training, build_restorers, default_restorers
 from jaxpr.estimators.tiled import tiled
 from jaxpr.estimators.torch_bridge import from_torch
@@ -92,6 +93,7 @@ __all__ = [
     "gaussian_residual_law",
     "gaussian_tradeoff",
     "independent_conditional_mse",
+    "in_range",
     "interpolated",
     "lanczos",
     "lmmse",

@@ -4,15 +4,14 @@
 trained restorers that come with jaxpr, by their names, and `trained:PATH` for those of `jaxpr train`; published
 networks as `NAME:PATH` with the names of `jaxpr weights fetch`, as `NAME` once fetched, or as `network:PATH`;
 `path/to/file.py:function` or `package.module:function` for a restorer of the user's own; each optionally with
+`+range:LOW:HIGH`, if images are in such a range for it, or `+output:LOW:HIGH`, if only what it returns is, and
 `+project`.
 """
 
 import functools
 import importlib
-import importlib.util
 import math
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, Estimator, InputError, Key, Sampler, first_line
+from jaxpr._core import Array, Estimator, InputError, Key, Sampler, did_you_mean, load_python, users_code
 from jaxpr.degradations import Degradation
 from jaxpr.estimators.consistent import consistent
 from jaxpr.estimators.exemplar import exemplar, fit_exemplars
@@ -29,6 +28,7 @@ from jaxpr.estimators.lmmse import fit_lmmse, lmmse
 from jaxpr.estimators.nlm import nlm
 from jaxpr.estimators.patches import PatchGrid
 from jaxpr.estimators.published import PUBLISHED_RESTORERS, published_restorer, published_scale
+from jaxpr.estimators.ranges import in_range
 from jaxpr.estimators.trained import trained_channels, trained_degradation, trained_restorer
 from jaxpr.estimators.upscaling import bicubic, lanczos, nearest
 from jaxpr.models.trained import PACKAGED_RESTORERS, packaged_restorer, similar_names
@@ -40,10 +40,12 @@ _TRAINED, _NETWORK = "trained:", "network:"
 _CLASSICAL = ("nearest", "bicubic", "lanczos", "lmmse", "lmmse+project")
 _EXEMPLARS = ("exemplar:0.3", "exemplar:0.1", "exemplar:0.05", "exemplar:0.03", "exemplar:0.03+project")
 _UPSCALERS: dict[str, Callable[..., Array]] = {"nearest": nearest, "bicubic": bicubic, "lanczos": lanczos}
+_DECLARED = re.compile(r"(.+)\+(range|output):([^:+]+):([^:+]+)")
 _KNOWN = (
     "nearest, bicubic, lanczos, nlm:H, lmmse, exemplar:TEMPERATURE, a trained restorer that comes with jaxpr (such as "
     "photos-gan-0.01), trained:PATH, NAME:PATH or NAME of a published network (jaxpr weights fetch lists them), "
-    "network:PATH, path/to/file.py:function, package.module:function, each optionally followed by +project"
+    "network:PATH, path/to/file.py:function, package.module:function, each optionally followed by +range:LOW:HIGH or "
+    "+output:LOW:HIGH and +project"
 )
 
 
@@ -150,6 +152,11 @@ def _plan(spec: str, training: Training, fitted: _Fitted) -> Callable[[], Estima
             )
         make = _plan(spec.removesuffix(_PROJECT), training, fitted)
         return lambda: consistent(make(), training.degradation)
+    if match := _DECLARED.fullmatch(spec):
+        inner, kind, low, high = match.groups()
+        make = _plan(inner, training, fitted)
+        ends = _ends(spec, low, high)
+        return lambda: in_range(make(), *ends, measurements=kind == "range")
     if spec == "lmmse":
         return lambda: fitted.linear
     if match := re.fullmatch(r"exemplar:([0-9.eE+-]+)", spec):
@@ -212,6 +219,16 @@ def _denoised(h: float, training: Training) -> Estimator:
     return restored
 
 
+def _ends(spec: str, low: str, high: str) -> tuple[float, float]:
+    try:
+        ends = float(low), float(high)
+    except ValueError:
+        ends = (math.nan, math.nan)
+    if not -math.inf < ends[0] < ends[1] < math.inf:
+        raise InputError(f"restorers: found the range {low} to {high} in {spec!r}, expected two growing numbers")
+    return ends
+
+
 def _positive(spec: str, name: str, text: str) -> float:
     try:
         value = float(text)
@@ -225,31 +242,15 @@ def _positive(spec: str, name: str, text: str) -> float:
 def _load(spec: str) -> Estimator:
     """A function of the user's own, from a file or an importable module."""
     place, name = spec.rsplit(":", 1)
-    try:
-        module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except InputError:
-        raise
-    except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {first_line(error)}"
-        raise InputError(f"restorers: cannot import {place!r} of {spec!r} ({reason}), expected {_KNOWN}") from error
+    if place.endswith(".py"):
+        module = load_python("restorers", place, module="_jaxpr_restorers")
+    else:
+        with users_code(
+            f"restorers: cannot import {place!r} of {spec!r}", expected="a file.py or an importable module"
+        ):
+            module = importlib.import_module(place)
     function = getattr(module, name, None)
     if not callable(function):
-        raise InputError(f"restorers: found no function {name!r} in {place}, expected a callable y -> x̂")
+        likely = did_you_mean(name, [found for found in vars(module) if not found.startswith("_")])
+        raise InputError(f"restorers: found no function {name!r} in {place}, expected a callable y -> x̂{likely}")
     return function
-
-
-def _load_file(path: Path) -> object:
-    if not path.is_file():
-        raise InputError(f"restorers: found no file {path}, expected a Python file with the restorer")
-    module_name = f"_jaxpr_restorer_{path.stem}"
-    description = importlib.util.spec_from_file_location(module_name, path)
-    if description is None or description.loader is None:
-        raise InputError(f"restorers: cannot load {path}, expected a Python file")
-    module = importlib.util.module_from_spec(description)
-    sys.modules[module_name] = module
-    try:
-        description.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[module_name]
-        raise
-    return module

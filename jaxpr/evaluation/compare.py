@@ -1,11 +1,11 @@
 """Several finished runs of one protocol as one table and one set of figures."""
 
-import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxpr._core import InputError, write_atomically
+from jaxpr._core import InputError, claim_folder, given_path, printable, read_json, write_atomically
 from jaxpr.evaluation.pictures import load_strips
 from jaxpr.evaluation.results import record_csv, record_json
 from jaxpr.evaluation.state import BatchStore
@@ -33,23 +33,28 @@ def compare(runs: Sequence[Path | str], *, out: Path | str) -> dict[str, Any]:
         InputError: fewer than two runs, a folder without results, a damaged record, `out` is a run's folder, or
             protocols differ; the message names the field and both values.
     """
-    out = Path(out)
+    out = given_path(out)
     if len(runs) < 2:
         raise InputError(f"runs: found {len(runs)}, expected at least two folders of finished runs")
-    folders = [Path(run).parent if Path(run).name == _RECORD else Path(run) for run in runs]
+    given = [given_path(run) for run in runs]
+    folders = [run.parent if run.name == _RECORD else run for run in given]
     if (out / "protocol.json").exists() or out.resolve() in {folder.resolve() for folder in folders}:
         raise InputError(f"out: found the folder of a run at {out}, expected another folder")
     records = [_read(folder) for folder in folders]
     for folder, record in zip(folders[1:], records[1:], strict=True):
         _check_comparable(folders[0], records[0], folder, record)
-    names = _names(folders, records)
+    names, differing = _names(folders, records), _differing_versions(folders, records)
+    if differing:
+        shown = "; ".join(f"{name} {', '.join(str(v)[:12] for v in by.values())}" for name, by in differing.items())
+        warnings.warn(f"runs: computed by different versions ({shown}); their numbers may differ by that", stacklevel=2)
     merged = {
         "protocol": records[0]["protocol"],
         "provenance": {
             "runs": [
                 {"folder": folder.name, **record.get("provenance", {})}
                 for folder, record in zip(folders, records, strict=True)
-            ]
+            ],
+            **({"versions_that_differ": differing} if differing else {}),
         },
         "references": records[0].get("references", {}),
         "restorers": [
@@ -59,24 +64,44 @@ def compare(runs: Sequence[Path | str], *, out: Path | str) -> dict[str, Any]:
             if (position, entry["name"]) in names
         ],
     }
-    write_report(merged, _strips(folders, records, names), out=out)
+    claim_folder("out", out)
     write_atomically(out / "results.csv", record_csv(merged))
     write_atomically(out / _RECORD, record_json(merged))
+    write_report(merged, _strips(folders, records, names), out=out)
     return merged
 
 
 def _read(folder: Path) -> dict[str, Any]:
     path = folder / _RECORD
+    if not path.exists():
+        raise InputError(f"runs: found no {_RECORD} in {printable(folder)}, expected the folder of a finished run")
+    record = read_json("runs", path, expected="the record of a finished run")
+    for part in ("protocol", "provenance"):
+        if not isinstance(record.setdefault(part, {}), dict) or not (record["protocol"] or part != "protocol"):
+            raise InputError(f"runs: found no {part} in {printable(path)}, expected the record of a finished run")
     try:
-        record = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"runs: found no {_RECORD} in {folder}, expected the folder of a finished run") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"runs: cannot read {path} ({error}), expected the record of a finished run") from error
-    if not isinstance(record, dict) or not isinstance(record.get("protocol"), dict):
-        raise InputError(f"runs: found no protocol in {path}, expected the record of a finished run")
-    check_record(record)
+        check_record(record)
+    except InputError as error:
+        raise InputError(f"runs: {printable(path)}: {error}") from error
     return record
+
+
+def _differing_versions(folders: Sequence[Path], records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of jaxpr, its code and the libraries: those that are not the same in all runs, by run."""
+    versions = [_versions(record["provenance"]) for record in records]
+    names = dict.fromkeys(name for found in versions for name in found)
+    runs = [f"{number}: {printable(folder.name)}" for number, folder in enumerate(folders, 1)]
+    return {
+        name: {run: found.get(name, "unknown") for run, found in zip(runs, versions, strict=True)}
+        for name in names
+        if len({str(found.get(name)) for found in versions}) > 1
+    }
+
+
+def _versions(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    libraries = provenance.get("libraries")
+    own = {name: provenance[name] for name in ("jaxpr", "code_sha256", "earlier_code_sha256") if name in provenance}
+    return own | (dict(libraries) if isinstance(libraries, Mapping) else {})
 
 
 def _check_comparable(first: Path, one: Mapping[str, Any], second: Path, other: Mapping[str, Any]) -> None:
@@ -107,6 +132,10 @@ def _names(folders: Sequence[Path], records: Sequence[Mapping[str, Any]]) -> dic
     return names
 
 
+def _are_strips(shown: object) -> bool:
+    return isinstance(shown, Mapping) and bool(shown) and all(str(number).isdecimal() for number in shown)
+
+
 def _strips(
     folders: Sequence[Path], records: Sequence[Mapping[str, Any]], names: Mapping[tuple[int, str], str]
 ) -> list[Strip]:
@@ -114,13 +143,13 @@ def _strips(
     strips: dict[str, Strip] = {}
     for position, (folder, record) in enumerate(zip(folders, records, strict=True)):
         shown = record.get("provenance", {}).get("strips", {})
-        if not (folder / "state").is_dir() or not shown:
+        if not (folder / "state").is_dir() or not _are_strips(shown):
             continue
         kept = {names[position, e["name"]]: e["name"] for e in record["restorers"] if (position, e["name"]) in names}
         stores = {name: BatchStore(folder / "state", original) for name, original in kept.items()}
         reference = BatchStore(folder / "state", "reference images")
-        numbers, count = {int(number): title for number, title in shown.items()}, record["protocol"]["examples"]
-        if not all(store.done(range(count)) for store in (reference, *stores.values())):
+        numbers, count = {int(number): title for number, title in shown.items()}, record["protocol"].get("examples")
+        if not isinstance(count, int) or not all(store.done(range(count)) for store in (reference, *stores.values())):
             continue
         for strip in load_strips(numbers, stores, reference, count=count):
             known = strips.get(strip.name)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpr._core import InputError, write_atomically
+from jaxpr._core import claim_folder, utf8, write_atomically
 from jaxpr.numerics.statistics import Estimate
 from jaxpr.report.decisions import DecisionSample, decisions_table, figure_decisions
 from jaxpr.report.style import png_bytes
@@ -105,11 +105,8 @@ def write_decisions(results: DecisionResults, out: Path) -> None:
         InputError: `out` is a file.
         OSError: it cannot be written.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"out: found a file at {error.filename}, expected a folder") from error
+    claim_folder("out", out)
     record = decisions_record(results)
-    write_atomically(out / "decisions.json", (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
-    write_atomically(out / "decisions.txt", (decisions_table(record) + "\n").encode())
+    write_atomically(out / "decisions.json", utf8(json.dumps(record, indent=2, allow_nan=False) + "\n"))
+    write_atomically(out / "decisions.txt", utf8(decisions_table(record) + "\n"))
     write_atomically(out / "decisions.png", png_bytes(figure_decisions(record, results.samples)))

@@ -7,6 +7,7 @@ Papers: [ohayon2024] Ohayon, Michaeli, Elad, "The Perception-Robustness Tradeoff
 ICML 2024.
 """
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from jaxpr._core import (
     check_count,
     check_positive,
     example_keys,
-    first_line,
+    users_code,
 )
 from jaxpr.attacks import class_log_probability, ifgsm, input_psnr
 from jaxpr.attacks.gradients import gradient_status
@@ -34,6 +35,7 @@ from jaxpr.degradations.linear import LinearOperator
 from jaxpr.evaluation.decision_results import DecisionResults, Judgement, RestorerDecisions, write_decisions
 from jaxpr.evaluation.measure import degrader
 from jaxpr.evaluation.provenance import provenance_record
+from jaxpr.evaluation.trial import check_output, check_range
 from jaxpr.numerics.statistics import Estimate, grouped_mean
 from jaxpr.report.decisions import decision_samples
 
@@ -41,6 +43,9 @@ __all__ = ["Classifier", "DecisionAttack", "evaluate_decisions", "sweep_decision
 
 Classifier: TypeAlias = Callable[[Array], Array]
 """Maps restorations (N, H, W, C) to logits (N, classes)."""
+
+
+_TRIED = 8
 
 
 class DecisionAttack(NamedTuple):
@@ -212,6 +217,7 @@ def _attack(
     """Everything about one restorer, one row per example, for each attack."""
     keys, x, y = inputs
     _check_restorer(name, restorer, x, y)
+    restorer = functools.partial(_in_float32, restorer)
 
     # Strength and target are traced, so that all attacks share one program; a target of -1 is none.
     @jax.jit
@@ -243,15 +249,17 @@ def _attack(
     found = []
     for attack in attacks:
         values = jnp.float32(attack.alpha), jnp.int32(-1 if attack.target is None else attack.target)
-        try:
+        with users_code(f"restorer {name}"):
             arrays = _in_batches(lambda keys, y, values=values: program(keys, y, *values), (keys, y), batch_size)
-        except InputError as error:
-            raise InputError(f"restorer {name}: {first_line(error)}") from error
         for part in ("restored", "restored_adv"):
             if bad := int((~np.isfinite(arrays[part])).sum()):
                 raise InputError(f"restorer {name}: found {bad} NaN or infinite values in {part}, expected none")
         found.append(arrays)
     return found
+
+
+def _in_float32(restorer: Estimator, y: Array) -> Array:
+    return restorer(y).astype(jnp.float32)
 
 
 def _in_batches(
@@ -313,17 +321,14 @@ def _check_classes(truth: np.ndarray | None, targets: Sequence[int | None], coun
 
 def _check_restorer(name: str, restorer: Estimator, x: np.ndarray, y: np.ndarray) -> None:
     example = jax.ShapeDtypeStruct((2, *y.shape[1:]), y.dtype)
-    try:
-        output = jax.eval_shape(restorer, example)
+    what = f"restorer {name}: measurements of shape {example.shape}"
+    with users_code(what, expected="a deterministic y -> x̂ that JAX can differentiate"):
+        check_output(name, jax.eval_shape(restorer, example), (2, *x.shape[1:]))
         jax.eval_shape(jax.grad(lambda y: jnp.sum(restorer(y))), example)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {first_line(error)}"
-        raise InputError(
-            f"restorer {name}: failed on measurements ({reason}), expected a deterministic y -> x̂ that JAX can "
-            "differentiate"
-        ) from error
-    if output.shape != (2, *x.shape[1:]):
-        raise InputError(f"restorer {name}: found output of shape {output.shape}, expected {(2, *x.shape[1:])}")
+    with users_code(f"restorer {name}"):
+        restored = np.asarray(restorer(jnp.asarray(y[:_TRIED])), np.float32)
+    if np.isfinite(restored).all():  # NaN is found, and counted, in the run
+        check_range(name, restored, x[:_TRIED])
 
 
 def _summary(

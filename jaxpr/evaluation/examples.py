@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxpr._core import InputError
+from jaxpr._core import InputError, printable
 from jaxpr.data import ImageSource, PairedSource, crops, from_arrays, paired_crops
 from jaxpr.degradations import Degradation
 from jaxpr.evaluation.protocol import Protocol
@@ -49,7 +49,7 @@ class Examples(NamedTuple):
 
     def name(self, example: int) -> str:
         """Its name, such as 'astronaut[0,1]'."""
-        return self.source.names[self.indices[example]]
+        return printable(self.source.names[self.indices[example]])
 
 
 def examples_of(
@@ -84,6 +84,11 @@ def examples_of(
         raise InputError(
             f"images: found a measurement of only {smallest} pixels on a side, expected at least the patch size "
             f"{protocol.patch_size}; use larger crops or images, or smaller patches"
+        )
+    if protocol.patch_stride > smallest:
+        raise InputError(
+            f"patch_stride: found {protocol.patch_stride} for measurements of {smallest} pixels on a side, expected at "
+            "most that"
         )
     return Examples(source, low, indices, groups[list(indices)], shapes, factor)
 

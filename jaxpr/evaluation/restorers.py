@@ -58,19 +58,32 @@ def as_restorer(name: str, function: Estimator | Sampler) -> Restorer:
     """
     required = _required_arguments(name, function)
     if required == 1:
-        return Restorer(lambda _, y: function(y), lambda _, y: function(y), False, weights_of(function))  # type: ignore[call-arg]
+
+        def restore(_: Key, y: Array) -> Array:
+            return _widened(function(y))  # type: ignore[call-arg]
+
+        return Restorer(restore, restore, False, weights_of(function))
     if required != 2:
         raise InputError(f"restorer {name}: found {required} required arguments, expected y -> x̂ or (key, y) -> x̂")
 
-    def draw(keys: Key, y: Array) -> Array:
-        return jax.vmap(lambda key, single: function(key, single[None])[0])(keys, y)  # type: ignore[call-arg]
+    def sample(key: Key, y: Array) -> Array:
+        return _widened(function(key, y))  # type: ignore[call-arg]
 
-    return Restorer(draw, function, True, weights_of(function))  # type: ignore[arg-type]
+    def draw(keys: Key, y: Array) -> Array:
+        return jax.vmap(lambda key, single: sample(key, single[None])[0])(keys, y)
+
+    return Restorer(draw, sample, True, weights_of(function))
+
+
+def _widened(output: Array) -> Array:
+    """Outputs of half (or double) precision as float32, in which everything is measured; what is no array as it is."""
+    dtype = getattr(output, "dtype", None)
+    return output.astype(jnp.float32) if dtype is not None and jnp.issubdtype(dtype, jnp.floating) else output
 
 
 def _required_arguments(name: str, function: object) -> int:
     if not callable(function):
-        raise InputError(f"restorer {name}: found {type(function).__name__}, expected a callable")
+        raise InputError(f"restorer {name}: found {type(function).__name__}, expected a callable y -> x̂")
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

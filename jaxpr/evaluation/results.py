@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from jaxpr._core import utf8
 from jaxpr.numerics.statistics import grouped_mean
 
 __all__ = [
@@ -34,7 +35,7 @@ class Metric(NamedTuple):
     Attributes:
         value: the number; inf or NaN where it is infinite or undefined.
         stderr: its standard error; NaN where it cannot be estimated.
-        note: why the value is not finite, or "".
+        note: why the value is not finite, or what to know about it (how small samples bias it, for example), or "".
     """
 
     value: float
@@ -185,7 +186,7 @@ def to_json(results: Results) -> bytes:
 
 def record_json(record: Mapping[str, Any]) -> bytes:
     """A record as the bytes of `results.json`."""
-    return (json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+    return utf8(json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def record_csv(record: Mapping[str, Any]) -> bytes:
@@ -198,7 +199,7 @@ def record_csv(record: Mapping[str, Any]) -> bytes:
     for restorer in restorers:
         cells = [restorer["metrics"].get(name, {"value": None, "stderr": None}) for name in names]
         writer.writerow([restorer["name"], *(cell[field] for cell in cells for field in ("value", "stderr"))])
-    return text.getvalue().encode()
+    return utf8(text.getvalue())
 
 
 def to_csv(results: Results) -> bytes:

@@ -1,13 +1,28 @@
 """`evaluate`: stream images through restorers, attack and metrics; resume; write the record and the report."""
 
+import errno
+import functools
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+import jax
 import numpy as np
 
-from jaxpr._core import AnyArray, Array, Estimator, InputError, Key, Sampler, check_count, write_atomically
+from jaxpr._core import (
+    AnyArray,
+    Array,
+    Estimator,
+    InputError,
+    Key,
+    Sampler,
+    check_count,
+    given_path,
+    printable,
+    users_code,
+    write_atomically,
+)
 from jaxpr.data import ImageSource, PairedSource
 from jaxpr.degradations import Degradation, LinearOperator, as_degradation
 from jaxpr.evaluation.devices import barrier, main_first
@@ -18,10 +33,10 @@ from jaxpr.evaluation.pictures import load_strips, packed_pictures
 from jaxpr.evaluation.planes import block_extractor
 from jaxpr.evaluation.probes import probe_program
 from jaxpr.evaluation.protocol import Protocol
-from jaxpr.evaluation.provenance import protocol_record
+from jaxpr.evaluation.provenance import code_sha256, protocol_record
 from jaxpr.evaluation.restorers import as_restorer
 from jaxpr.evaluation.results import Results, from_record, to_csv, to_json, to_record
-from jaxpr.evaluation.state import BatchStore, open_run
+from jaxpr.evaluation.state import BatchStore, check_unclaimed, codes_of, open_run
 from jaxpr.evaluation.stream import Compute, Run, prepare, stream
 from jaxpr.evaluation.trial import Trial, check_finite, try_restorer
 from jaxpr.report import write_report
@@ -42,6 +57,7 @@ def evaluate(
     out: Path | str,
     batch_size: int = 8,
     progress: bool = True,
+    accept_other_code: bool = False,
 ) -> Results:
     """Measure restorers on degraded images: distortion, perception, consistency, robustness, uncertainty, diversity.
 
@@ -65,6 +81,7 @@ def evaluate(
         out: folder of the run.
         batch_size: examples computed and saved together; on an accelerator also compiled together.
         progress: show progress bars on stderr.
+        accept_other_code: go on with a run that another version of this code began; the record lists both.
 
     Returns:
         Everything that `results.json` holds.
@@ -73,13 +90,11 @@ def evaluate(
         InputError: unusable protocol, images, restorer (not traceable, wrong shape, NaN) or folder. Nothing is written
             unless every restorer passes on a first batch.
     """
-    out, degradation = Path(out), as_degradation(degradation)
+    out, degradation = given_path(out), as_degradation(degradation)
+    check_unclaimed(out)
     protocol.check()
     check_count("batch_size", batch_size)
-    if not restorers:
-        raise InputError("restorers: found none, expected at least one name and callable")
-    if _REFERENCE in restorers:
-        raise InputError(f"restorers: found one named {_REFERENCE!r}, expected another name")
+    restorers = _named(restorers)
     examples = examples_of(images, degradation, protocol)
     degrade = degrader(degradation, bits=protocol.measurement_bits)
     run = prepare(key, examples, degrade, protocol=protocol)._replace(batch_size=batch_size, progress=progress)
@@ -87,7 +102,8 @@ def evaluate(
     trials = {name: try_restorer(run, name, programs(restorer, protocol)) for name, restorer in known.items()}
     record = protocol_record(key, examples, degradation, protocol)
 
-    state = main_first(lambda: _claim(out, record, trials)) or out / "state"
+    claim = functools.partial(open_run, code=code_sha256(), accept_other_code=accept_other_code)
+    state = main_first(lambda: _checked(claim(out, record), trials)) or out / "state"
     reference, stores = BatchStore(state, _REFERENCE), {name: BatchStore(state, name) for name in restorers}
     probed = [name for name, trial in trials.items() if run.probes and trial.differentiable]
     probe_stores = {name: BatchStore(state, f"{name} (probes)") for name in probed}
@@ -96,7 +112,7 @@ def evaluate(
     for name, trial in trials.items():
         stream(run, stores[name], name, work.restorer(name, trial.programs))
         if name in probe_stores:
-            compute = work.probe(probe_program(known[name], protocol))
+            compute = work.probe(name, probe_program(known[name], protocol))
             stream(run, probe_stores[name], f"{name} (probes)", compute, numbers=run.probes)
     barrier("all batches")
     for store in (reference, *stores.values(), *probe_stores.values()):
@@ -104,17 +120,35 @@ def evaluate(
 
     def conclude() -> Results:
         weights = {name: restorer.weights for name, restorer in known.items() if restorer.weights}
-        results = finish(
-            key, run, record, reference=reference, stores=stores, probe_stores=probe_stores, weights=weights
-        )
+        found = finish(key, run, record, reference=reference, stores=stores, probe_stores=probe_stores, weights=weights)
+        results = _with_earlier_code(found, out)
         _write(out, run, results, stores, reference)
         return results
 
     return main_first(conclude) or from_record(json.loads((out / "results.json").read_text()))
 
 
-def _claim(out: Path, record: Mapping[str, Any], trials: Mapping[str, Trial]) -> Path:
-    state = open_run(out, record)
+def _with_earlier_code(results: Results, out: Path) -> Results:
+    earlier = [code for code in codes_of(out) if code != code_sha256()]
+    return results._replace(provenance=results.provenance | {"earlier_code_sha256": earlier}) if earlier else results
+
+
+def _named(restorers: Mapping[str, Estimator | Sampler]) -> dict[str, Estimator | Sampler]:
+    """The restorers under names that every file, page and terminal can hold."""
+    if not isinstance(restorers, Mapping) or not restorers:
+        found = "none" if isinstance(restorers, Mapping) else type(restorers).__name__
+        raise InputError(f"restorers: found {found}, expected a dict with at least one name and callable")
+    named = {printable(name): function for name, function in restorers.items()}
+    for name in restorers:
+        if not isinstance(name, str) or not name.strip() or name == _REFERENCE:
+            raise InputError(f"restorers: found one named {name!r}, expected another name")
+    if len(named) < len(restorers):
+        raise InputError("restorers: found names that differ in unprintable characters only, expected others")
+    return named
+
+
+def _checked(state: Path, trials: Mapping[str, Trial]) -> Path:
+    """The state folder, after a look at whether its restorers are these."""
     for name, trial in trials.items():
         BatchStore(state, name).check_probe(name, trial.output)
     return state
@@ -123,10 +157,15 @@ def _claim(out: Path, record: Mapping[str, Any], trials: Mapping[str, Trial]) ->
 def _write(out: Path, run: Run, results: Results, stores: Mapping[str, BatchStore], reference: BatchStore) -> None:
     shown = {number: run.examples.name(number) for number in run.strips}
     strips = load_strips(shown, stores, reference, count=len(run.examples))
-    write_report(to_record(results), strips, out=out)
-    write_atomically(out / "results.csv", to_csv(results))
-    # Last, so that a results.json means a complete folder.
-    write_atomically(out / "results.json", to_json(results))
+    # Numbers first: no picture may cost them.
+    try:
+        write_atomically(out / "results.csv", to_csv(results))
+        write_atomically(out / "results.json", to_json(results))
+        write_report(to_record(results), strips, out=out)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM) or not (out / "report.html").exists():
+            raise
+        warnings.warn(f"out: {printable(out)} cannot be written; what is there stays as it is", stacklevel=2)
 
 
 class _Work:
@@ -161,10 +200,12 @@ class _Work:
         def compute(numbers: list[int]) -> dict[str, np.ndarray]:
             x, y = run.inputs(numbers)
             draw_keys, attack_keys = run.draw_keys[np.array(numbers)], run.attack_keys[np.array(numbers)]
-            restored = found.restore(draw_keys, y)
+            with users_code(f"restorer {name}"):
+                restored = jax.block_until_ready(found.restore(draw_keys, y))
             check_finite(run, name, numbers, np.asarray(restored))
-            y_adv, gradient = found.attack(attack_keys, y)
-            responses = found.respond(draw_keys, y, y_adv)
+            with users_code(f"restorer {name}"):
+                y_adv, gradient = found.attack(attack_keys, y)
+                responses = jax.block_until_ready(found.respond(draw_keys, y, y_adv))
             metrics: dict[str, AnyArray] = dict(self.score(x, y, restored, y_adv, responses))
             metrics |= found.diversity(draw_keys, y) if found.diversity is not None else {}
             metrics |= naturalness(restored)
@@ -175,14 +216,15 @@ class _Work:
 
         return compute
 
-    def probe(self, program: Callable[..., dict[str, Array]]) -> Compute:
-        """The costly measures."""
+    def probe(self, name: str, program: Callable[..., dict[str, Array]]) -> Compute:
+        """The costly measures of a restorer."""
         run = self.run
 
         def compute(numbers: list[int]) -> dict[str, np.ndarray]:
             x, y = run.inputs(numbers)
             keys = run.attack_keys[np.array(numbers)]
-            return {name: np.asarray(array) for name, array in program(keys, x, y).items()}
+            with users_code(f"restorer {name}"):
+                return {part: np.asarray(array) for part, array in program(keys, x, y).items()}
 
         return compute
 

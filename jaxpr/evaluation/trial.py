@@ -1,16 +1,26 @@
-"""Trying a restorer before anything is written: shape, dtype, NaN, and whether an attack can see it."""
+"""Trying a restorer before anything is written: dtype, layout, NaN, range, and whether an attack can see it."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, InputError, Key, first_line, may_be_undefined
+from jaxpr._core import Array, InputError, Key, first_line, may_be_undefined, users_code
 from jaxpr.evaluation.measure import Programs
 from jaxpr.evaluation.stream import Run
 
-__all__ = ["Trial", "check_finite", "try_restorer"]
+__all__ = ["Trial", "check_finite", "check_output", "check_range", "try_restorer"]
+
+
+_QUANTILES = (0.01, 0.99)
+_SHARE = "98 % of it"
+_BRIGHTEST = 2.0
+_TOPS = (255, 1023, 4095, 65535)
+_DECLARE = (
+    "`estimators.in_range` declares another range, on the command line NAME+range:LOW:HIGH (y and x̂) or "
+    "NAME+output:LOW:HIGH (x̂ alone)"
+)
 
 
 class Trial(NamedTuple):
@@ -31,19 +41,21 @@ def try_restorer(run: Run, name: str, found: Programs) -> Trial:
     """Run a restorer on the first examples.
 
     Raises:
-        InputError: it fails, returns another shape or dtype, or NaN.
+        InputError: it fails, or returns another shape, layout, dtype or range, or NaN.
     """
     numbers = run.first_piece()
     x, y = run.inputs(numbers)
     keys = run.draw_keys[np.array(numbers)]
     _check_output(name, found, keys, x, y)
-    restored = np.asarray(found.restore(keys, y))
+    with users_code(f"restorer {name}"):
+        restored = np.asarray(found.restore(keys, y))
     check_finite(run, name, numbers, restored)
+    check_range(name, restored, np.asarray(x))
     try:
         jax.eval_shape(found.attack, keys, y)
     except InputError as error:
         raise InputError(f"restorer {name}: {first_line(error)}") from error
-    except Exception:
+    except (Exception, SystemExit):
         return Trial(restored[0].astype(np.float32), found._replace(attack=_no_attack), differentiable=False)
     return Trial(restored[0].astype(np.float32), found, differentiable=True)
 
@@ -54,20 +66,62 @@ def _no_attack(_: Key, y: Array) -> tuple[Array, Array]:
 
 
 def _check_output(name: str, found: Programs, keys: Key, x: Array, y: Array) -> None:
-    try:
+    what = f"restorer {name}: measurements of shape {y.shape}"
+    with users_code(what, expected="a function that JAX can trace from y to x̂, or from key and y to x̂"):
         output = jax.eval_shape(found.restore, keys, y)
-    except InputError as error:
-        raise InputError(f"restorer {name}: {first_line(error)}") from error
-    except Exception as error:
-        reason = f"{type(error).__name__}: {first_line(error)}"
+    check_output(name, output, x.shape)
+
+
+def check_output(name: str, output: Any, shape: tuple[int, ...]) -> None:
+    """Raise unless what a restorer returns is a floating-point array of the shape of x.
+
+    Args:
+        name: of the restorer.
+        output: an array, or what stands for one in a trace.
+        shape: of x.
+
+    Raises:
+        InputError: integers, another size or layout, or no array.
+    """
+    found = getattr(output, "shape", None)
+    if found is None:
+        raise InputError(f"restorer {name}: found {type(output).__name__} for output, expected an array {shape}")
+    if found != shape:
+        n, height, width, channels = shape
+        layout = ", which looks like NCHW" if found == (n, channels, height, width) else ""
+        raise InputError(f"restorer {name}: found output of shape {found}{layout}, expected {shape}")
+    if not jnp.issubdtype(output.dtype, jnp.floating):
         raise InputError(
-            f"restorer {name}: failed on measurements of shape {y.shape} ({reason}), expected a function that JAX can "
-            "trace from y to x̂, or from key and y to x̂"
-        ) from error
-    shape = getattr(output, "shape", None)
-    if shape != x.shape or not jnp.issubdtype(output.dtype, jnp.floating):
-        described = f"{output.dtype} of shape {shape}" if shape is not None else type(output).__name__
-        raise InputError(f"restorer {name}: found output {described}, expected floating point of shape {x.shape}")
+            f"restorer {name}: found output of {output.dtype}, expected floating point in [0, 1]; {_DECLARE}"
+        )
+
+
+def check_range(name: str, restored: np.ndarray, x: np.ndarray) -> None:
+    """Raise if restorations are likely in another range than [0, 1].
+
+    Overshoot is allowed, and so are wild outputs; what is refused fits x much better once it is brought to [0, 1].
+
+    Args:
+        name: of the restorer.
+        restored: x̂, (N, H, W, C), finite.
+        x: of the same shape, in [0, 1].
+
+    Raises:
+        InputError: with how another range is declared.
+    """
+    low, high = (float(q) for q in np.quantile(restored, _QUANTILES))
+    found = f"restorer {name}: found output from {low:.3g} to {high:.3g} ({_SHARE})"
+
+    def error(values: np.ndarray) -> float:
+        return float(np.sqrt(np.mean((values - x) ** 2, dtype=np.float64)))
+
+    for top in _TOPS:
+        if high > _BRIGHTEST and -0.1 * high <= low and high <= 1.1 * top:
+            if error(restored / top) < error(restored) / 2:
+                raise InputError(f"{found}, which looks like 0 to {top}, expected [0, 1]; {_DECLARE}")
+            break
+    if -1.2 <= low < -0.1 and high <= 1.2 and error((restored + 1) / 2) < error(restored) / 2:
+        raise InputError(f"{found}, which looks like -1 to 1, expected [0, 1]; {_DECLARE}")
 
 
 def check_finite(run: Run, name: str, numbers: list[int], restored: np.ndarray) -> None:

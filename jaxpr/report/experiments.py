@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from jaxpr._core import InputError, write_atomically
+from jaxpr._core import InputError, utf8, write_atomically
 from jaxpr.report.style import png_bytes
 from jaxpr.report.templates import render
 from jaxpr.report.text import format_value
@@ -132,7 +132,7 @@ def write_experiment(found: Experiment, out: Path, provenance: Mapping[str, Any]
         entry["width"] = round(picture.figure.get_size_inches()[0] * SCREEN_PIXELS_PER_INCH)
         write_atomically(out / f"{name}.png", png_bytes(picture.figure))
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(out / "record.json", text.encode())
+    write_atomically(out / "record.json", utf8(text))
     return record
 
 
@@ -171,7 +171,7 @@ def write_experiments_page(records: Sequence[tuple[Mapping[str, Any], Path]], ou
     held = sum(bool(claim["holds"]) for claim in claims)
     page = render("experiments.html", {"experiments": shown, "held": held, "claims": len(claims)})
     _make_folder(out)
-    write_atomically(out / "index.html", page.encode("utf-8"))
+    write_atomically(out / "index.html", utf8(page))
     return out / "index.html"
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxpr._core import InputError, write_atomically
+from jaxpr._core import InputError, utf8, write_atomically
 from jaxpr.report.bars import figure_consistency, figure_robustness
 from jaxpr.report.curves import figure_sweep
 from jaxpr.report.metric_table import GROUPS, MetricInfo, metric_info
@@ -75,7 +75,7 @@ def write_report(record: Mapping[str, Any], strips: Sequence[Strip] = (), *, out
     pictures = list(_pictures(record, out))
     samples = list(_samples(record, strips, out))
     page = _render(record, pictures, samples)
-    write_atomically(out / "report.html", page.encode("utf-8"))
+    write_atomically(out / "report.html", utf8(page))
     return out / "report.html"
 
 

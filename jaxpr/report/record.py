@@ -1,7 +1,7 @@
 """Reading the record of an evaluation run: the dict of `results.json`.
 
-Values are read here and nowhere else, so that null, infinite and missing ones mean the same in every figure and table:
-undefined is NaN, infinite is `inf`, and a metric that a restorer lacks is `None`.
+Figures and tables read values here, so that null, infinite and missing ones mean the same in all of them: undefined is
+NaN, infinite is `inf`, and a metric that a restorer lacks is `None`.
 """
 
 import math
@@ -69,6 +69,13 @@ def check_record(record: Mapping[str, Any]) -> None:
             raise InputError(f"record: found no metrics for restorer {entry['name']!r}, expected a dict")
         for metric, cell in entry["metrics"].items():
             _check_cell(f"{entry['name']}.{metric}", cell)
+        for part in ("curves", "labels"):
+            if not isinstance(entry.get(part, {}), Mapping):
+                raise InputError(f"record: found no dict under {part} of restorer {entry['name']!r}, expected one")
+        for name, curve in entry.get("curves", {}).items():
+            columns = curve.values() if isinstance(curve, Mapping) else [None]
+            if not all(isinstance(column, Sequence) and not isinstance(column, str) for column in columns):
+                raise InputError(f"record: found no columns of numbers in curve {entry['name']}.{name}, expected them")
 
 
 def _check_cell(where: str, cell: object) -> None:

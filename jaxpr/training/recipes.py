@@ -6,13 +6,14 @@ Papers: [ohayon2023] Ohayon, Adrai, Elad, Michaeli, "Reasons for the Superiority
 Deterministic Ones", ICML 2023.
 """
 
+import re
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import jax.numpy as jnp
 import optax
 
-from jaxpr._core import InputError, check_count, check_positive
+from jaxpr._core import InputError, check_count, check_positive, printable
 from jaxpr.degradations import Degradation, parse_degradation
 from jaxpr.models import perceptual_network
 from jaxpr.models.discriminators import UNetCriticConfig, VggCriticConfig, unet_critic, vgg_critic
@@ -35,7 +36,9 @@ from jaxpr.training.losses import (
 from jaxpr.training.pool import Symmetries
 from jaxpr.training.runner import multi_step
 
-__all__ = ["CriticConfig", "Recipe", "build_procedure", "measurement_shape", "recipe_record"]
+__all__ = ["CriticConfig", "Recipe", "build_procedure", "check_recipe_name", "measurement_shape", "recipe_record"]
+
+_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,99}")
 
 CriticConfig: TypeAlias = ResNetCriticConfig | VggCriticConfig | UNetCriticConfig
 
@@ -184,6 +187,18 @@ def measurement_shape(recipe: Recipe) -> tuple[int, int, int]:
     return tuple(shape)
 
 
+def check_recipe_name(name: str) -> None:
+    """Raise unless a name makes one folder, inside that of the runs, on every system.
+
+    Raises:
+        InputError: it is no text, or holds more than letters, digits, dots, +, - and _, or begins with a dot.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InputError(
+            f"name: found {printable(name)!r}, expected letters, digits, '.', '+', '-' and '_', no dot first"
+        )
+
+
 def build_procedure(recipe: Recipe, *, attack: Attack | None) -> Procedure:
     """The procedure that a recipe describes.
 
@@ -259,6 +274,14 @@ def _check(recipe: Recipe) -> None:
         check_positive(name, getattr(recipe, name), or_zero=True)
     for name in ("attack_psnr", "attack_rate", "rate", "critic_rate", "rate_factor"):
         check_positive(name, getattr(recipe, name))
+    choices: dict[str, tuple[object, ...]] = {
+        "pixel_norm": get_args(Recipe.__annotations__["pixel_norm"]),
+        "symmetries": get_args(Symmetries),
+        "dtype": get_args(Recipe.__annotations__["dtype"]),
+    }
+    for name, allowed in choices.items():
+        if getattr(recipe, name) not in allowed:
+            raise InputError(f"{name}: found {getattr(recipe, name)!r}, expected one of {', '.join(map(str, allowed))}")
     if not 0 <= recipe.average < 1:
         raise InputError(f"average: found {recipe.average}, expected a number in [0, 1)")
     if not (recipe.pixel or recipe.perceptual or recipe.adversarial):

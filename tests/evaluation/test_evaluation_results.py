@@ -135,11 +135,11 @@ def test_json_and_csv_hold_no_infinities():
 
 
 def test_batches_of_different_sizes_are_read_in_order(tmp_path):
-    state = open_run(tmp_path / "run", {"a": 1})
+    state = open_run(tmp_path / "run", {"a": 1}, code="c")
     store = BatchStore(state, "x/y: ü")
     store.save([0, 1, 2], {"v": np.arange(3)})
     store.save([3], {"v": np.array([3])})
-    again = BatchStore(open_run(tmp_path / "run", {"a": 1}), "x/y: ü")
+    again = BatchStore(open_run(tmp_path / "run", {"a": 1}, code="c"), "x/y: ü")
     assert again.done([0, 3])
     assert not again.done([3, 4])
     again.save([3, 4], {"v": np.array([3, 4])})
@@ -149,23 +149,23 @@ def test_batches_of_different_sizes_are_read_in_order(tmp_path):
 
 
 def test_leftovers_of_a_killed_process_are_removed(tmp_path):
-    state = open_run(tmp_path / "run", {"a": 1})
+    state = open_run(tmp_path / "run", {"a": 1}, code="c")
     store = BatchStore(state, "r")
     leftovers = [tmp_path / "run" / ".partial-1", store.folder / ".partial-2"]
     for path in leftovers:
         path.write_bytes(b"half")
-    open_run(tmp_path / "run", {"a": 1})
+    open_run(tmp_path / "run", {"a": 1}, code="c")
     assert not any(path.exists() for path in leftovers)
 
 
 def test_protocol_fields_are_compared_both_ways(tmp_path):
-    open_run(tmp_path / "run", {"a": 1, "b": 2})
+    open_run(tmp_path / "run", {"a": 1, "b": 2}, code="c")
     for protocol, message in (({"a": 1}, "b = 2"), ({"a": 1, "b": 2, "c": 3}, "c = None"), ({"a": 0, "b": 2}, "a = 1")):
         with pytest.raises(InputError, match=message):
-            open_run(tmp_path / "run", protocol)
+            open_run(tmp_path / "run", protocol, code="c")
     (tmp_path / "run" / "protocol.json").write_text("{broken")
     with pytest.raises(InputError, match="cannot use"):
-        open_run(tmp_path / "run", {"a": 1})
+        open_run(tmp_path / "run", {"a": 1}, code="c")
 
 
 def test_the_inception_score_of_stored_classes():

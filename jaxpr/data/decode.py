@@ -147,7 +147,10 @@ def _eight_bit(image: ImageFile.ImageFile) -> np.ndarray:
 def _pnm(path: Path, image: ImageFile.ImageFile) -> np.ndarray:
     """A PNM file, whose values Pillow would round to 8 bits where its largest is not 255 or 65535."""
     tile = image.tile[0]
-    largest = int(tile.args[1]) if isinstance(tile.args, tuple) else 65535 if image.mode == "I" else 255
+    if tile.codec_name == "raw" or image.mode == "1":
+        largest = 65535 if image.mode == "I" else 255
+    else:
+        largest = int(tile.args[1])  # type: ignore[index]
     if largest == 255:
         return _eight_bit(image)
     if tile.codec_name == "ppm_plain":

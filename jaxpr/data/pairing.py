@@ -18,9 +18,9 @@ from typing import NamedTuple
 from jaxpr._core import InputError, printable
 from jaxpr.data.decode import EXTENSIONS
 
-__all__ = ["SAME_NAMES", "Pairing", "check_pattern", "pair_names"]
+__all__ = ["Pairing", "check_pattern", "pair_names"]
 
-SAME_NAMES = "{}:{}"
+_SAME_NAMES = "{}:{}"
 
 _GAP = r"[/_. -]"
 _NUMBER = "(?:1[0-6]|[1-9])"
@@ -107,7 +107,7 @@ def pair_names(low: Sequence[str], high: Sequence[str], *, pattern: str | None =
     if pattern is not None:
         check_pattern(pattern)
     elif set(low) == set(high):
-        return _pairing(_Trial(SAME_NAMES, tuple((name,) for name in low), tuple((name,) for name in high)))
+        return _pairing(_Trial(_SAME_NAMES, tuple((name,) for name in low), tuple((name,) for name in high)))
     for side, names in (("low", low), ("high", high)):
         _refuse_twins(side, names)
     trials = []
@@ -148,7 +148,7 @@ def _texts(template: str, names: Sequence[str]) -> tuple[tuple[str, ...] | None,
 
 def _rules(low: Sequence[str], high: Sequence[str]) -> Iterator[str]:
     """Equal names, then the rules of known additions, short ones first."""
-    yield SAME_NAMES
+    yield _SAME_NAMES
     readings = [{r for name in names[:_SAMPLES] for r in _readings(_stem(name))} for names in (low, high)]
     rules = {f"{a.template}:{b.template}" for a, b in product(*readings) if _fit(a, b)}
     yield from sorted(rules, key=lambda rule: (len(rule), rule))

@@ -1,10 +1,11 @@
 """The images that words of the command line name."""
 
-from pathlib import Path
+import os
 from typing import Literal
 
-from jaxpr._core import InputError
-from jaxpr.data import ImageSource, digits, image_folder, photos, tfds_images
+from jaxpr._core import InputError, given_path
+from jaxpr.data import ImageSource, digits, photos, tfds_images
+from jaxpr.data.folder import folder_source
 
 __all__ = ["PACKAGED", "named_images"]
 
@@ -18,7 +19,7 @@ def named_images(spec: str, split: Literal["train", "test"], *, skip_bad: bool =
     Args:
         spec: which.
         split: of the packaged sets; folders and TFDS names stand for themselves.
-        skip_bad: leave unreadable files of a folder out.
+        skip_bad: leave unreadable files of a folder out, and images that prove too small.
 
     Raises:
         InputError: an unknown name, or no folder of that name.
@@ -30,6 +31,6 @@ def named_images(spec: str, split: Literal["train", "test"], *, skip_bad: bool =
         if len(parts) not in (3, 4):
             raise InputError(f"data: found {spec!r}, expected tfds:NAME:SPLIT or tfds:NAME:SPLIT:IMAGE_KEY")
         return tfds_images(parts[1], parts[2], image_key=parts[3] if len(parts) == 4 else "image")
-    if not Path(spec).exists():
+    if not spec or not os.path.exists(given_path(spec)):
         raise InputError(f"data: found no folder {spec!r}, expected photos, digits, tfds:NAME:SPLIT or a folder")
-    return image_folder(Path(spec), skip_bad=skip_bad)
+    return folder_source("data", spec, channels=3, skip_bad=skip_bad)

@@ -6,7 +6,7 @@ from typing import Literal, cast
 
 import jax
 
-from jaxpr._core import Estimator, InputError, check_count, claim_folder, given_path, seed_key
+from jaxpr._core import Estimator, InputError, check_count, check_folder, claim_folder, given_path, seed_key
 from jaxpr.data import digits
 from jaxpr.degradations import parse_degradation
 from jaxpr.doctor import warn_of_idle_accelerator
@@ -84,9 +84,10 @@ class Decisions:
         )
         if not self.restorers:
             raise InputError("restorers: found none, expected at least one")
+        warn_of_idle_accelerator()
+        check_folder("out", out)
         restorers = build_restorers(self.restorers, training)
         claim_folder("out", out)
-        warn_of_idle_accelerator()
         results = evaluate_decisions(
             k_evaluate,
             cast("dict[str, Estimator]", restorers),  # it refuses stochastic ones

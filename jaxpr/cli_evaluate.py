@@ -37,6 +37,10 @@ class Evaluate:
     """photos or digits (packaged, test split), a folder of images, tfds:NAME:SPLIT[:IMAGE_KEY], or
     pairs:LOW_FOLDER:HIGH_FOLDER for data that bring their own measurements."""
 
+    pair_pattern: str | None = None
+    """How the names of pairs: belong together, as LOW:HIGH with {} for what is equal, for example {}x4:{}; by default
+    equal names, or one addition of scale and side that pairs all files."""
+
     train: str | None = None
     """Where fitted restorers (lmmse, exemplar) learn: as --data; default: the train split of packaged data, else the
     packaged photographs. Must not overlap with --data."""
@@ -195,7 +199,7 @@ class Evaluate:
         if self.distributed:
             _join(self.coordinator, self.processes, self.process_id)
         k_evaluate, k_fit = jax.random.split(key)
-        images = _test_images(self.data, skip_bad=self.skip_bad)
+        images = _test_images(self.data, skip_bad=self.skip_bad, pattern=self.pair_pattern)
         train = _train_images(self.train, self.data, skip_bad=self.skip_bad)
         degradation = parse_degradation(self.degradation)
         if isinstance(images, PairedSource) and not degradation.has_operator:
@@ -243,16 +247,19 @@ def _show(record: dict[str, Any], out: Path) -> None:
     print(f"\nReport: {out / 'report.html'}")
 
 
-def _test_images(spec: str, *, skip_bad: bool) -> ImageSource | PairedSource:
+def _test_images(spec: str, *, skip_bad: bool, pattern: str | None) -> ImageSource | PairedSource:
     if not spec.startswith("pairs:"):
+        if pattern is not None:
+            raise InputError(f"pair_pattern: found {pattern!r} for {spec!r}, expected it with pairs:LOW:HIGH only")
         return _named("data", spec, "test", skip_bad=skip_bad)
     folders = spec.split(":")[1:]
     if len(folders) != 2 or skip_bad:
         raise InputError(f"data: found {spec!r}, expected pairs:LOW_FOLDER:HIGH_FOLDER, without --skip-bad")
     try:
-        return paired_folder(*folders)
+        return paired_folder(*folders, pattern=pattern)
     except InputError as error:
-        raise InputError(f"data: {first_line(error)}") from error
+        text = first_line(error)
+        raise InputError(text if text.startswith("pattern:") else f"data: {text}") from error
 
 
 def _train_images(spec: str | None, data: str, *, skip_bad: bool) -> ImageSource:

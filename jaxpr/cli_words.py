@@ -17,7 +17,7 @@ from jaxpr._core import InputError, did_you_mean, printable
 __all__ = ["in_users_words", "parse"]
 
 _BORDER, _RULE, _EDGES = re.compile(r"^[╭╰╮╯─┌└+-]"), re.compile(r"^[─-]{3,}"), " │|"
-_MOVED = {"spec": "degradation", "path": "data", "images": "data", "alpha": "alpha_levels"}
+_MOVED = {"spec": "degradation", "path": "data", "images": "data", "alpha": "alpha_levels", "pattern": "pair_pattern"}
 """What library functions call the options of a command."""
 
 

@@ -147,7 +147,7 @@ FIXED = [
     (uncertainty.eta, "(divergence, dim)"),
     (data.photos, "(split)"),
     (data.digits, "(split)"),
-    (data.paired_folder, "(low, high, *, channels=3)"),
+    (data.paired_folder, "(low, high, *, channels=3, pattern=None)"),
     (data.image_folder, "(path, *, channels=3, skip_bad=False)"),
     (data.tfds_images, "(name, split, *, data_dir=None, image_key='image')"),
     (evaluation.compare, "(runs, *, out)"),

@@ -141,7 +141,7 @@ def test_recipes_that_begin_with_others(tmp_path, config, capsys):
 def test_configs_that_are_none_are_refused(tmp_path, config):
     with pytest.raises(InputError, match="config: found no file nowhere"):
         load_recipes("nowhere", "smoke")
-    with pytest.raises(InputError, match="only: found third, expected some of first, second"):
+    with pytest.raises(InputError, match="only: found 'third', expected some of first, second"):
         Train(config=str(config), out=tmp_path, only=("third",)).run()
     for text, message in (
         ("x = 1", "no function recipes"),

@@ -153,7 +153,7 @@ def test_reproduce_into_a_file(scripts, tmp_path):
 
 @pytest.mark.parametrize("name", ["", "unknown", "../jaxpr/cli", "PR_TOY_DENOISING", "pr_toy_denoising.py"])
 def test_unknown_scripts(name):
-    with pytest.raises(InputError, match="name: found ") as error:
+    with pytest.raises(InputError, match="names: found ") as error:
         load_script(name)
     assert all(known in str(error.value) for known in NAMES)
 

@@ -52,7 +52,7 @@ def test_unknown_names_stop_with_one_line(tmp_path, capsys):
         main(["reproduce", "nope", "--out", str(tmp_path)])
     assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: name: found 'nope', expected one of pr_toy_denoising")
+    assert error.startswith("error: names: found 'nope', expected one of pr_toy_denoising")
     assert error.count("\n") == 1
 
 

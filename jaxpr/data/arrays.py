@@ -1,12 +1,14 @@
 """Images that already are arrays in memory."""
 
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from jaxpr._core import InputError, check_images
-from jaxpr.data.source import ImageSource
+from jaxpr.data.source import ImageSource, writable_names
 
 __all__ = ["Arrays", "from_arrays"]
 
@@ -44,7 +46,7 @@ def from_arrays(
     Args:
         images: floating point (N, H, W, C), or a sequence of (H, W, C) of any sizes, in [0, 1]. Copied as float32.
         name: short name of the set.
-        names: one unique name per image; None numbers them '{name}-000000', ...
+        names: one unique name per image, made printable; None numbers them '{name}-000000', ...
         labels: one class per image, or None.
 
     Returns:
@@ -53,15 +55,43 @@ def from_arrays(
     Raises:
         InputError: no images, wrong rank, dtype or range, or names and labels that do not fit.
     """
-    for i, image in enumerate(images):
-        check_images(f"images[{i}]", np.asarray(image)[None], overshoot=0.0)
-    if names is None:
-        names = [f"{name}-{i:06d}" for i in range(len(images))]
-    if len(names) != len(images):
-        raise InputError(f"names: found {len(names)}, expected one for each of {len(images)} images")
+    arrays = [_image(f"images[{i}]", image) for i, image in enumerate(_items("images", images))]
+    names = [f"{name}-{i:06d}" for i in range(len(arrays))] if names is None else writable_names(_items("names", names))
+    if len(names) != len(arrays):
+        raise InputError(f"names: found {len(names)}, expected one for each of {len(arrays)} images")
     return ImageSource(
         name=name,
         names=tuple(names),
-        reader=Arrays([np.array(image, np.float32) for image in images]),
-        labels=None if labels is None else tuple(int(label) for label in labels),
+        reader=Arrays(arrays),
+        labels=None if labels is None else tuple(_label(label) for label in _items("labels", labels)),
     )
+
+
+def _items(argument: str, values: Iterable[Any]) -> list[Any]:
+    try:
+        return list(values)
+    except TypeError:
+        raise InputError(f"{argument}: found {type(values).__name__}, expected a sequence") from None
+
+
+def _image(argument: str, image: object) -> np.ndarray:
+    """A float32 copy of one image."""
+    try:
+        array = np.asarray(image)
+    except ValueError:  # lists of unequal lengths
+        raise InputError(f"{argument}: found {type(image).__name__}, expected an array (H, W, C)") from None
+    if array.ndim != 3:
+        raise InputError(f"{argument}: found shape {array.shape}, expected (H, W, C)")
+    if array.dtype.kind in "OSUMm":
+        raise InputError(f"{argument}: found dtype {array.dtype}, expected floating point")
+    if array.dtype == np.uint8:
+        raise InputError(f"{argument}: found dtype uint8, expected floating point in [0, 1]; divide by 255")
+    check_images(argument, array[None], overshoot=0.0)
+    return np.array(array, np.float32)
+
+
+def _label(label: object) -> int:
+    try:
+        return operator.index(label)  # type: ignore[arg-type]
+    except TypeError:
+        raise InputError(f"labels: found {type(label).__name__}, expected integers") from None

@@ -1,15 +1,16 @@
 """Square crops on a regular grid: equal sizes from images of any size."""
 
+import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxpr._core import InputError, check_count
-from jaxpr.data.source import ImageSource
+from jaxpr.data.source import ImageSource, Skipped
 
-__all__ = ["crop_grid", "crops", "crops_at"]
+__all__ = ["crop_grid", "crops", "crops_at", "without_small"]
 
 
 class _Grid(NamedTuple):
@@ -34,6 +35,8 @@ def crop_grid(image: np.ndarray, size: int) -> np.ndarray:
     Raises:
         InputError: `image` is not (H, W, C), `size` is not a positive integer, or the image is smaller than it.
     """
+    if not hasattr(image, "shape"):
+        raise InputError(f"image: found {type(image).__name__}, expected an array (H, W, C)")
     if np.ndim(image) != 3:
         raise InputError(f"image: found shape {np.shape(image)}, expected (H, W, C)")
     grid = _grid("image", image.shape, size)
@@ -50,15 +53,22 @@ def crops(source: ImageSource, size: int) -> ImageSource:
     slow, hold the images in memory first, `from_arrays(list(source), name=source.name, names=source.names)`.
 
     Args:
-        source: images of any sizes, none smaller than `size`.
+        source: images of any sizes, none smaller than `size`; where the source skips bad images, smaller ones are left
+            out, listed in `skipped` of the crops and reported in one warning.
         size: side of a crop in pixels.
 
     Returns:
         Source of float32 (size, size, C) images named such as 'astronaut[0,1]' (row, column), labelled as their image.
 
     Raises:
-        InputError: `size` is not a positive integer, or an image is smaller than it.
+        InputError: no `ImageSource`, `size` is not a positive integer, or an image (with a source that skips bad ones:
+            every image) is smaller than it.
     """
+    if not isinstance(source, ImageSource):
+        raise InputError(f"source: found {type(source).__name__}, expected an ImageSource, such as of from_arrays")
+    check_count("size", size)
+    if source.skip_bad:
+        source = without_small(source, size)
     places = []
     for i, name in enumerate(source.names):
         grid = _grid(name, source.shape(i), size)
@@ -81,7 +91,31 @@ def crops_at(source: ImageSource, size: int, places: Sequence[tuple[int, int, in
         names=tuple(f"{source.names[i]}[{top // size},{left // size}]" for i, top, left in places),
         reader=_Crops(source, size, shapes, tuple(places)),
         labels=None if source.labels is None else tuple(source.labels[i] for i, _, _ in places),
+        skipped=source.skipped,
     )
+
+
+def without_small(source: ImageSource, size: int) -> ImageSource:
+    """The images of at least `size` pixels on both sides; the others are listed in `skipped` and reported.
+
+    Raises:
+        InputError: all are smaller.
+    """
+    small = []
+    for i, name in enumerate(source.names):
+        try:
+            _grid(name, source.shape(i), size)
+        except InputError as error:
+            small.append((i, Skipped(name, str(error))))
+    if not small:
+        return source
+    left_out = {i for i, _ in small}
+    report = f"{source.name}: left out {len(small)} of {len(source)} images; first {small[0][1].reason}"
+    if len(small) == len(source):
+        raise InputError(f"size: found no image of at least {size} pixels on both sides; {report}")
+    warnings.warn(report, stacklevel=3)
+    kept = source.select([i for i in range(len(source)) if i not in left_out])
+    return replace(kept, skipped=source.skipped + tuple(skipped for _, skipped in small))
 
 
 def _grid(name: str, shape: tuple[int, ...], size: int) -> _Grid:

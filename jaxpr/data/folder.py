@@ -8,14 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpr._core import InputError
-from jaxpr.data.decode import check_channels, image_shape, read_image
-from jaxpr.data.source import ImageSource, Skipped
+from jaxpr._core import InputError, file_at, given_path, printable
+from jaxpr.data.decode import EXTENSIONS, check_channels, image_shape, read_image
+from jaxpr.data.source import ImageSource, Skipped, writable_names
 
-__all__ = ["Files", "image_folder"]
+__all__ = ["Files", "folder_source", "image_folder"]
 
-EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 PIECE_BYTES = 1 << 20
+
+# Images that are not read, whose absence a user would not notice.
+RAW = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".raw", ".rw2")
+FLOATING = (".exr", ".hdr", ".npy", ".pfm")
+MODERN = (".avif", ".heic", ".heif", ".j2k", ".jp2", ".jpx", ".jxl", ".qoi")
+OTHER_FORMATS = (*RAW, *FLOATING, *MODERN, ".apng", ".dds", ".gif", ".ico", ".mpo", ".pcx", ".psd", ".svg", ".tga")
 
 
 @dataclass(frozen=True)
@@ -36,79 +41,119 @@ class Files:
     def content(self, i: int) -> Iterator[bytes]:
         """The file's bytes and how they are turned into channels."""
         yield f"channels={self.channels}\n".encode()
+        path = file_at("image file", self.paths[i], expected="an image")
         try:
-            with self.paths[i].open("rb") as file:
+            with path.open("rb") as file:
                 while piece := file.read(PIECE_BYTES):
                     yield piece
         except OSError as error:
-            raise InputError(f"image file {self.paths[i]}: {error.strerror}, expected a readable file") from error
+            raise InputError(f"image file {printable(path)}: {error.strerror}, expected a readable file") from error
 
 
 def image_folder(path: str | os.PathLike[str], *, channels: int = 3, skip_bad: bool = False) -> ImageSource:
-    """All images under a folder, in the order of their relative paths.
+    r"""All images under a folder, in the order of their relative paths.
 
-    Files are found by extension in any case (.png, .jpg, .jpeg, .webp, .bmp, .tif, .tiff), also in subfolders. Names
-    that start with a dot are passed over. Symbolic links to files are followed, links to folders inside the folder are
-    not, since they may lead in circles. See `read_image` for how pixels are read.
+    Files are found by extension in any case (`EXTENSIONS`: PNG, JPEG, WebP, BMP, TIFF, PNM), also in subfolders; one
+    warning counts images of other formats. Names that start with a dot are passed over. Symbolic links to files are
+    followed, links to folders inside the folder are not, since they may lead in circles. See `read_image` for how
+    pixels are read.
 
     Args:
         path: the folder; a leading ~ is the home folder.
         channels: 3 for RGB, 1 for luma, whatever the files hold.
         skip_bad: decode every file once now and leave out those that fail; they are listed in `source.skipped` and
-            reported in one warning. Otherwise a bad file raises InputError when it is read.
+            reported in one warning. `crops` then does so with images that are too small. Otherwise a bad file raises
+            InputError when it is read, a pipe, socket or device at once.
 
     Returns:
-        Source named after the folder; image names are relative paths with forward slashes.
+        Source named after the folder; image names are relative paths with forward slashes, control characters and bytes
+        that are no UTF-8 written as \x1b.
 
     Raises:
         InputError: the folder is missing, a file, unreadable or without images, or no image is left.
     """
+    return folder_source("path", path, channels=channels, skip_bad=skip_bad)
+
+
+def folder_source(argument: str, path: str | os.PathLike[str], *, channels: int, skip_bad: bool = False) -> ImageSource:
+    """`image_folder` for the argument of that name of a public function; warnings point to that function's caller."""
     check_channels(channels)
-    root = Path(path).expanduser()
-    if not os.path.isdir(root):
-        found = "a file" if os.path.exists(root) else "nothing"
-        raise InputError(f"path: found {found} at {root}, expected a folder of images")
-    names = _image_names(root)
-    if not names:
-        raise InputError(f"path: found no images in {root}, expected files ending in {', '.join(EXTENSIONS)}")
-    skipped = _bad_files(root, names, channels) if skip_bad else ()
-    if skipped:
-        left_out = {name for name, _ in skipped}
-        names = [name for name in names if name not in left_out]
-        report = f"{root}: left out {len(left_out)} of {len(left_out) + len(names)} files; first {skipped[0].reason}"
-        if not names:
-            raise InputError(f"path: found no readable images; {report}")
-        warnings.warn(report, stacklevel=2)
+    root = _folder(argument, path)
+    files = _listed(argument, root)
+    names = writable_names(files)
+    if skip_bad:
+        bad = _bad_files(root, files, channels)
+    else:
+        bad = {}
+        _refuse_special(argument, root, files)
+    kept = [i for i in range(len(files)) if i not in bad]
+    if bad:
+        report = f"{printable(root)}: left out {len(bad)} of {len(files)} files; first {next(iter(bad.values()))}"
+        if not kept:
+            raise InputError(f"{argument}: found no readable images; {report}")
+        warnings.warn(report, stacklevel=3)
     return ImageSource(
-        name=root.resolve().name,
-        names=tuple(names),
-        reader=Files(tuple(root / name for name in names), channels),
-        skipped=skipped,
+        name=printable(root.resolve().name) or "/",
+        names=tuple(names[i] for i in kept),
+        reader=Files(tuple(root / files[i] for i in kept), channels),
+        skipped=tuple(Skipped(names[i], reason) for i, reason in bad.items()),
+        skip_bad=skip_bad,
     )
 
 
-def _image_names(root: Path) -> list[str]:
+def _folder(argument: str, path: str | os.PathLike[str]) -> Path:
+    try:
+        root = given_path(path)
+    except TypeError:
+        raise InputError(f"{argument}: found {type(path).__name__}, expected the path of a folder of images") from None
+    if not os.path.isdir(root):
+        found = "a file" if os.path.exists(root) else "nothing"
+        raise InputError(f"{argument}: found {found} at {printable(root)}, expected a folder of images")
+    return root
+
+
+def _listed(argument: str, root: Path) -> list[str]:
+    """Relative paths of the image files, in order; one warning counts those of other formats."""
+    files = _file_names(argument, root)
+    images = [name for name in files if name.lower().endswith(EXTENSIONS)]
+    others = [name for name in files if name.lower().endswith(OTHER_FORMATS)]
+    unread = f"{len(others)} images of formats that are not read; first {printable(others[0])}" if others else ""
+    if not images:
+        raise InputError(
+            f"{argument}: found no images in {printable(root)}, expected files ending in {', '.join(EXTENSIONS)}"
+            + (f"; there are {unread}" if unread else "")
+        )
+    if unread:
+        warnings.warn(f"{printable(root)}: left out {unread}", stacklevel=4)
+    return images
+
+
+def _file_names(argument: str, root: Path) -> list[str]:
     def refuse(error: OSError) -> None:
         raise InputError(
-            f"path: cannot list {error.filename} ({error.strerror}), expected a readable folder"
+            f"{argument}: cannot list {printable(error.filename)} ({error.strerror}), expected a readable folder"
         ) from error
 
     names = []
     for folder, subfolders, files in os.walk(root, onerror=refuse):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        names += [
-            (Path(folder) / file).relative_to(root).as_posix()
-            for file in files
-            if not file.startswith(".") and file.lower().endswith(EXTENSIONS)
-        ]
+        names += [(Path(folder) / file).relative_to(root).as_posix() for file in files if not file.startswith(".")]
     return sorted(names)
 
 
-def _bad_files(root: Path, names: Sequence[str], channels: int) -> tuple[Skipped, ...]:
-    bad = []
-    for name in names:
+def _refuse_special(argument: str, root: Path, files: Sequence[str]) -> None:
+    """A pipe, socket or device would block whoever reads it, so it is found before the work begins."""
+    for name in files:
+        if not os.path.isfile(root / name) and os.path.exists(root / name):
+            file_at(argument, root / name, expected="image files only")
+
+
+def _bad_files(root: Path, files: Sequence[str], channels: int) -> dict[int, str]:
+    """Positions of the files that cannot be read, and why."""
+    bad = {}
+    for i, name in enumerate(files):
         try:
             read_image(root / name, channels=channels)
         except InputError as error:
-            bad.append(Skipped(name, str(error)))
-    return tuple(bad)
+            bad[i] = str(error)
+    return bad

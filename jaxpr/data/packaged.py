@@ -119,8 +119,9 @@ def _held_out(labels: np.ndarray) -> set[int]:
 
 
 def _check_split(split: str) -> None:
-    if split not in PHOTOS:
-        raise InputError(f"split: found {split!r}, expected 'train' or 'test'")
+    if not isinstance(split, str) or split not in PHOTOS:
+        found = repr(split) if isinstance(split, str) else type(split).__name__
+        raise InputError(f"split: found {found}, expected 'train' or 'test'")
 
 
 def _installed(package: str, path: str) -> Path:

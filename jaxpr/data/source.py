@@ -7,15 +7,15 @@ so a source costs little memory and travels cheaply to the worker processes of g
 import hashlib
 import operator
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, Protocol, overload
 
 import numpy as np
 
-from jaxpr._core import InputError
+from jaxpr._core import InputError, printable
 
-__all__ = ["ImageSource", "Reader", "Skipped"]
+__all__ = ["ImageSource", "Reader", "Skipped", "writable_names"]
 
 
 class Reader(Protocol):
@@ -32,12 +32,12 @@ class Reader(Protocol):
 
 
 class Skipped(NamedTuple):
-    """A file that was left out of a source."""
+    """An image that was left out of a source."""
 
     name: str
     """Path relative to the folder, with forward slashes."""
     reason: str
-    """Why it could not be read, one line."""
+    """Why it could not be used, one line."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,13 +50,14 @@ class ImageSource:
 
     Attributes:
         name: short name of the set, such as 'photos-test'.
-        names: one unique name per image.
+        names: one unique name per image, printable, so that every file and terminal can hold it.
         reader: fetches the images.
         labels: class of each image, or None where there are no classes.
-        skipped: files that were left out on request.
+        skipped: images that were left out on request.
+        skip_bad: leave images out that prove unusable later, such as smaller than a crop, instead of refusing them.
 
     Raises:
-        InputError: no images, names that are not unique, or as many labels as there are not images.
+        InputError: no images, names that are not printable or not unique, or as many labels as there are not images.
     """
 
     name: str
@@ -64,10 +65,14 @@ class ImageSource:
     reader: Reader
     labels: tuple[int, ...] | None = None
     skipped: tuple[Skipped, ...] = ()
+    skip_bad: bool = False
 
     def __post_init__(self) -> None:
+        _check_printable("name", self.name)
         if not self.names:
             raise InputError(f"{self.name}: found no images, expected at least one")
+        for name in self.names:
+            _check_printable("names", name)
         if len(set(self.names)) != len(self.names):
             raise InputError(
                 f"names: found {len(set(self.names))} different of {len(self.names)}, expected unique names"
@@ -106,7 +111,7 @@ class ImageSource:
             image = hashlib.sha256()
             for piece in self.reader.content(i):
                 image.update(piece)
-            whole.update(name.encode(errors="surrogateescape") + b"\0" + image.digest())
+            whole.update(name.encode() + b"\0" + image.digest())
         return whole.hexdigest()
 
     def _position(self, index: int) -> int:
@@ -126,12 +131,39 @@ class ImageSource:
         return self._chosen(indices, name)
 
     def _chosen(self, indices: tuple[int, ...], name: str) -> "ImageSource":
-        return ImageSource(
+        return replace(
+            self,
             name=name,
             names=tuple(self.names[i] for i in indices),
             reader=_Selection(self.reader, indices),
             labels=None if self.labels is None else tuple(self.labels[i] for i in indices),
         )
+
+
+def writable_names(names: Sequence[str]) -> list[str]:
+    """Each name as `printable` writes it, with primes behind it where another name is written so already."""
+    for name in names:
+        _check_text("names", name)
+    taken = {name for name in names if printable(name) == name}
+    written = []
+    for name in names:
+        shown = printable(name)
+        while shown != name and shown in taken:
+            shown += "'"
+        taken.add(shown)
+        written.append(shown)
+    return written
+
+
+def _check_text(argument: str, name: object) -> None:
+    if not isinstance(name, str):
+        raise InputError(f"{argument}: found {type(name).__name__}, expected text")
+
+
+def _check_printable(argument: str, name: str) -> None:
+    _check_text(argument, name)
+    if not name.isprintable():
+        raise InputError(f"{argument}: found {printable(name)}, expected printable characters")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxpr._core import InputError, missing_extra
+from jaxpr._core import InputError, missing_extra, printable
 from jaxpr.data.source import ImageSource
 
 __all__ = ["tfds_images"]
@@ -65,13 +65,14 @@ def tfds_images(
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise missing_extra("tfds_images", "tfds") from error
-    where = f"{name!r}, split {split!r}, data_dir {'None' if data_dir is None else repr(os.fspath(data_dir))}"
+    folder = None if data_dir is None else os.path.expanduser(data_dir)  # text: TFDS also reads gs://bucket
+    where = f"{name!r}, split {split!r}, data_dir {folder!r}"
     try:
-        examples = tfds.data_source(name, split=split, data_dir=data_dir, download=False)
+        examples = tfds.data_source(name, split=split, data_dir=folder, download=False)
     except Exception as error:  # TFDS raises errors of its own and of the file system, often of many lines
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
-            f"TFDS data set {where}: cannot be opened ({reason}), expected it on disk, prepared with "
+            f"TFDS data set {where}: cannot be opened ({printable(reason)}), expected it on disk, prepared with "
             "file_format='array_record'"
         ) from error
     features = examples.dataset_info.features

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxpr._core import InputError, printable
 from jaxpr.data import ImageSource, PairedSource, crops, from_arrays, paired_crops
+from jaxpr.data.crops import without_small
 from jaxpr.degradations import Degradation
 from jaxpr.evaluation.protocol import Protocol
 
@@ -24,6 +25,7 @@ class Examples(NamedTuple):
         groups: for each example the number of the photograph that it comes from.
         shapes: for each example its (H, W, C), after cutting to a multiple of the scale factor.
         factor: pixels of x per pixel of y along an axis.
+        pairs: the data that bring their own measurements, before they are cut, or None.
     """
 
     source: ImageSource
@@ -32,6 +34,7 @@ class Examples(NamedTuple):
     groups: np.ndarray
     shapes: tuple[tuple[int, int, int], ...]
     factor: int
+    pairs: PairedSource | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -72,6 +75,8 @@ def examples_of(
     else:
         whole = images if isinstance(images, ImageSource) else from_arrays(list(images), name="images")  # type: ignore[arg-type]
     factor = degradation.factor if pairs is None else pairs.factor
+    if pairs is None and whole.skip_bad:
+        whole = without_small(whole, protocol.crop or protocol.patch_size * factor)
     source, low, groups = _cut(whole, pairs, protocol.crop, factor)
     count = len(source) if protocol.limit is None else min(protocol.limit, len(source))
     # Spread evenly, so that a small limit still sees several photographs.
@@ -90,7 +95,7 @@ def examples_of(
             f"patch_stride: found {protocol.patch_stride} for measurements of {smallest} pixels on a side, expected at "
             "most that"
         )
-    return Examples(source, low, indices, groups[list(indices)], shapes, factor)
+    return Examples(source, low, indices, groups[list(indices)], shapes, factor, pairs)
 
 
 def _cut(

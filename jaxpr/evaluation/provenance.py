@@ -42,6 +42,8 @@ def protocol_record(key: Key, examples: Examples, degradation: Degradation, prot
         "data_fingerprint": examples.source.fingerprint,
         "measurements": "made from the images" if examples.low is None else printable(examples.low.name),
         "measurements_fingerprint": None if examples.low is None else examples.low.fingerprint,
+        "pairs_rule": None if examples.pairs is None else examples.pairs.rule,
+        "pairs_sha256": None if examples.pairs is None else examples.pairs.pairs_sha256,
         "images": len(np.unique(examples.groups)),
         "examples": len(examples),
         "limit": protocol.limit,

@@ -2,12 +2,13 @@
 
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from jaxpr._core import InputError
-from jaxpr.data import ImageSource, crop_grid, crops, from_arrays, photos
+from jaxpr.data import ImageSource, Skipped, crop_grid, crops, from_arrays, photos
 
 
 @pytest.mark.parametrize(("height", "width"), [(6, 6), (7, 11), (8, 5), (3, 3)])
@@ -38,6 +39,8 @@ def test_crop_grid_returns_a_copy():
         (np.zeros((9, 9)), 3, r"image: found shape \(9, 9\)"),
         (np.zeros((9, 9, 3)), 0, "size: found 0"),
         (np.zeros((9, 9, 3)), 2.0, "size: found 2.0"),
+        (np.zeros((9, 9, 3)).tolist(), 3, r"image: found list, expected an array \(H, W, C\)$"),
+        (None, 3, "image: found NoneType"),
     ],
 )
 def test_bad_crops_are_refused(image, size, message):
@@ -122,6 +125,44 @@ def test_fingerprint_depends_on_size_and_parent():
 def test_too_small_images_are_named():
     with pytest.raises(InputError, match="chelsea: found 300×451 pixels, expected at least size 301"):
         crops(photos("test"), 301)
+
+
+def sized(*sizes: int, **options) -> ImageSource:
+    images = [np.full((size, 9, 1), i / 10, np.float32) for i, size in enumerate(sizes)]
+    plain = from_arrays(images, name="sized", names=[f"i{i}" for i in range(len(sizes))], labels=range(len(sizes)))
+    return replace(plain, **options)
+
+
+def test_images_that_are_too_small_are_skipped_listed_and_reported_on_request():
+    source = sized(3, 8, 2, 4, skip_bad=True, skipped=(Skipped("bad.png", "torn"),))
+    with pytest.warns(UserWarning, match="sized: left out 2 of 4 images; first i0: found 3×9 pixels, ") as caught:
+        cut = crops(source, 4)
+    assert len(caught) == 1
+    assert "\n" not in str(caught[0].message)
+    assert caught[0].filename == __file__
+    assert [name for name, _ in cut.skipped] == ["bad.png", "i0", "i2"]
+    assert cut.skipped[2].reason == "i2: found 2×9 pixels, expected at least size 4 on both sides"
+    assert {name[:2] for name in cut.names} == {"i1", "i3"}
+    assert cut.labels == (1, 1, 1, 1, 3, 3)
+    assert [float(image.max()) for image in cut[4:]] == [np.float32(0.3)] * 2
+    assert cut[1:3].skipped == cut.skipped
+
+
+def test_skipping_small_images_is_silent_when_all_fit_and_fails_when_none_does():
+    assert crops(sized(8, 4, skip_bad=True), 4).skipped == ()
+    with pytest.raises(InputError, match=r"size: found no image of at least 5 pixels on both sides; .*left out 2 of 2"):
+        crops(sized(3, 4, skip_bad=True), 5)
+
+
+def test_a_slice_of_a_skipping_source_skips_too():
+    with pytest.warns(UserWarning, match="left out 1 of 2"):
+        assert len(crops(sized(8, 8, 2, skip_bad=True)[1:], 8)) == 1
+
+
+@pytest.mark.parametrize("source", [[np.zeros((8, 8, 3))], np.zeros((1, 8, 8, 3)), None])
+def test_what_is_no_source_is_refused(source):
+    with pytest.raises(InputError, match=f"source: found {type(source).__name__}, expected an ImageSource"):
+        crops(source, 4)
 
 
 def test_an_image_unlike_its_header_is_refused():

@@ -1,6 +1,7 @@
 """Pixels of image files: bit depth, colour, orientation, and every way a file can be bad."""
 
 import io
+import os
 import struct
 import sys
 import zlib
@@ -81,19 +82,23 @@ def test_white_stays_within_the_range(tmp_path):
     assert read_image(tmp_path / "white.png", channels=1).max() == 1
 
 
-@pytest.mark.parametrize("channels", [0, 2, 4, None])
+@pytest.mark.parametrize("channels", [0, 2, 4, None, 3.0])
 def test_other_channel_counts_are_refused(tmp_path, channels):
     with pytest.raises(InputError, match=f"channels: found {channels}, expected 1 .luma. or 3 .RGB."):
         read_image(tmp_path / "a.png", channels=channels)
 
 
-@pytest.mark.parametrize("colour_type", [PNG_GRAY, PNG_RGB, PNG_RGB_ALPHA])
+CHANNELS = {PNG_GRAY: 1, PNG_GRAY_ALPHA: 2, PNG_RGB: 3, PNG_RGB_ALPHA: 4}
+
+
+@pytest.mark.parametrize("colour_type", CHANNELS)
 def test_sixteen_bit_png_keeps_all_bits(tmp_path, colour_type):
-    values = words(5, 7, {PNG_GRAY: 1, PNG_RGB: 3, PNG_RGB_ALPHA: 4}[colour_type])
-    if colour_type == PNG_RGB_ALPHA:
-        values[..., 3] = 65535
+    values = words(5, 7, CHANNELS[colour_type])
+    if colour_type in (PNG_GRAY_ALPHA, PNG_RGB_ALPHA):
+        values[..., -1] = 65535
     (tmp_path / "deep.png").write_bytes(png16(values, colour_type))
-    expected = np.repeat(values, 3, axis=-1) if colour_type == PNG_GRAY else values[..., :3]
+    gray = colour_type in (PNG_GRAY, PNG_GRAY_ALPHA)
+    expected = np.repeat(values[..., :1], 3, axis=-1) if gray else values[..., :3]
     np.testing.assert_array_equal(read_image(tmp_path / "deep.png"), unit(expected, 65535))
 
 
@@ -146,19 +151,15 @@ def white_is_zero_tiff(file: Path) -> None:
     file.write_bytes(tiff16(words(4, 4, 1), "<", t262=0))
 
 
-def gray_alpha_png(file: Path) -> None:
-    file.write_bytes(png16(words(4, 4, 2), PNG_GRAY_ALPHA))
-
-
 def lab_tiff(file: Path) -> None:
     Image.merge("LAB", Image.fromarray(colours()).split()).save(file)
 
 
-@pytest.mark.parametrize("write", [float_tiff, integer_tiff, planar_tiff, white_is_zero_tiff, gray_alpha_png, lab_tiff])
+@pytest.mark.parametrize("write", [float_tiff, integer_tiff, planar_tiff, white_is_zero_tiff, lab_tiff])
 def test_depths_and_colours_that_would_be_misread_are_refused(tmp_path, write):
-    file = tmp_path / ("a.png" if write is gray_alpha_png else "a.tif")
+    file = tmp_path / "a.tif"
     write(file)
-    with pytest.raises(InputError, match=r"image file .*a\.(png|tif): found pixels of Pillow mode .*, expected 8"):
+    with pytest.raises(InputError, match=r"image file .*a\.tif: found pixels of Pillow mode .*, expected 8"):
         read_image(file)
 
 
@@ -192,21 +193,128 @@ def test_an_opaque_alpha_channel_is_dropped(tmp_path, mode):
 def transparent_files(folder: Path) -> dict[str, Path]:
     clear = np.dstack([colours(), np.full((6, 9), 255, np.uint8)])
     clear[2, 3, 3] = 254
-    files = {name: folder / name for name in ("rgba.png", "rgba.webp", "palette.png", "deep.png", "deep_key.png")}
+    files = {name: folder / name for name in TRANSPARENT}
     Image.fromarray(clear).save(files["rgba.png"])
     Image.fromarray(clear).save(files["rgba.webp"], lossless=True)
     palette = Image.new("P", (2, 1))
     palette.putpalette([0, 0, 0, 255, 255, 255])
     palette.save(files["palette.png"], transparency=0)
     files["deep.png"].write_bytes(png16(words(4, 4, 4), PNG_RGB_ALPHA))
-    files["deep_key.png"].write_bytes(png16(words(4, 4, 3), PNG_RGB, chunk(b"tRNS", bytes(6))))
+    alpha = np.full((4, 4, 2), 65535, np.uint16)
+    alpha[1, 2, 1] = 65534  # the upper byte alone is that of an opaque pixel
+    files["deep_gray.png"].write_bytes(png16(alpha, PNG_GRAY_ALPHA))
+    files["deep_key.png"].write_bytes(png16(words(4, 4, 3), PNG_RGB, key(words(4, 4, 3)[2, 1])))
+    files["deep_gray_key.png"].write_bytes(png16(words(4, 4, 1), PNG_GRAY, key(words(4, 4, 1)[2, 1])))
+    files["four_bits.png"].write_bytes(gray_png(4, b"\x1f", key([15])))
+    files["two_bits.png"].write_bytes(gray_png(2, b"\x1b", key([2])))
     return files
 
 
-@pytest.mark.parametrize("name", ["rgba.png", "rgba.webp", "palette.png", "deep.png", "deep_key.png"])
+def key(colour) -> bytes:
+    """The chunk that makes one colour transparent."""
+    return chunk(b"tRNS", np.array(colour, ">u2").tobytes())
+
+
+def gray_png(depth: int, row: bytes, *extra: bytes) -> bytes:
+    """One row of gray pixels of 1, 2 or 4 bits."""
+    header = struct.pack(">IIBBBBB", 8 * len(row) // depth, 1, depth, PNG_GRAY, 0, 0, 0)
+    chunks = [chunk(b"IHDR", header), *extra, chunk(b"IDAT", zlib.compress(b"\0" + row)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+TRANSPARENT = ("rgba.png", "rgba.webp", "palette.png", "deep.png", "deep_gray.png", "deep_key.png")
+TRANSPARENT += ("deep_gray_key.png", "four_bits.png", "two_bits.png")
+
+
+@pytest.mark.parametrize("name", TRANSPARENT)
 def test_transparent_pixels_are_refused(tmp_path, name):
     with pytest.raises(InputError, match=f"{name}: found transparent pixels, expected an opaque image"):
         read_image(transparent_files(tmp_path)[name])
+
+
+def test_a_transparent_colour_that_no_pixel_has_is_dropped(tmp_path):
+    deep = words(4, 4, 3)
+    near = [*deep[2, 1, :2], deep[2, 1, 2] ^ 1]  # differs in the last bit of the last channel
+    (tmp_path / "deep.png").write_bytes(png16(deep, PNG_RGB, key(near)))
+    np.testing.assert_array_equal(read_image(tmp_path / "deep.png"), unit(deep, 65535))
+    gray = np.arange(16, dtype=np.uint16).reshape(4, 4, 1) * 257
+    (tmp_path / "gray.png").write_bytes(png16(gray, PNG_GRAY, key([258])))
+    np.testing.assert_array_equal(read_image(tmp_path / "gray.png", channels=1), unit(gray, 65535))
+    (tmp_path / "bits.png").write_bytes(gray_png(4, b"\x1f", key([2])))
+    np.testing.assert_array_equal(read_image(tmp_path / "bits.png", channels=1)[0, :, 0], unit(np.array([17, 255])))
+
+
+def test_a_palette_whose_used_entries_are_opaque_is_read(tmp_path):
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([10, 20, 30, 200, 100, 50, 1, 2, 3])
+    palette.putdata([0, 1])
+    for transparency in (b"\xff\xff", b"\xff\xff\x00", 2):
+        palette.save(tmp_path / "a.png", transparency=transparency)
+        np.testing.assert_array_equal(read_image(tmp_path / "a.png"), unit(np.array([[[10, 20, 30], [200, 100, 50]]])))
+
+
+@pytest.mark.parametrize(
+    ("data", "values", "largest"),
+    [
+        (b"P6 2 1 255\n" + bytes(range(6)), [[0, 1, 2], [3, 4, 5]], 255),
+        (b"P5\n# a comment\n2 1\n255\n\x07\xff", [[7], [255]], 255),
+        (b"P5 2 1 65535\n\x01\x02\xff\xff", [[258], [65535]], 65535),
+        (b"P6 1 1 65535\n\x01\x02\x00\x00\xff\xfe", [[258, 0, 65534]], 65535),
+        (b"P5 2 1 4095\n\x01\x02\x0f\xff", [[258], [4095]], 4095),
+        (b"P6 1 1 100\n\x01\x02\x64", [[1, 2, 100]], 100),
+        (b"P3 1 1 255\n1 2 3\n", [[1, 2, 3]], 255),
+        (b"P4 8 1\n\x7f", [[1]] + 7 * [[0]], 1),
+        (b"P1 2 1\n0 1\n", [[1], [0]], 1),
+    ],
+)
+def test_pnm_files_return_every_value(tmp_path, data, values, largest):
+    (tmp_path / "a.ppm").write_bytes(data)
+    expected = np.broadcast_to(unit(np.array([values]), largest), (1, len(values), 3))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.ppm"), expected)
+    assert image_shape(tmp_path / "a.ppm") == expected.shape
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"P5 2 2 4095\n\x01\x02\x0f", "found 3 bytes of pixels, expected a whole image"),
+        (b"P5 1 1 100\n\xff", "found a value of 255, expected at most 100 as the header says"),
+        (b"P2 1 1 65535\n258\n", "found values up to 65535 written as text, expected the binary form"),
+        (b"Pf 1 1 -1\n\0\0\x80\x3f", "found pixels of Pillow mode F"),
+        (b"P5 2 2 255\n\x01", "cannot be decoded"),
+    ],
+)
+def test_pnm_files_that_would_be_misread_are_refused(tmp_path, data, message):
+    (tmp_path / "a.pgm").write_bytes(data)
+    with pytest.raises(InputError, match=rf"image file .*a\.pgm: {message}"):
+        read_image(tmp_path / "a.pgm")
+
+
+@pytest.mark.parametrize("read", [read_image, image_shape])
+def test_only_regular_files_are_opened(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to("pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "null.png").symlink_to("/dev/zero")
+    for name, found in (("pipe", "a pipe or"), ("link", "a pipe or"), ("folder", "a folder"), ("null", "a pipe or")):
+        with pytest.raises(InputError, match=rf"image file: found {found}.*{name}\.png, expected an image"):
+            read(tmp_path / f"{name}.png")
+
+
+@pytest.mark.parametrize("read", [read_image, image_shape])
+@pytest.mark.parametrize("path", [None, 3, b"a.png", ["a.png"]])
+def test_what_is_no_path_is_refused(read, path):
+    with pytest.raises(InputError, match=f"path: found {type(path).__name__}, expected the path of an image file"):
+        read(path)
+
+
+def test_errors_are_one_printable_line(tmp_path):
+    file = tmp_path / "a\nb\x1b[2J.png"
+    file.write_text("no image")
+    with pytest.raises(InputError, match="cannot be decoded") as caught:
+        read_image(file)
+    assert str(caught.value).isprintable()
+    assert r"a\x0ab\x1b[2J.png" in str(caught.value)
 
 
 UPRIGHT = {
@@ -243,6 +351,10 @@ def test_exif_orientation_is_applied_to_sixteen_bits(tmp_path):
     (tmp_path / "deep.png").write_bytes(png16(words(5, 7, 3), PNG_RGB, data))
     np.testing.assert_array_equal(read_image(tmp_path / "deep.png"), np.rot90(unit(words(5, 7, 3), 65535), -1))
     assert image_shape(tmp_path / "deep.png") == (7, 5, 3)
+    gray = words(5, 7, 2) | np.array([0, 65535], np.uint16)
+    (tmp_path / "gray.png").write_bytes(png16(gray, PNG_GRAY_ALPHA, data))
+    found = read_image(tmp_path / "gray.png", channels=1)
+    np.testing.assert_array_equal(found, np.rot90(unit(gray[..., :1], 65535), -1))
 
 
 def whole(ending: str) -> bytes:
@@ -282,7 +394,7 @@ def test_damage_inside_a_png_is_found(tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"gone\.png: cannot be decoded .*No such file"):
+    with pytest.raises(InputError, match=r"cannot open .*gone\.png \(No such file or directory\), expected an image"):
         read_image(tmp_path / "gone.png")
 
 

@@ -78,7 +78,7 @@ def test_a_missing_package_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize("make", [photos, digits])
-@pytest.mark.parametrize("split", ["valid", "", None])
+@pytest.mark.parametrize("split", ["valid", "", None, ["test"]])
 def test_unknown_splits_are_refused(make, split):
     with pytest.raises(InputError, match=r"split: found .*, expected 'train' or 'test'"):
         make(split)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from jaxpr._core import InputError
-from jaxpr.data import paired_crops, paired_folder
+from jaxpr.data import PairedSource, from_arrays, image_folder, paired_crops, paired_folder
 
 
 def write(path, height, width, seed=0):
@@ -50,8 +50,73 @@ def test_a_file_without_partner_is_named(tmp_path):
 
 def test_two_candidates_are_refused(tmp_path):
     low, high = challenge(tmp_path, [("ax4.png", "a.png"), ("a_LR.png", "a_HR.png")])
-    with pytest.raises(InputError, match="found several files for 'a', expected one"):
+    with pytest.raises(InputError, match=r"low: found a_LR\.png unlike \{\}x4, expected pairs by one rule"):
         paired_folder(low, high)
+
+
+def test_scenes_that_differ_by_a_number_are_no_pairs(tmp_path):
+    low, high = challenge(tmp_path, [("park_001.png", "park_002.png"), ("road_001.png", "road_002.png")])
+    with pytest.raises(InputError, match=r"low: found no partner in high for park_001\.png, road_001\.png"):
+        paired_folder(low, high)
+
+
+def test_the_rule_is_recorded_and_may_be_given(tmp_path):
+    low, high = challenge(tmp_path, [("img_001x4.png", "img_001.png"), ("img_002x4.png", "img_002.png")])
+    found = paired_folder(low, high)
+    assert found.rule == "{}x4:{}"
+    assert paired_crops(found, 8).rule == found.rule
+    assert paired_folder(str(low), high, pattern=found.rule).pairs_sha256 == found.pairs_sha256
+    with pytest.raises(InputError, match=r"pattern: found \{\}x2:\{\}"):
+        paired_folder(low, high, pattern="{}x2:{}")
+    with pytest.raises(InputError, match=r"pattern: found x, expected LOW:HIGH"):
+        paired_folder(low / "gone", high, pattern="x")
+
+
+def test_the_hash_follows_which_belongs_to_which():
+    images = np.random.default_rng(0).random((2, 4, 4, 1), np.float32)
+    x = from_arrays(images, name="x", names=["a", "b"])
+    pairs = PairedSource(x, x, 1)
+    others = [
+        PairedSource(x.select([1, 0]), x, 1),
+        PairedSource(x.select([1, 0]), x.select([1, 0]), 1),
+        PairedSource(from_arrays(images[::-1], name="x", names=["a", "b"]), x, 1),
+        PairedSource(x, from_arrays(images, name="x", names=["a", "c"]), 1),
+    ]
+    assert len({pairs.pairs_sha256, *(other.pairs_sha256 for other in others)}) == 5
+    assert pairs.pairs_sha256 == PairedSource(from_arrays(images, name="y", names=["a", "b"]), x, 1).pairs_sha256
+    assert pairs.rule == ""
+
+
+def test_folders_are_named_as_they_were_given(tmp_path, monkeypatch):
+    low, high = challenge(tmp_path, [("a.png", "a.png"), ("b.png", "b.png")])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert paired_folder("~/low", "~/high").factor == 4
+    with pytest.raises(InputError, match=r"low: found nothing at .*gone, expected a folder"):
+        paired_folder(tmp_path / "gone", high)
+    with pytest.raises(InputError, match=r"high: found a file at .*a\.png, expected a folder"):
+        paired_folder(low, high / "a.png")
+    with pytest.raises(InputError, match="high: found list, expected the path of a folder"):
+        paired_folder(low, [high])
+    with pytest.raises(InputError, match=r"high: found .*low, the folder of low, expected another"):
+        paired_folder(low, tmp_path / "high" / ".." / "low")
+
+
+def test_crops_of_pairs_leave_no_image_out_of_one_side(tmp_path):
+    """The small one would shift the partners of those behind it."""
+    low, high = challenge(tmp_path, [("a.png", "a.png"), ("b.png", "b.png")], sizes=((2, 2), (8, 8)))
+    sides = [image_folder(folder, skip_bad=True) for folder in (low, high)]
+    with pytest.raises(InputError, match=r"a\.png: found 2×2 pixels, expected at least size 4"):
+        paired_crops(PairedSource(*sides, 4), 16)
+
+
+def test_what_is_no_pairs_is_refused():
+    x = from_arrays(np.zeros((2, 8, 8, 1), np.float32), name="x")
+    with pytest.raises(InputError, match="pairs: found tuple, expected a PairedSource"):
+        paired_crops((x, x, 1), 4)
+    with pytest.raises(InputError, match="pairs: found 1 images in low and 2 in high"):
+        paired_crops(PairedSource(x[:1], x, 1), 4)
+    with pytest.raises(InputError, match="size: found 'a'"):
+        paired_crops(PairedSource(x, x, 1), "a")
 
 
 def test_sizes_must_be_in_one_ratio(tmp_path):

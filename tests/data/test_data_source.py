@@ -102,7 +102,20 @@ def test_repr_is_short_and_without_addresses():
     ("images", "message"),
     [
         ([], "found no images"),
-        ([np.zeros((4, 4), np.float32)], r"images\[0\]: found shape"),
+        ([np.zeros((4, 4), np.float32)], r"images\[0\]: found shape \(4, 4\), expected \(H, W, C\)"),
+        (np.zeros((4, 4, 3), np.float32), r"images\[0\]: found shape \(4, 3\), expected \(H, W, C\)"),
+        (np.zeros((0, 4, 4, 3), np.float32), "found no images"),
+        (3, "images: found int, expected a sequence"),
+        (None, "images: found NoneType, expected a sequence"),
+        ("abc", r"images\[0\]: found shape \(\), expected"),
+        ([[[[0.5], [0.5]], [[0.5]]]], r"images\[0\]: found list, expected an array"),
+        ([np.full((2, 2, 1), None)], r"images\[0\]: found dtype object, expected floating"),
+        ([np.full((2, 2, 1), "a")], r"images\[0\]: found dtype <U1, expected floating"),
+        ([np.zeros((4, 4, 3), np.uint8)], r"expected floating point in \[0, 1\]; divide by 255"),
+        ([np.zeros((4, 4, 3), np.int32)], "found dtype int32, expected floating"),
+        ([np.zeros((4, 4, 3), bool)], "found dtype bool, expected floating"),
+        ([np.zeros((4, 4, 3), np.complex64)], "found dtype complex64, expected floating"),
+        ([np.zeros((6, 6, 5))], "found 5 channels"),
         ([np.zeros((4, 4, 3), np.uint8)], "found dtype uint8"),
         ([np.zeros((4, 4, 3)), np.full((4, 4, 3), 255.0)], r"images\[1\]: found values in \[255, 255\]"),
         ([np.full((4, 4, 3), np.nan)], "NaN"),
@@ -120,11 +133,37 @@ def test_bad_arrays_are_refused(images, message):
         ({"names": ["a"]}, "names: found 1, expected one for each of 5"),
         ({"names": list("abcda")}, "found 4 different of 5, expected unique names"),
         ({"labels": [1, 2]}, "labels: found 2, expected one for each of 5"),
+        ({"labels": 1}, "labels: found int, expected a sequence"),
+        ({"labels": [0.5] * 5}, "labels: found float, expected integers"),
+        ({"labels": np.zeros((5, 100))}, "labels: found ndarray, expected integers$"),
+        ({"names": 3}, "names: found int, expected a sequence"),
+        ({"names": [1, 2, 3, 4, 5]}, "names: found int, expected text"),
     ],
 )
 def test_names_and_labels_must_fit(options, message):
     with pytest.raises(InputError, match=message):
         from_arrays(ramp(), name="ramp", **options)
+
+
+def test_names_are_made_printable():
+    source = from_arrays(ramp(), name="ramp", names=["a", "b\n", r"b\x0a", "\udcff", "é"])
+    assert source.names == ("a", r"b\x0a'", r"b\x0a", r"\xff", "é")
+    assert source.fingerprint != from_arrays(ramp(), name="ramp").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("names", "name", "message"),
+    [
+        (("a\n",), "x", r"names: found a\\x0a, expected printable characters"),
+        (("\udce9",), "x", r"names: found \\xe9, expected printable"),
+        ((3,), "x", "names: found int, expected text"),
+        (("a",), "\x1b", r"name: found \\x1b, expected printable"),
+        (("a",), None, "name: found NoneType, expected text"),
+    ],
+)
+def test_a_source_takes_only_names_that_can_be_written(names, name, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        ImageSource(name=name, names=names, reader=from_arrays(ramp(), name="ramp").reader)
 
 
 def square(count: int = 10) -> ImageSource:

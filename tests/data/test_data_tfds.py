@@ -60,6 +60,11 @@ def test_images_are_those_written(data_dir):
         np.testing.assert_array_equal(image, IMAGES[i].astype(np.float32) / np.float32(255))
 
 
+def test_the_folder_may_start_at_home(data_dir, monkeypatch):
+    monkeypatch.setenv("HOME", str(data_dir.parent))
+    assert len(tfds_images("tiny_pictures", "test", data_dir=f"~/{data_dir.name}")) > 0
+
+
 def test_sub_splits_and_crops(data_dir):
     source = tfds_images("tiny_pictures", "train[1:]", data_dir=data_dir)
     assert [source.shape(i)[0] for i in range(len(source))] == [11, 12]

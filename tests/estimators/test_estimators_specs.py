@@ -172,7 +172,7 @@ def test_one_channel_measurements_of_colour_images():
         (["exemplar:nan"], "restorers: found 'exemplar:nan'"),
         (["exemplar:warm"], "restorers: found 'exemplar:warm'"),
         (["nearest", "bicubic", "nearest"], "restorers: found nearest more than once"),
-        (["missing/file.py:restore"], "restorers: found no file missing/file.py"),
+        (["missing/file.py:restore"], "restorers: cannot open missing/file.py"),
         (["unheard_package.module:restore"], "restorers: cannot import 'unheard_package.module'"),
         (["json:unheard"], "restorers: found no function 'unheard' in json"),
         (["json:__name__"], "restorers: found no function '__name__' in json"),
@@ -248,7 +248,7 @@ def test_files_that_cannot_be_used_are_refused(tmp_path, source, name, message):
 
 def test_a_folder_is_no_file(tmp_path):
     (tmp_path / "folder.py").mkdir()
-    with pytest.raises(InputError, match="found no file"):
+    with pytest.raises(InputError, match="restorers: found a folder at"):
         build(f"{tmp_path}/folder.py:zoom")
 
 

@@ -164,7 +164,7 @@ def test_protocol_fields_are_compared_both_ways(tmp_path):
         with pytest.raises(InputError, match=message):
             open_run(tmp_path / "run", protocol, code="c")
     (tmp_path / "run" / "protocol.json").write_text("{broken")
-    with pytest.raises(InputError, match="cannot use"):
+    with pytest.raises(InputError, match="out: cannot read"):
         open_run(tmp_path / "run", {"a": 1}, code="c")
 
 

@@ -7,6 +7,7 @@ where the tensors fit a network; only between several such places names decide.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, TypeAlias
 
@@ -27,7 +28,7 @@ _WRAPPERS = (
 _WRAPPED = ("module.", "_orig_mod.")
 # Scalars that averages of weights and trainers keep beside them.
 _COUNTER = r"n_averaged|num_updates|decay|epoch|iter|iteration|step|global_step|best_\w+"
-_DEEPEST_PREFIX, _LISTED = 5, 8
+_DEEPEST_PREFIX, _MOST_PREFIXES, _LISTED = 5, 16, 8
 _FEWEST_TENSORS = 5  # of a network; an optimizer keeps three or four for every parameter
 
 
@@ -101,12 +102,15 @@ def _named(groups: Mapping[str, Shapes], wanted: str, source: str) -> tuple[str,
 
 
 def _fitting(shapes: Shapes, outer: str, fit: Fits) -> list[str]:
-    """The prefixes, `outer` or longer, behind which the tensors fit; not those of parts of what fits."""
+    """The prefixes, `outer` or longer, behind which the tensors fit; not those of parts of what fits.
+
+    At every depth those with the most tensors are tried: a network is large, the many others are its blocks.
+    """
     found: list[str] = []
     begun = outer.count(".")
     for depth in range(begun, begun + _DEEPEST_PREFIX + 1):
         others = [name for name in shapes if name.count(".") >= depth and not name.startswith(tuple(found))]
-        for prefix in dict.fromkeys(_prefix(name, depth) for name in others):
+        for prefix, _ in Counter(_prefix(name, depth) for name in others).most_common(_MOST_PREFIXES):
             inside = {short: shapes[name] for name, short in taken_names(shapes, prefix).items()}
             if len(inside) >= _FEWEST_TENSORS and fit(inside):
                 found.append(prefix)

@@ -13,6 +13,7 @@ from jaxpr.models.functional import Model
 from jaxpr.models.gfpgan import GFPGAN
 from jaxpr.models.inception import INCEPTION
 from jaxpr.models.layers import Compute
+from jaxpr.models.layouts import Fits
 from jaxpr.models.lpips_weights import LPIPS_HEADS, LPIPS_TRUNK
 from jaxpr.models.restormer import RESTORMER
 from jaxpr.models.rrdbnet import RRDBNET
@@ -110,7 +111,9 @@ def load_network(
         WeightsError: its tensors are not exactly those of the network.
     """
     wanted = [known for known in among if network is None or known.name.lower() == network.lower()]
-    fits = (lambda shapes: recognise(shapes, among=wanted) is not None, is_network)
+    fits: tuple[Fits, ...] = (is_network,)
+    if len(wanted) < len(NETWORKS):
+        fits = (lambda shapes: recognise(shapes, among=wanted) is not None, is_network)
     checkpoint = read_checkpoint(path, dictionary=dictionary, fits=fits)
     found, sizes = _choose(checkpoint, network, wanted, config)
     source = f"{printable(checkpoint.path)}, read as {found.name}"

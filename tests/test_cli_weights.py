@@ -244,10 +244,10 @@ def test_unknown_files_come_from_their_authors_and_must_not_change(authors, tmp_
     assert done == (tmp_path / "net.safetensors", SHA256, False, authors.url + "/a")
     assert (tmp_path / "net.safetensors.sha256").read_text() == f"{SHA256}  net.safetensors\n"
     assert fetch_weights(unknown, tmp_path) == done._replace(source="")  # accepted once
-    assert fetched_weights("test-net", tmp_path) == done.path
+    assert fetched_weights("test-net", folder=tmp_path) == done.path
     done.path.write_bytes(CONTENT + b"x")
     for again in (
-        lambda: fetched_weights("test-net", tmp_path),
+        lambda: fetched_weights("test-net", folder=tmp_path),
         lambda: fetch_weights(unknown, tmp_path, accept_unverified=True),
     ):
         with pytest.raises(InputError, match=rf"expected {SHA256}, which was accepted \(net.safetensors.sha256\)"):
@@ -338,13 +338,13 @@ def test_a_known_file_is_checked_in_every_use(server, tmp_path, monkeypatch):
     monkeypatch.setitem(OFFICIAL_FILES, "test-net", official(server))
     path = tmp_path / "net.safetensors"
     with pytest.raises(InputError, match=r"found no .*net.safetensors, .* jaxpr weights fetch test-net gets it"):
-        fetched_weights("test-net", tmp_path)
+        fetched_weights("test-net", folder=tmp_path)
     path.write_bytes(CONTENT)
-    assert fetched_weights("test-net", tmp_path) == path
+    assert fetched_weights("test-net", folder=tmp_path) == path
     path.write_bytes(CONTENT + b"x")
     (tmp_path / "net.safetensors.sha256").write_text(hashlib.sha256(CONTENT + b"x").hexdigest())  # does not count
     with pytest.raises(InputError, match=f"expected {SHA256}$"):
-        fetched_weights("test-net", tmp_path)
+        fetched_weights("test-net", folder=tmp_path)
 
 
 @pytest.mark.parametrize(

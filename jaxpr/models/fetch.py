@@ -75,7 +75,7 @@ def hash_record(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def fetched_weights(name: str, folder: str | Path | None = None) -> Path:
+def fetched_weights(name: str, *, folder: str | Path | None = None) -> Path:
     """The path of an official file that is there, whoever put it there.
 
     Args:

@@ -215,7 +215,7 @@ def _read_torch(path: Path) -> Any:
             f"{printable(path.stem)}.safetensors"
         ) from error
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_of_numpy()):
             # Old files are not archives and cannot be mapped into memory.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:  # torch raises whatever its parsers do
@@ -229,6 +229,13 @@ def _read_torch(path: Path) -> Any:
         raise InputError(
             f"{printable(path)}: cannot be read ({reason}), expected a whole PyTorch file of weights"
         ) from error
+
+
+def _of_numpy() -> list[Any]:
+    """What pickles of NumPy's scalars and arrays call, under its names in NumPy 1 and 2: trainers keep such beside."""
+    rebuild: list[Any] = [np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0]]
+    older = [(function, f"numpy.core.multiarray.{function.__name__}") for function in rebuild]
+    return [*rebuild, *older, np.ndarray, np.dtype, *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}]
 
 
 def _is_archive_of_torch(path: Path) -> bool:

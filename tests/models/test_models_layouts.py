@@ -128,6 +128,7 @@ def test_what_trainers_save(tmp_path):
     looped["itself"] = looped
     for content, dictionary, prefix in (
         ({"state_dict": last, "best_psnr": torch.tensor(31.2), "optimizer": adam}, "state_dict", "module."),
+        ({"state_dict": last, "best_psnr": np.float64(31.2), "losses": np.ones(9)}, "state_dict", "module."),
         ({**last, "n_averaged": torch.tensor(7)}, "", "module."),
         (
             {"gen": {"model": last}, "epoch": 3, "sizes": [torch.ones(1)], "beside": {"s": sparse}},

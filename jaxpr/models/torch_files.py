@@ -249,17 +249,15 @@ def _is_archive_of_torch(path: Path) -> bool:
 def _groups(path: Path, tree: Any) -> dict[str, dict[str, Any]]:
     """The tensors of every mapping in the tree, by its dotted path, outer ones first."""
     groups: dict[str, dict[str, Any]] = {}
-    waiting = [("", tree, 0)]
+    waiting = [("", tree, 0)] if isinstance(tree, Mapping) else []
     while waiting:
         prefix, node, depth = waiting.pop()
-        if not isinstance(node, Mapping):
-            continue
         if len(groups) == _MOST_DICTIONARIES:
             raise InputError(f"{printable(path)}: found more than {_MOST_DICTIONARIES} dictionaries, expected weights")
         groups[prefix] = {str(name): value for name, value in node.items() if _is_tensor(value)}
         if depth < _DEEPEST:
-            inner = [(f"{prefix}.{name}" if prefix else str(name), value, depth + 1) for name, value in node.items()]
-            waiting += reversed(inner)
+            inner = [(name, value) for name, value in node.items() if isinstance(value, Mapping)]
+            waiting += [(f"{prefix}.{name}" if prefix else str(name), value, depth + 1) for name, value in inner[::-1]]
     return groups
 
 

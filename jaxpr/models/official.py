@@ -42,7 +42,7 @@ _FID = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
 )
 
-# Hashes of several independent loaders and model lists that check the authors' files. Besides:
+# Where three of them, which few lists have, are from:
 # - ESRGAN: its first eight digits are in the authors' file name, the whole is in lists of converted weights.
 # - sd-vae-ft-mse: the Git LFS object of revision 31f26fde of its Hugging Face repository.
 # - Restormer's defocus deblurring: one list of checksums of downloads, whose other entries agree with those here.

@@ -53,8 +53,10 @@ class Evaluate:
     """nearest, bicubic, lanczos, nlm:H (H in intensity units, about 0.6 σ of the noise), lmmse, exemplar:TEMPERATURE;
     trained:PATH of jaxpr train, or the name of a trained one that comes with jaxpr (photos-gan-0.01, for example);
     NAME:PATH with a published file and a name of jaxpr weights fetch (swinir-classical-x4:FILE.pth), NAME alone once
-    fetched, network:PATH for one without a name; file.py:function or package.module:function; +project behind any of
-    them makes it perfectly consistent. By default classical ones, and those that were trained for the degradation."""
+    fetched, network:PATH for one without a name, network:PATH#DICTIONARY if the file holds several; file.py:function or
+    package.module:function. Behind any of them +range:LOW:HIGH says that its images are in another range than 0 to 1,
+    +output:LOW:HIGH that only what it returns is; +project makes it perfectly consistent. By default classical ones,
+    and those that were trained for the degradation."""
 
     scale: Literal["smoke", "small", "paper"] = "small"
     """smoke: seconds; small: minutes on two CPU cores; paper: the sizes of the paper. The options below override it."""

@@ -2,7 +2,7 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,10 +11,11 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from jaxpr._core import InputError
-from jaxpr.models.fetch import fetch_weights, weights_folder
+from jaxpr._core import InputError, given_path, printable
+from jaxpr.models.addresses import check_mirrors
+from jaxpr.models.fetch import Fetched, fetch_weights, hash_record, weights_folder
 from jaxpr.models.layers import Compute
-from jaxpr.models.networks import recognise
+from jaxpr.models.networks import is_network, recognise
 from jaxpr.models.official import OFFICIAL_FILES
 from jaxpr.models.torch_files import Checkpoint, file_sha256, read_checkpoint, write_checkpoint
 from jaxpr.models.torch_weights import abstract_parameters, compare
@@ -39,17 +40,24 @@ class Convert:
     """The new .safetensors file; an earlier one is replaced."""
 
     dictionary: str | None = None
-    """Dotted path of the sub-dictionary to take, for example params_ema; found by itself if not given."""
+    """Dotted path of the sub-dictionary to take, for example params_ema, with the prefix of the names behind it if only
+    some are wanted, for example state_dict.net_g; by default where a network is."""
 
     def run(self) -> None:
         """Convert and print what was written."""
-        if self.destination.suffix != ".safetensors":
-            raise InputError(f"destination: found {str(self.destination)!r}, expected a name with .safetensors")
-        checkpoint = read_checkpoint(self.source, dictionary=self.dictionary)
-        metadata = {"source": self.source.name, "source_sha256": checkpoint.sha256, "dictionary": checkpoint.dictionary}
-        write_checkpoint(self.destination, checkpoint.tensors, metadata)
+        destination = given_path(self.destination)
+        if destination.suffix != ".safetensors":
+            raise InputError(f"destination: found {str(destination)!r}, expected a name with .safetensors")
+        checkpoint = read_checkpoint(self.source, dictionary=self.dictionary, fits=(is_network,))
+        metadata = {
+            "source": checkpoint.path.name,
+            "source_sha256": checkpoint.sha256,
+            "dictionary": checkpoint.dictionary,
+            "prefix": checkpoint.prefix,
+        }
+        write_checkpoint(destination, checkpoint.tensors, metadata)
         _print_summary(checkpoint)
-        print(f"written: {self.destination}\nwritten SHA-256: {file_sha256(self.destination)}")
+        print(f"written: {printable(destination)}\nwritten SHA-256: {file_sha256(destination)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,17 +68,17 @@ class Inspect:
     """A file of weights."""
 
     dictionary: str | None = None
-    """Dotted path of the sub-dictionary to show; found by itself if not given."""
+    """As in `jaxpr weights convert`."""
 
     keys: bool = True
     """List every tensor."""
 
     def run(self) -> None:
         """Print the tensors, then the summary."""
-        checkpoint = read_checkpoint(self.file, dictionary=self.dictionary)
+        checkpoint = read_checkpoint(self.file, dictionary=self.dictionary, fits=(is_network,))
         if self.keys:
             for name, array in checkpoint.tensors.items():
-                print(f"{name}  {'×'.join(map(str, array.shape)) or 'scalar'}  {array.dtype}")
+                print(f"{printable(name)}  {'×'.join(map(str, array.shape)) or 'scalar'}  {array.dtype}")
             print()
         _print_summary(checkpoint)
 
@@ -86,13 +94,18 @@ class Fetch:
     """Folder for the files; default: the environment variable JAXPR_WEIGHTS, else ~/.cache/jaxpr/weights."""
 
     mirror: tuple[str, ...] = ()
-    """Addresses of folders with copies, tried first."""
+    """Addresses of folders with copies, tried first; only of files whose SHA-256 is known."""
+
+    accept_unverified: bool = False
+    """Take also files whose SHA-256 is not known, from their authors' host alone or as they lie in the folder, and
+    record it: from then on they must not change."""
 
     progress: bool = True
     """Show a progress bar."""
 
     def run(self) -> None:
         """Download, and print each file with its SHA-256."""
+        check_mirrors("--mirror", self.mirror)
         unknown = [name for name in self.names if name not in OFFICIAL_FILES]
         if unknown:
             near = difflib.get_close_matches(unknown[0], OFFICIAL_FILES, n=3, cutoff=0.3)
@@ -107,11 +120,13 @@ class Fetch:
             official = OFFICIAL_FILES[name]
             with tqdm(desc=name, unit="B", unit_scale=True, disable=not self.progress) as bar:
                 done = fetch_weights(
-                    official, weights_folder(self.weights_dir), mirrors=self.mirror, progress=_mover(bar)
+                    official,
+                    weights_folder(self.weights_dir),
+                    mirrors=self.mirror,
+                    accept_unverified=self.accept_unverified,
+                    progress=_mover(bar),
                 )
-            checked = "is the known one" if done.known else "is not known beforehand, so it was not compared"
-            print(f"{name}: {done.path}\nSHA-256: {done.sha256} ({checked})")
-            print(f"from: {done.source}" if done.source else "it was there already")
+            _print_fetched(name, done)
 
 
 _Action = (
@@ -140,18 +155,33 @@ def _mover(bar: "tqdm[None]") -> Callable[[int, int | None], None]:
     return move
 
 
+def _print_fetched(name: str, done: Fetched) -> None:
+    checked = "is the known one"
+    if not done.known:
+        checked = f"accepted unverified; from now on it must be that in {printable(hash_record(done.path).name)}"
+    print(f"{name}: {printable(done.path)}\nSHA-256: {done.sha256} ({checked})")
+    print(f"from: {done.source}" if done.source else "it was there already")
+
+
 def _print_summary(checkpoint: Checkpoint) -> None:
     arrays = checkpoint.tensors.values()
     dtypes = ", ".join(f"{count} {dtype}" for dtype, count in Counter(str(a.dtype) for a in arrays).items())
     numbers = sum(array.size for array in arrays)
-    print(f"file: {checkpoint.path}\nSHA-256: {checkpoint.sha256}")
+    print(f"file: {printable(checkpoint.path)}\nSHA-256: {checkpoint.sha256}")
     for name, text in checkpoint.metadata.items():
-        print(f"header {name}: {text}")
-    others = ", ".join(checkpoint.others[:_LISTED]) + (", ..." if len(checkpoint.others) > _LISTED else "")
-    others = f" (also there: {others})" if others else ""
-    print(f"dictionary: {checkpoint.dictionary or 'the file itself'}{others}")
+        print(f"header {printable(name)}: {printable(text)}")
+    others = f" (also there: {_first(checkpoint.others)})" if checkpoint.others else ""
+    print(f"dictionary: {printable(checkpoint.dictionary) or 'the file itself'}{others}")
+    if checkpoint.prefix:
+        print(f"prefix: {printable(checkpoint.prefix)}, taken off the names")
+    if checkpoint.left_out:
+        print(f"left out: {_first(checkpoint.left_out)}")
     print(f"tensors: {len(checkpoint.tensors)} ({dtypes}), {numbers:,} numbers")
     print(f"network: {_describe_network(checkpoint)}")
+
+
+def _first(names: Sequence[str]) -> str:
+    return printable(", ".join(names[:_LISTED])) + (", ..." if len(names) > _LISTED else "")
 
 
 def _describe_network(checkpoint: Checkpoint) -> str:

@@ -2,20 +2,20 @@
 
 import json
 import math
-import re
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from jaxpr._core import Array, Estimator, InputError, check_images
+from jaxpr._core import Array, Estimator, InputError, check_images, printable
 from jaxpr.estimators.tiled import tiled
 from jaxpr.estimators.trained import with_weights
-from jaxpr.models.fetch import weights_folder
+from jaxpr.models.fetch import fetched_weights
 from jaxpr.models.layers import Compute, pad_to_multiple
-from jaxpr.models.networks import LoadedNetwork, load_network
+from jaxpr.models.networks import NETWORKS, LoadedNetwork, load_network
 from jaxpr.models.official import OFFICIAL_FILES
+from jaxpr.models.official_sizes import OFFICIAL_SIZES
 
 __all__ = ["PUBLISHED_RESTORERS", "published_restorer", "published_scale"]
 
@@ -44,7 +44,7 @@ _FAMILIES = {
     **dict.fromkeys(("esrgan", "realesrgan", "realesrnet", "bsrgan", "bsrnet"), _Family("RRDBNet")),
 }
 _BY_NETWORK = {family.network: family for family in _FAMILIES.values()}
-_GREY = ("swin2sr-jpeg",)  # besides those whose names say so
+_NO_MATTER = ("img_size",)  # not for the outputs, as long as it is larger than the window
 _OVERLAP = 32
 
 PUBLISHED_RESTORERS = tuple(name for name in OFFICIAL_FILES if name.split("-")[0] in _FAMILIES)
@@ -52,9 +52,10 @@ PUBLISHED_RESTORERS = tuple(name for name in OFFICIAL_FILES if name.split("-")[0
 
 
 def published_restorer(
-    path: Path | str | None,
+    path: str | os.PathLike[str] | None,
     *,
     name: str | None = None,
+    dictionary: str | None = None,
     channels: int = 3,
     tile: int | None = None,
     overlap: int | None = None,
@@ -66,9 +67,11 @@ def published_restorer(
     and their output is averaged. Values are not clipped. GFPGAN uses the noise in its file, so it is deterministic.
 
     Args:
-        path: the file; None for the one that `jaxpr weights fetch NAME` stored.
-        name: one of `PUBLISHED_RESTORERS`, which the file must agree with as far as its tensors tell (architecture,
-            scale, channels); None for any restorer that is recognised.
+        path: the file, or FILE#DICTIONARY; None for the one that `jaxpr weights fetch NAME` stored, which must still
+            be the known or accepted one.
+        name: one of `PUBLISHED_RESTORERS`, which the file must agree with as far as its tensors tell (architecture and
+            all sizes); None for any restorer that is recognised.
+        dictionary: where in the file the network is, see `models.read_checkpoint`; None for the place that fits.
         channels: of y and x̂, 1 or 3.
         tile: side of overlapping tiles, in pixels of y, that are restored one by one; None for whole images.
             Restormer's attention sees whole images: in tiles it restores differently, also away from seams.
@@ -77,22 +80,30 @@ def published_restorer(
 
     Returns:
         Callable y (N, h, w, channels) in [0, 1] -> x̂ (N, scale · h, scale · w, channels). Its `weights` name the file,
-        its hash, the architecture and its sizes, and whether the hash (of a converted file, the one of its source in
+        its hash, what was taken of it (`dictionary`, and the `prefix` of its names), the architecture and its sizes,
+        and whether the hash (of a converted file, the one of its source in
         its header) is that of the published file, where that is known.
 
     Raises:
-        InputError: unknown name, no such file, or one of another network; tiles that do not fit, or of GFPGAN, which
-            takes whole faces. When called: sizes that it does not take.
+        InputError: unknown name, no such file, or one of another network, or of one that takes several images; tiles
+            that do not fit, or of GFPGAN, which takes whole faces. When called: sizes that it does not take.
         WeightsError: the file's tensors are not exactly those of the network.
     """
     if channels not in (1, 3):
         raise InputError(f"channels: found {channels}, expected 1 or 3")
     if name is not None and name not in PUBLISHED_RESTORERS:
         raise InputError(f"name: found {name!r}, expected one of {', '.join(PUBLISHED_RESTORERS)}")
-    loaded = load_network(_located(path, name), compute=compute)
+    wanted = [_FAMILIES[name.split("-")[0]]] if name else list(_BY_NETWORK.values())
+    loaded = load_network(
+        _located(path, name),
+        dictionary=dictionary,
+        among=[network for network in NETWORKS if network.name in {family.network for family in wanted}],
+        compute=compute,
+    )
     family = _BY_NETWORK.get(loaded.name)
-    if family is None or _channels(loaded) not in (1, 3):
-        raise InputError(f"{loaded.checkpoint.path}: found {loaded.name}, expected a network that restores images")
+    if family is None:
+        raise InputError(f"{_file(loaded)}: found {loaded.name}, expected a network that restores images")
+    _check_one_image(loaded)
     if name is not None:
         _check_agreement(name, loaded)
     restored = _on_unit_range(loaded, family, channels)
@@ -114,34 +125,50 @@ def published_scale(estimator: Estimator) -> int:
     return int(vars(estimator)["weights"]["scale"])
 
 
-def _located(path: Path | str | None, name: str | None) -> Path:
+def _located(path: str | os.PathLike[str] | None, name: str | None) -> str | os.PathLike[str]:
     if path is not None:
-        return Path(path)
+        return path
     if name is None:
         raise InputError("path: found None and no name, expected at least one of them")
-    found = weights_folder(None) / OFFICIAL_FILES[name].file
-    if not found.exists():
-        raise InputError(f"path: found no {found}, expected the published file; jaxpr weights fetch {name} gets it")
-    return found
+    return fetched_weights(name)
+
+
+def _file(loaded: LoadedNetwork) -> str:
+    return printable(loaded.checkpoint.path)
 
 
 def _check_agreement(name: str, loaded: LoadedNetwork) -> None:
     """Raise if the file's network is not what its name says."""
-    family, path = _FAMILIES[name.split("-")[0]], loaded.checkpoint.path
-    if family.network != loaded.name:
-        raise InputError(f"{path}: found {loaded.name}, expected {family.network} for {name!r}")
-    match = re.search(r"-x(\d)$", name)
-    wanted = int(match[1]) if match else 1
-    if loaded.config.scale != wanted:
-        raise InputError(f"{path}: found a network of scale {loaded.config.scale}, expected {wanted} for {name!r}")
-    wanted = 1 if "-gray-" in name or name in _GREY else 3
-    if (found := _channels(loaded)) != wanted:
-        raise InputError(f"{path}: found a network of {found} channels, expected {wanted} for {name!r}")
+    wanted, found = OFFICIAL_SIZES[name], loaded.config
+    if type(found) is not type(wanted):
+        network = _FAMILIES[name.split("-")[0]].network
+        raise InputError(f"{_file(loaded)}: found {loaded.name}, expected {network} for {name!r}")
+    fields = [field for field in ("scale", *wanted._fields) if field not in _NO_MATTER]
+    other = [field for field in fields if getattr(found, field) != getattr(wanted, field)]
+    if other:
+        words = [", ".join(f"{field}={getattr(config, field)!r}" for field in other) for config in (found, wanted)]
+        raise InputError(
+            f"{_file(loaded)}: found {loaded.name} with {words[0]}, expected {words[1]} for {name!r}; network:PATH "
+            "takes any sizes"
+        )
 
 
-def _channels(loaded: LoadedNetwork) -> int:
-    names = ("num_in_ch", "in_chans", "inp_channels")
-    return next((int(getattr(loaded.config, name)) for name in names if hasattr(loaded.config, name)), 3)
+def _check_one_image(loaded: LoadedNetwork) -> None:
+    """Raise if the network does not make one image of one image of as many channels."""
+    inputs, outputs = _channels(loaded), _channels(loaded, ("num_out_ch", "in_chans", "out_channels"))
+    if getattr(loaded.config, "dual_pixel_task", False) or inputs == 2 * outputs:
+        found = "which takes two pictures at once (a dual-pixel pair) and is not supported"
+    elif inputs != outputs or inputs not in (1, 3):
+        found = f"of {inputs} channels in and {outputs} out"
+    else:
+        return
+    raise InputError(
+        f"{_file(loaded)}: found {loaded.name} {found}, expected a network that takes one picture of 1 or 3 channels"
+    )
+
+
+def _channels(loaded: LoadedNetwork, fields: tuple[str, ...] = ("num_in_ch", "in_chans", "inp_channels")) -> int:
+    return next((int(getattr(loaded.config, field)) for field in fields if hasattr(loaded.config, field)), 3)
 
 
 def _on_unit_range(loaded: LoadedNetwork, family: _Family, channels: int) -> Estimator:
@@ -168,13 +195,16 @@ def _on_unit_range(loaded: LoadedNetwork, family: _Family, channels: int) -> Est
 
 
 def _record(loaded: LoadedNetwork, name: str | None, compute: Compute) -> dict[str, Any]:
-    found, known = loaded.checkpoint, OFFICIAL_FILES[name].sha256 if name else ""
+    found, official = loaded.checkpoint, OFFICIAL_FILES[name] if name else None
     source = _converted_from(found.metadata)
     return {
         "file": found.path.name,
         "sha256": found.sha256,
+        "dictionary": found.dictionary,
+        "prefix": found.prefix,
         **({"converted_from": source} if source else {}),
-        "published": (source or found.sha256).startswith(known) if known else None,  # None: its hash is not known
+        # None: its hash is not known
+        "published": (source or found.sha256) == official.sha256 if official and official.known else None,
         "network": loaded.name,
         "config": dict(loaded.config._asdict()),
         "scale": loaded.config.scale,
@@ -186,5 +216,5 @@ def _converted_from(metadata: Mapping[str, str]) -> str:
     """The SHA-256 of the file that `jaxpr weights convert` read, as the header says; empty if it does not."""
     try:
         return str(json.loads(metadata["jaxpr"])["source_sha256"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return ""

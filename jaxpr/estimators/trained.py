@@ -4,13 +4,14 @@ An estimator that was made of a file has an attribute `weights`, a dict that nam
 put it into their records.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from jaxpr._core import Array, Estimator, InputError, Key, Sampler
+from jaxpr._core import Array, Estimator, InputError, Key, Sampler, given_path
 from jaxpr.degradations import parse_degradation
 from jaxpr.models.restorer import restorer
 from jaxpr.models.trained import PACKAGED_RESTORERS, RestorerFile, packaged_restorer, read_restorer, similar_names
@@ -77,8 +78,8 @@ def weights_of(estimator: object) -> dict[str, Any] | None:
 def _read(source: str | Path) -> RestorerFile:
     if source in PACKAGED_RESTORERS:
         return packaged_restorer(str(source))
-    path = Path(source)
-    if not path.exists():
+    path = given_path(source)
+    if not os.path.exists(path):
         raise InputError(
             f"source: found {str(source)!r}, expected weights of jaxpr train or the name of a restorer that comes with "
             f"jaxpr, such as {similar_names(str(source))}"

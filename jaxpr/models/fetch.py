@@ -1,9 +1,14 @@
-"""Downloads of published weights: checked, resumed after a cut, and on disk whole or not at all."""
+"""Downloads of published weights: checked, resumed after a cut, and on disk whole or not at all.
+
+A file whose SHA-256 is known may come from anywhere. Any other comes from its authors' host by https, once its user has
+accepted that; the SHA-256 of what came lies beside it, as FILE.sha256, and must not change afterwards.
+"""
 
 import contextlib
 import errno
 import http.client
 import os
+import re
 import shutil
 import urllib.error
 import urllib.request
@@ -12,11 +17,12 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeAlias
 
 from jaxpr import __version__
-from jaxpr._core import TEMPORARY_PREFIX, InputError, first_line
-from jaxpr.models.official import OfficialFile
+from jaxpr._core import TEMPORARY_PREFIX, InputError, file_at, first_line, given_path, printable, write_atomically
+from jaxpr.models.addresses import authors_opener, check_mirrors, is_of_authors
+from jaxpr.models.official import OFFICIAL_FILES, OfficialFile
 from jaxpr.models.torch_files import file_kind, file_sha256
 
-__all__ = ["WEIGHTS_VARIABLE", "Fetched", "fetch_weights", "weights_folder"]
+__all__ = ["WEIGHTS_VARIABLE", "Fetched", "fetch_weights", "fetched_weights", "hash_record", "weights_folder"]
 
 WEIGHTS_VARIABLE = "JAXPR_WEIGHTS"
 """The environment variable that names the folder of weights."""
@@ -25,7 +31,6 @@ Progress: TypeAlias = Callable[[int, int | None], None]
 
 _CHUNK = 1 << 20
 _ATTEMPTS = 3
-_DIGITS = 64
 
 
 class Fetched(NamedTuple):
@@ -34,7 +39,7 @@ class Fetched(NamedTuple):
     Attributes:
         path: where it is.
         sha256: of its content.
-        known: whether that was compared with the known one.
+        known: whether that is the published one; else it is the one that was accepted.
         source: the address it came from now; empty if it was there already.
     """
 
@@ -56,22 +61,51 @@ class _Complete(Exception):
     """The server has nothing behind what is there."""
 
 
-def weights_folder(folder: Path | None) -> Path:
+def weights_folder(folder: str | Path | None) -> Path:
     """The folder of weights: the given one, else `JAXPR_WEIGHTS`, else `jaxpr/weights` in the user's cache."""
-    if folder is not None:
-        return folder
-    named = os.environ.get(WEIGHTS_VARIABLE)
+    named = folder if folder is not None else os.environ.get(WEIGHTS_VARIABLE)
     if named:
-        return Path(named)
+        return given_path(named)
     cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "jaxpr" / "weights"
+    return given_path(cache or "~/.cache") / "jaxpr" / "weights"
+
+
+def hash_record(path: Path) -> Path:
+    """Where the accepted SHA-256 of an official file lies, as sha256sum writes and checks it."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def fetched_weights(name: str, *, folder: str | Path | None = None) -> Path:
+    """The path of an official file that is there, whoever put it there.
+
+    Args:
+        name: in `OFFICIAL_FILES`.
+        folder: where it lies; see `weights_folder`.
+
+    Raises:
+        InputError: it is not there, is neither the known one nor the one that was accepted, or is not accepted.
+    """
+    official = OFFICIAL_FILES[name]
+    path = weights_folder(folder) / official.file
+    if not path.exists():
+        raise InputError(
+            f"path: found no {printable(path)}, expected the published file; jaxpr weights fetch {name} gets it"
+        )
+    expected = _expected_sha256(official, path)
+    if not expected:
+        raise InputError(
+            f"{printable(path)}: found a file whose SHA-256 is not known, expected one that was accepted; "
+            f"jaxpr weights fetch {name} --accept-unverified does that"
+        )
+    return _checked(path, official, expected, "").path
 
 
 def fetch_weights(
     official: OfficialFile,
-    folder: Path,
+    folder: str | Path,
     *,
     mirrors: Sequence[str] = (),
+    accept_unverified: bool = False,
     progress: Progress | None = None,
     timeout: float = 60.0,
 ) -> Fetched:
@@ -82,32 +116,85 @@ def fetch_weights(
     Args:
         official: which file, where it lies and what its SHA-256 is.
         folder: where it shall lie; made if missing.
-        mirrors: addresses of folders with copies, tried before the official address.
+        mirrors: addresses of folders with copies, tried before the official address; only of files whose SHA-256 is
+            known.
+        accept_unverified: take a file whose SHA-256 is not known, from its authors or as it lies in the folder, and
+            record its SHA-256, which it must have from then on.
         progress: called with the bytes that are there and, if known, their final number.
         timeout: seconds without an answer after which an address has failed.
 
     Raises:
-        InputError: no address gives the file, it is not the known one, or another process downloads it right now.
+        InputError: no address gives the file, it is neither the known one nor the one that was accepted, or is not
+            accepted; another process downloads it right now.
         OSError: the disk is full or the folder cannot be written.
     """
-    target = folder / official.file
+    check_mirrors("mirrors", mirrors)
+    target = given_path(folder) / official.file
+    expected = _expected_sha256(official, target)
+    if not official.known:
+        _check_unverified(official, mirrors, accepted=accept_unverified or bool(expected))
     if target.exists():
-        return _checked(target, official, "")
-    folder.mkdir(parents=True, exist_ok=True)
-    urls = [f"{mirror.rstrip('/')}/{official.file}" for mirror in mirrors] + list(official.urls)
-    unknown = next((url for url in urls if not url.startswith(("http://", "https://"))), None)
-    if unknown is not None:
-        raise InputError(f"mirrors: found {unknown!r}, expected http:// or https://")
-    part = folder / f"{TEMPORARY_PREFIX}{official.file}"
+        done = _checked(target, official, expected, "")
+    else:
+        urls = [f"{mirror.rstrip('/')}/{official.file}" for mirror in mirrors] + list(official.urls)
+        done = _downloaded(official, target, expected, urls if official.known else urls[:1], progress, timeout)
+    if not official.known and not expected:
+        write_atomically(hash_record(target), f"{done.sha256}  {official.file}\n".encode())
+    return done
+
+
+def _expected_sha256(official: OfficialFile, path: Path) -> str:
+    """The published SHA-256, else the one that was accepted, else nothing."""
+    record = hash_record(path)
+    if official.known or not record.exists():
+        return official.sha256 if official.known else ""
+    with file_at("record", record).open("rb") as file:
+        found = re.match(rb"[0-9a-f]{64}(?=\s|$)", file.read(128))
+    if found is None:
+        raise InputError(f"{printable(record)}: found no SHA-256, expected the one that was accepted")
+    return found[0].decode()
+
+
+def _check_unverified(official: OfficialFile, mirrors: Sequence[str], *, accepted: bool) -> None:
+    """Raise unless a file without a known SHA-256 comes from its authors and its user wants it."""
+    if mirrors:
+        raise InputError(
+            f"{official.file}: found the mirror {mirrors[0]!r} for a file whose SHA-256 is not known, expected none: "
+            "what it sends cannot be checked"
+        )
+    if not accepted:
+        raise InputError(
+            f"{official.file}: found no known SHA-256 to check it with, expected --accept-unverified "
+            "(accept_unverified=True) to take it from its authors' host and to record its SHA-256"
+        )
+    if not is_of_authors(official.urls[0], official.urls[0]):
+        raise InputError(f"{official.file}: found the address {official.urls[0]}, expected https for unverified files")
+
+
+def _downloaded(
+    official: OfficialFile,
+    target: Path,
+    expected: str,
+    urls: Sequence[str],
+    progress: Progress | None,
+    timeout: float,
+) -> Fetched:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{TEMPORARY_PREFIX}{official.file}")
     try:
-        with _Partial(part, trusted=len(official.sha256) == _DIGITS, timeout=timeout) as partial:
-            return _fetch(official, target, partial, urls, progress)
+        with _Partial(part, trusted=bool(expected), anywhere=official.known, timeout=timeout) as partial:
+            return _fetch(official, target, expected, partial, urls, progress)
     except OSError as error:
         raise OSError(error.errno or 0, error.strerror or str(error), str(part)) from error
 
 
 def _fetch(
-    official: OfficialFile, target: Path, partial: "_Partial", urls: Sequence[str], progress: Progress | None
+    official: OfficialFile,
+    target: Path,
+    expected: str,
+    partial: "_Partial",
+    urls: Sequence[str],
+    progress: Progress | None,
 ) -> Fetched:
     reasons = []
     for url in urls:
@@ -115,7 +202,7 @@ def _fetch(
             begun = partial.rewind(url)
             try:
                 partial.receive(url, begun, progress)
-                done = _checked(partial.path, official, url)
+                done = _checked(partial.path, official, expected, url)
             except _Transfer as error:
                 reasons.append(f"{url}: {error}")
                 if not error.again:
@@ -130,15 +217,19 @@ def _fetch(
                 return done._replace(path=target)
     partial.drop_if_empty()
     listed = "; ".join(dict.fromkeys(reasons))
-    raise InputError(f"{official.file}: cannot be downloaded ({listed}); expected it there, or put by hand at {target}")
+    raise InputError(
+        f"{official.file}: cannot be downloaded ({printable(listed)}); expected it there, or put by hand at "
+        f"{printable(target)}"
+    )
 
 
-def _checked(path: Path, official: OfficialFile, source: str) -> Fetched:
+def _checked(path: Path, official: OfficialFile, expected: str, source: str) -> Fetched:
     found = file_sha256(path)
-    if not found.startswith(official.sha256):
-        raise InputError(f"{path}: found SHA-256 {found}, expected {official.sha256}")
+    if not found.startswith(expected or official.sha256):
+        hint = "" if official.known or not expected else f", which was accepted ({printable(hash_record(path).name)})"
+        raise InputError(f"{printable(path)}: found SHA-256 {found}, expected {expected or official.sha256}{hint}")
     file_kind(path)
-    return Fetched(path, found, bool(official.sha256), source)
+    return Fetched(path, found, official.known, source)
 
 
 class _Partial:
@@ -149,8 +240,8 @@ class _Partial:
         trusted: whether any server may go on with it, because the content is checked in the end.
     """
 
-    def __init__(self, path: Path, *, trusted: bool, timeout: float) -> None:
-        self.path, self.trusted, self._timeout = path, trusted, timeout
+    def __init__(self, path: Path, *, trusted: bool, anywhere: bool, timeout: float) -> None:
+        self.path, self.trusted, self._anywhere, self._timeout = path, trusted, anywhere, timeout
         self._sender: tuple[str, str] | None = None  # address and ETag of what is there
         self._file = path.open("ab")
         if (
@@ -185,7 +276,8 @@ class _Partial:
 
     def receive(self, url: str, begun: int, progress: Progress | None) -> None:
         """Append what is missing behind `begun` bytes."""
-        with contextlib.suppress(_Complete), _open(self._request(url, begun), self._timeout) as response:
+        opener = urllib.request.build_opener() if self._anywhere else authors_opener(url)
+        with contextlib.suppress(_Complete), _open(opener, self._request(url, begun), self._timeout) as response:
             if begun and response.status != http.HTTPStatus.PARTIAL_CONTENT:
                 self.empty()  # the server sends everything anew
                 begun = 0
@@ -225,16 +317,18 @@ class _Partial:
 
 
 @contextlib.contextmanager
-def _open(request: urllib.request.Request, timeout: float) -> Iterator[http.client.HTTPResponse]:
+def _open(
+    opener: urllib.request.OpenerDirector, request: urllib.request.Request, timeout: float
+) -> Iterator[http.client.HTTPResponse]:
     try:
-        response = urllib.request.urlopen(request, timeout=timeout)
+        response = opener.open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         with error:
             if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 raise _Complete from error
             again = error.code >= 500 or error.code in (408, 429)
             raise _Transfer(f"answered {error.code} {error.reason}", again=again) from error
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a redirect to no address
         reason = getattr(error, "reason", error)
         raise _Transfer(f"cannot be reached ({first_line(reason) if reason else error})", again=False) from error
     with response:

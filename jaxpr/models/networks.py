@@ -1,9 +1,10 @@
 """Published networks by their files: which one a file holds, and the network with its weights."""
 
-from pathlib import Path
+import os
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from jaxpr._core import InputError
+from jaxpr._core import InputError, printable
 from jaxpr.models.adm_classifier import ADM_CLASSIFIER
 from jaxpr.models.adm_unet import ADM_UNET
 from jaxpr.models.autoencoder_kl import AUTOENCODER_KL
@@ -12,6 +13,7 @@ from jaxpr.models.functional import Model
 from jaxpr.models.gfpgan import GFPGAN
 from jaxpr.models.inception import INCEPTION
 from jaxpr.models.layers import Compute
+from jaxpr.models.layouts import Fits
 from jaxpr.models.lpips_weights import LPIPS_HEADS, LPIPS_TRUNK
 from jaxpr.models.restormer import RESTORMER
 from jaxpr.models.rrdbnet import RRDBNET
@@ -21,7 +23,7 @@ from jaxpr.models.torch_files import Checkpoint, read_checkpoint
 from jaxpr.models.torch_weights import Network, Shapes, abstract_parameters, convert
 from jaxpr.models.vit import VIT
 
-__all__ = ["NETWORKS", "LoadedNetwork", "load_network", "recognise"]
+__all__ = ["NETWORKS", "LoadedNetwork", "is_network", "load_network", "recognise"]
 
 NETWORKS: tuple[Network, ...] = (
     RRDBNET,
@@ -59,13 +61,14 @@ class LoadedNetwork(NamedTuple):
     checkpoint: Checkpoint
 
 
-def recognise(shapes: Shapes) -> tuple[Network, Any] | None:
+def recognise(shapes: Shapes, *, among: Iterable[Network] = NETWORKS) -> tuple[Network, Any] | None:
     """The architecture and sizes that tensor shapes speak of; None for an unknown architecture.
 
     Args:
         shapes: of all tensors in a file, by their names there.
+        among: architectures, tried in this order.
     """
-    for network in NETWORKS:
+    for network in among:
         for naming in network.namings:
             names = {name: naming.canonical(name) for name in shapes}
             canonical = {own: tuple(shapes[name]) for name, own in names.items() if own is not None}
@@ -78,10 +81,16 @@ def recognise(shapes: Shapes) -> tuple[Network, Any] | None:
     return None
 
 
+def is_network(shapes: Shapes) -> bool:
+    """Whether tensor shapes are those of an architecture that is known."""
+    return recognise(shapes) is not None
+
+
 def load_network(
-    path: Path,
+    path: str | os.PathLike[str],
     *,
     network: str | None = None,
+    among: Iterable[Network] = NETWORKS,
     config: Any | None = None,
     dictionary: str | None = None,
     compute: Compute = Compute(),  # noqa: B008 (immutable)
@@ -89,25 +98,37 @@ def load_network(
     """Read a published file and build its network.
 
     Args:
-        path: safetensors or PyTorch file.
+        path: safetensors or PyTorch file, or FILE#DICTIONARY.
         network: name of the architecture; None to see it from the file.
+        among: architectures to look for first in a file that holds several networks.
         config: its sizes, which need `network`; None to see them from the file.
-        dictionary: the sub-dictionary of the file to read; None to find it.
+        dictionary: see `read_checkpoint`; None for the one that fits a network.
         compute: dtype, precision and memory of the network.
 
     Raises:
-        InputError: the file cannot be read, or is not of a known architecture.
+        InputError: the file cannot be read, is not of a known architecture, or holds NaN or infinite weights; several
+            networks in it fit.
         WeightsError: its tensors are not exactly those of the network.
     """
-    checkpoint = read_checkpoint(path, dictionary=dictionary)
-    found, sizes = _choose(checkpoint, network, config)
-    model = found.build(sizes, compute)
-    source = f"{path}, read as {found.name}"
-    params = convert(abstract_parameters(model), checkpoint.tensors, found.namings, source=source)
+    wanted = [known for known in among if network is None or known.name.lower() == network.lower()]
+    fits: tuple[Fits, ...] = (is_network,)
+    if len(wanted) < len(NETWORKS):
+        fits = (lambda shapes: recognise(shapes, among=wanted) is not None, is_network)
+    checkpoint = read_checkpoint(path, dictionary=dictionary, fits=fits)
+    found, sizes = _choose(checkpoint, network, wanted, config)
+    source = f"{printable(checkpoint.path)}, read as {found.name}"
+    try:
+        model = found.build(sizes, compute)
+        parameters = abstract_parameters(model)
+    except InputError as error:  # sizes that the architecture cannot have
+        raise InputError(f"{source}: {error}") from error
+    params = convert(parameters, checkpoint.tensors, found.namings, source=source)
     return LoadedNetwork(found.name, sizes, model, params, checkpoint)
 
 
-def _choose(checkpoint: Checkpoint, name: str | None, config: Any | None) -> tuple[Network, Any]:
+def _choose(
+    checkpoint: Checkpoint, name: str | None, wanted: Iterable[Network], config: Any | None
+) -> tuple[Network, Any]:
     by_name = {network.name.lower(): network for network in NETWORKS}
     known = ", ".join(network.name for network in NETWORKS)
     if name is not None and name.lower() not in by_name:
@@ -116,9 +137,10 @@ def _choose(checkpoint: Checkpoint, name: str | None, config: Any | None) -> tup
         if name is None:
             raise InputError("network: found None, expected the name of the architecture besides its config")
         return by_name[name.lower()], config
-    found = recognise({tensor: array.shape for tensor, array in checkpoint.tensors.items()})
+    shapes = {tensor: array.shape for tensor, array in checkpoint.tensors.items()}
+    found = recognise(shapes, among=wanted) or recognise(shapes)
     if found is None or (name is not None and found[0] is not by_name[name.lower()]):
-        wanted = by_name[name.lower()].name if name else f"one of {known}"
-        first = ", ".join(list(checkpoint.tensors)[:3])
-        raise InputError(f"{checkpoint.path}: found tensors {first}, ..., expected {wanted}")
+        expected = by_name[name.lower()].name if name else f"one of {known}"
+        first = printable(", ".join(list(checkpoint.tensors)[:3]))
+        raise InputError(f"{printable(checkpoint.path)}: found tensors {first}, ..., expected {expected}")
     return found

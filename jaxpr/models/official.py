@@ -12,14 +12,20 @@ class OfficialFile(NamedTuple):
     Attributes:
         file: its name on disk here.
         urls: the authors' address first, then copies of the same content.
-        sha256: of the content; only its first digits where the authors publish those in the file's name; empty where
-            it is not known.
+        sha256: of the content; only its first digits, or empty, where the whole is not known.
     """
 
     file: str
     urls: tuple[str, ...]
     sha256: str
 
+    @property
+    def known(self) -> bool:
+        """Whether the whole SHA-256 is known, so that any copy can be checked."""
+        return len(self.sha256) == _DIGITS
+
+
+_DIGITS = 64
 
 _SWINIR = "https://github.com/JingyunLiang/SwinIR/releases/download/v0.0/"
 _SWIN2SR = "https://github.com/mv-lab/swin2sr/releases/download/v0.0.1/"
@@ -36,6 +42,10 @@ _FID = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
 )
 
+# Where three of them, which few lists have, are from:
+# - ESRGAN: its first eight digits are in the authors' file name, the whole is in lists of converted weights.
+# - sd-vae-ft-mse: the Git LFS object of revision 31f26fde of its Hugging Face repository.
+# - Restormer's defocus deblurring: one list of checksums of downloads, whose other entries agree with those here.
 _SHA256 = {
     "001_classicalSR_DF2K_s64w8_SwinIR-M_x2.pth": "2032ebf8f401dd3ce2fae5f3852117cb72101ec6ed8358faa64c2a3fa09ed4ac",
     "001_classicalSR_DF2K_s64w8_SwinIR-M_x4.pth": "4e78e33f22c1aa8a773db0cf4a7381bae97c2362c717f155439ebc690cbd9215",
@@ -61,12 +71,14 @@ _SHA256 = {
     "RealESRGAN_x2plus.pth": "49fafd45f8fd7aa8d31ab2a22d14d91b536c34494a5cfe31eb5d89c2fa266abb",
     "RealESRGAN_x4plus_anime_6B.pth": "f872d837d3c90ed2e05227bed711af5671a6fd1c9f7d7e91c911a61f155e99da",
     "RealESRNet_x4plus.pth": "a820b9bde89a874d7599d545567308ce6c128fc8754a53208eda016d40aa81df",
-    "ESRGAN_SRx4_DF2KOST_official-ff704c30.pth": "ff704c30",
+    "ESRGAN_SRx4_DF2KOST_official-ff704c30.pth": "ff704c30ff560305e48ed1f4db895e525ab6bc81a46fafe80c0094a271c806d9",
     "BSRGAN.pth": "5d505a0766160921e0388d76e1ddf08cb114303990f9080432bf2b1c988b1c54",
     "BSRNet.pth": "fa633d80ff4db5a546740ae8e3baebe925fc84d3c03e3e9002493acc5e88c3ec",
+    "single_image_defocus_deblurring.pth": "7dce451f33f8f5e0faf7c4e3996e5dcc1bd425ecd1ada99b0f9750e490fd4c9e",
     "GFPGANv1.3.pth": "c953a88f2727c85c3d9ae72e2bd4846bbaf59fe6972ad94130e23e7017524a70",
     "GFPGANv1.4.pth": "e2cd4703ab14f4d01fd1383a8a8b266f9a5833dacee8e6a79d3bf21a1b6be5ad",
     "256x256_diffusion_uncond.pt": "a37c32fffd316cd494cf3f35b339936debdc1576dad13fe57c42399a5dbc78b1",
+    "sd-vae-ft-mse.safetensors": "a1d993488569e928462932c8c38a0760b874d166399b14414135bd9c42df5815",
     "vae-ft-mse-840000-ema-pruned.safetensors": "735e4c3a447a3255760d7f86845f09f937809baa529c17370d83e4c3758f3c75",
     "pt_inception-2015-12-05-6726825d.pth": "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
     "vgg16-397923af.pth": "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",

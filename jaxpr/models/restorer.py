@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, InputError, Key, check_count, example_keys
+from jaxpr._core import Array, InputError, Key, check_count, example_keys, first_line, printable
 from jaxpr.models.classifier import pack_weights, unpack_weights
 from jaxpr.models.functional import StatefulModel
 from jaxpr.models.layers import Compute
@@ -171,17 +171,33 @@ def unpack_restorer(content: bytes) -> PackedRestorer:
     """What `pack_restorer` packed; parameters in float32, in whatever precision they were stored.
 
     Raises:
-        InputError: not such bytes, or parameters that are not those of the config.
+        InputError: not such bytes, or parameters that are not those of the config, or not finite.
     """
-    text_params, metadata = unpack_weights(content)
     try:
+        text_params, metadata = unpack_weights(content)
         record = metadata.pop("restorer")
         network = dict(record.pop("network"))
         config = RestorerConfig(network=_NETWORKS[network.pop("kind")](**network), **record)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"content: found weights without a restorer ({error}), expected a packed one") from error
-    wanted = jax.eval_shape(_network(config, Compute()).init, jax.random.key(0))
-    return PackedRestorer(config, _like(wanted, text_params), metadata)
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = printable(first_line(error))
+        raise InputError(f"content: found weights without a restorer ({reason}), expected a packed one") from error
+    return PackedRestorer(config, _like(_wanted(config, text_params), text_params), metadata)
+
+
+def _wanted(config: RestorerConfig, params: Mapping[str, Any]) -> Any:
+    """The abstract parameters of a config, whoever wrote it."""
+    try:
+        depth = max(getattr(config.network, field, 0) for field in ("num_block", "upsamplings", "scales"))
+        if depth > len(jax.tree.leaves(params)):  # before a network of a billion blocks is built
+            raise InputError(f"content: found a config of {depth} blocks, expected no more than there are parameters")
+        return jax.eval_shape(_network(config, Compute()).init, jax.random.key(0))
+    except InputError:
+        raise
+    except Exception as error:  # whatever sizes of other types do
+        reason = printable(first_line(error))
+        raise InputError(f"content: found a config that is no restorer's ({reason}), expected a packed one") from error
 
 
 def _network(config: RestorerConfig, compute: Compute) -> StatefulModel:
@@ -219,6 +235,8 @@ def _like(wanted: Any, found: Any, path: str = "") -> Any:
     if not isinstance(wanted, Mapping):
         if not isinstance(found, np.ndarray) or found.shape != wanted.shape:
             raise InputError(f"content: found {np.shape(found)} for {path[1:]}, expected shape {wanted.shape}")
+        if not np.isfinite(found).all():
+            raise InputError(f"content: found NaN or infinite values in {path[1:]}, expected finite weights")
         return found.astype(np.float32)
     names = {str(name): name for name in wanted}
     if not isinstance(found, Mapping) or set(found) != set(names):

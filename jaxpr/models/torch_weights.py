@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from jaxpr._core import InputError
+from jaxpr._core import InputError, printable
 from jaxpr.models.functional import Model
 from jaxpr.models.layers import Compute
 
@@ -170,15 +170,17 @@ def convert(
 
     Raises:
         WeightsError: tensors are missing, unexpected or of a wrong shape.
+        InputError: weights that are NaN, infinite or no floating-point numbers.
     """
     naming, mismatch = compare(parameters, {name: a.shape for name, a in tensors.items()}, namings)
     if mismatch.total:
         raise WeightsError(f"{source}: found {mismatch.describe()} of {len(tensors)} tensors", mismatch)
-    by_name = {naming.canonical(name): array for name, array in tensors.items()}
-    flat = {
-        path: jnp.array(_from_torch(path, by_name[_torch_name(path)], leaf.shape), leaf.dtype)
-        for path, leaf in _flat(parameters).items()
-    }
+    by_name = {naming.canonical(name): name for name in tensors}
+    flat = {}
+    for path, leaf in _flat(parameters).items():
+        name = by_name[_torch_name(path)]
+        values = _finite(source, name, tensors[name], leaf.dtype)
+        flat[path] = jnp.array(_from_torch(path, values, leaf.shape))
     return traverse_util.unflatten_dict(flat)
 
 
@@ -198,6 +200,19 @@ def _torch_name(path: tuple[Any, ...]) -> str:
 
 def _torch_shape(path: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
     return (shape[-1], shape[-2], *shape[:-2]) if path[-1] == "kernel" else tuple(shape)
+
+
+def _finite(source: str, name: str, array: np.ndarray, dtype: Any) -> np.ndarray:
+    """The array in another precision."""
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise InputError(f"{source}: found {array.dtype} in {printable(name)}, expected floating-point numbers")
+    with np.errstate(over="ignore"):  # becomes infinite
+        values = array.astype(dtype)
+    if not np.isfinite(values).all():
+        raise InputError(
+            f"{source}: found NaN or infinite values in {printable(name)}, expected finite {dtype} weights"
+        )
+    return values
 
 
 def _from_torch(path: tuple[Any, ...], array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -234,4 +249,4 @@ def _mismatch(expected: Shapes, shapes: Shapes, naming: Naming) -> Mismatch:
 
 def _first(names: Iterable[str]) -> str:
     names = list(names)
-    return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
+    return printable(", ".join(names[:_LISTED])) + (", ..." if len(names) > _LISTED else "")

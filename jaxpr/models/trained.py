@@ -7,10 +7,11 @@ import difflib
 import functools
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxpr._core import InputError
+from jaxpr._core import InputError, file_at, printable
 from jaxpr.models.restorer import PackedRestorer, unpack_restorer
 
 __all__ = ["PACKAGED_RESTORERS", "RestorerFile", "packaged_restorer", "read_restorer", "similar_names"]
@@ -56,18 +57,21 @@ def similar_names(name: str) -> str:
     return ", ".join(difflib.get_close_matches(name, PACKAGED_RESTORERS, n=3, cutoff=0))
 
 
-def read_restorer(path: Path) -> RestorerFile:
+def read_restorer(path: str | os.PathLike[str]) -> RestorerFile:
     """Read the weights that `jaxpr train` wrote.
 
     Raises:
         InputError: no such file, or none with a restorer.
     """
+    path = file_at("path", path, expected="weights of jaxpr train")
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}), expected weights of jaxpr train") from error
+        raise InputError(
+            f"{printable(path)}: cannot be read ({error.strerror}), expected weights of jaxpr train"
+        ) from error
     try:
         packed = unpack_restorer(content)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{printable(path)}: {error}") from error
     return RestorerFile(path, hashlib.sha256(content).hexdigest(), packed)

@@ -15,7 +15,9 @@ from jaxpr.estimators.published import published_scale
 from jaxpr.models import OFFICIAL_FILES, Compute, load_network
 from jaxpr.models.ddpm_unet import DDPMUNetConfig, ddpm_unet
 from jaxpr.models.gfpgan import GFPGANConfig, gfpgan
+from jaxpr.models.lpips_weights import LPIPS_TRUNK, TrunkConfig
 from jaxpr.models.official import OfficialFile
+from jaxpr.models.official_sizes import OFFICIAL_SIZES
 from jaxpr.models.restormer import RestormerConfig, restormer
 from jaxpr.models.rrdbnet import RRDBNetConfig, rrdbnet
 from jaxpr.models.swin2sr import Swin2SRConfig, swin2sr
@@ -49,6 +51,10 @@ NETWORKS = {
     ),
     "rrdb-x4": rrdbnet(_RRDB),
     "rrdb-x2": rrdbnet(_RRDB._replace(unshuffle=2)),
+    "rrdb-to-gray": rrdbnet(_RRDB._replace(num_out_ch=1)),
+    "restormer-pair": restormer(
+        RestormerConfig(6, 3, 4, (1, 1, 1, 1), 1, (1, 1, 1, 1), LayerNorm_type="WithBias", dual_pixel_task=True)
+    ),
     "gfpgan": gfpgan(GFPGANConfig(out_size=8, num_style_feat=8, num_mlp=2, narrow=1 / 64)),
     "ddpm": ddpm_unet(DDPMUNetConfig(ch=32, ch_mult=(1,), num_res_blocks=1, attention_levels=())),
 }
@@ -88,6 +94,17 @@ def file(folder):
     return lambda network: folder / f"{network}.safetensors"
 
 
+@pytest.fixture
+def sized(file, monkeypatch):
+    """Makes a published name stand for a network of the size in a file of these tests."""
+
+    def resize(name, network):
+        monkeypatch.setitem(OFFICIAL_SIZES, name, load_network(file(network)).config)
+        return name
+
+    return resize
+
+
 def direct(path, y):
     """The network itself, without what its estimator takes care of."""
     loaded = load_network(path)
@@ -113,8 +130,8 @@ def test_all_restorers_among_the_official_files_are_published_restorers():
         ("gfpgan", "gfpgan-1.3", 1),
     ],
 )
-def test_names_that_agree_with_their_files(file, network, name, scale):
-    for wanted in (name, None):
+def test_names_that_agree_with_their_files(file, sized, network, name, scale):
+    for wanted in (sized(name, network), None):
         assert published_scale(published_restorer(file(network), name=wanted)) == scale
 
 
@@ -122,17 +139,55 @@ def test_names_that_agree_with_their_files(file, network, name, scale):
     ("network", "name", "message"),
     [
         ("rrdb-x4", "swinir-classical-x4", "found RRDBNet, expected SwinIR for 'swinir-classical-x4'"),
-        ("rrdb-x2", "realesrgan-x4", "found a network of scale 2, expected 4 for 'realesrgan-x4'"),
-        ("swinir-x2", "swinir-color-denoise15", "found a network of scale 2, expected 1 for"),
-        ("swinir-gray", "swinir-color-denoise15", "found a network of 1 channels, expected 3 for"),
-        ("restormer", "restormer-gray-gaussian25", "found a network of 3 channels, expected 1 for"),
+        ("rrdb-x2", "realesrgan-x4", "found RRDBNet with scale=2, num_feat=4, num_block=1, num_grow_ch=2, unshuffle=2"),
+        ("rrdb-x4", "realesrgan-x4", "found RRDBNet with num_feat=4, num_block=1, num_grow_ch=2, expected num_feat="),
+        ("swinir-x2", "swinir-color-denoise15", "found SwinIR with scale=2, upscale=2, window_size=4, depths=(1,), "),
+        ("swinir-gray", "swinir-color-denoise15", "found SwinIR with in_chans=1, window_size=4, depths=(1,), "),
+        ("restormer", "restormer-gray-gaussian25", "found Restormer with inp_channels=3, out_channels=3, dim=4, "),
+        ("gfpgan", "gfpgan-1.4", "found GFPGAN with "),
         ("ddpm", None, "found DDPM U-Net, expected a network that restores images"),
+        ("restormer-pair", None, "found Restormer which takes two pictures at once (a dual-pixel pair) and is not "),
+        ("restormer-pair", "restormer-defocus-deblurring", "found Restormer which takes two pictures at once"),
+        ("rrdb-to-gray", None, "found RRDBNet of 3 channels in and 1 out, expected a network that takes one picture"),
     ],
 )
 def test_files_of_other_networks(file, network, name, message):
     with pytest.raises(InputError) as caught:
         published_restorer(file(network), name=name)
     assert str(caught.value).startswith(f"{file(network)}: {message}")
+
+
+def test_another_depth_is_another_network(file, sized, monkeypatch):
+    config = OFFICIAL_SIZES[sized("realesrgan-x4", "rrdb-x4")]
+    monkeypatch.setitem(OFFICIAL_SIZES, "realesrgan-x4", config._replace(num_block=23))
+    with pytest.raises(InputError) as caught:
+        published_restorer(file("rrdb-x4"), name="realesrgan-x4")
+    assert str(caught.value).endswith(
+        "found RRDBNet with num_block=1, expected num_block=23 for 'realesrgan-x4'; network:PATH takes any sizes"
+    )
+    assert published_scale(published_restorer(file("rrdb-x4"))) == 4
+
+
+def test_one_restorer_beside_other_networks(file, tmp_path):
+    """A perceptual loss in a checkpoint of training is no restorer."""
+    path, random = tmp_path / "both.safetensors", np.random.default_rng(0)
+    alexnet = torch_shapes(abstract_parameters(LPIPS_TRUNK.build(TrunkConfig("alexnet"), Compute())))
+    loss = {f"loss.{name}": random.random(shape, np.float32) for name, shape in alexnet.items()}
+    write_checkpoint(path, loss | {f"net_g.{name}": array for name, array in tensors("rrdb-x4").items()}, {})
+    record = weights_of(published_restorer(path))
+    assert (record["network"], record["dictionary"], record["prefix"]) == ("RRDBNet", "", "net_g.")
+    with pytest.raises(InputError, match=r"\(net_g with 42, loss with 10\)"):
+        load_network(path)
+    assert weights_of(published_restorer(f"{path}#net_g")) == weights_of(published_restorer(path, dictionary="net_g"))
+    with pytest.raises(InputError, match="found LPIPS-trunk, expected a network that restores images"):
+        published_restorer(f"{path}#loss")
+
+
+def test_the_home_folder_stands_for_a_tilde(file, monkeypatch):
+    monkeypatch.setenv("HOME", str(file("rrdb-x4").parent))
+    path = "~/rrdb-x4.safetensors"
+    assert weights_of(published_restorer(path)) == weights_of(published_restorer(file("rrdb-x4")))
+    assert weights_of(build(f"network:{path}", "bicubic-x4")) == weights_of(published_restorer(path))
 
 
 def test_incomplete_files(tmp_path):
@@ -162,11 +217,19 @@ def test_options_that_do_not_exist(file, options, message):
     assert str(caught.value).startswith(message)
 
 
-def test_fetched_files_are_found_by_name_alone(file, tmp_path, monkeypatch):
+def test_fetched_files_are_found_by_name_alone(file, sized, tmp_path, monkeypatch):
     monkeypatch.setenv("JAXPR_WEIGHTS", str(tmp_path))
+    sized("realesrgan-x2", "rrdb-x2")
     with pytest.raises(InputError, match=r"RealESRGAN_x2plus.pth, .* jaxpr weights fetch realesrgan-x2 gets it"):
         published_restorer(None, name="realesrgan-x2")
     (tmp_path / "RealESRGAN_x2plus.pth").write_bytes(file("rrdb-x2").read_bytes())
+    with pytest.raises(InputError, match=r"RealESRGAN_x2plus.pth: found SHA-256 \w+, expected 49fafd45"):
+        published_restorer(None, name="realesrgan-x2")
+    official = OFFICIAL_FILES["realesrgan-x2"]
+    monkeypatch.setitem(OFFICIAL_FILES, "realesrgan-x2", official._replace(sha256=""))
+    with pytest.raises(InputError, match="jaxpr weights fetch realesrgan-x2 --accept-unverified does that"):
+        published_restorer(None, name="realesrgan-x2")
+    monkeypatch.setitem(OFFICIAL_FILES, "realesrgan-x2", official._replace(sha256=file_sha256(file("rrdb-x2"))))
     found, y = published_restorer(None, name="realesrgan-x2"), images(1, 4, 6, 3)
     np.testing.assert_array_equal(jax.jit(found)(y), direct(file("rrdb-x2"), y))
     assert weights_of(found)["file"] == "RealESRGAN_x2plus.pth"
@@ -189,16 +252,16 @@ def test_networks_of_three_channels_restore_grey_images(file):
     assert error(found, expected) <= FLOAT32
 
 
-def test_sizes_that_cannot_be_unshuffled_are_extended_by_reflection(file):
+def test_sizes_that_cannot_be_unshuffled_are_extended_by_reflection(file, sized):
     y = images(2, 5, 7, 3)
-    found = jax.jit(published_restorer(file("rrdb-x2"), name="realesrgan-x2"))(y)
+    found = jax.jit(published_restorer(file("rrdb-x2"), name=sized("realesrgan-x2", "rrdb-x2")))(y)
     extended = np.pad(y, ((0, 0), (0, 1), (0, 1), (0, 0)), mode="reflect")
     assert error(found, np.asarray(direct(file("rrdb-x2"), extended))[:, :10, :14]) <= FLOAT32
 
 
-def test_faces_are_restored_between_minus_one_and_one(file):
+def test_faces_are_restored_between_minus_one_and_one(file, sized):
     y = images(2, 8, 8, 3)
-    found = jax.jit(published_restorer(file("gfpgan"), name="gfpgan-1.4"))(y)
+    found = jax.jit(published_restorer(file("gfpgan"), name=sized("gfpgan-1.4", "gfpgan")))(y)
     assert error(found, (np.asarray(direct(file("gfpgan"), 2 * y - 1)) + 1) / 2) <= FLOAT32
 
 
@@ -248,12 +311,14 @@ def test_tiles_of_unshuffled_networks(file):
     assert error(jax.jit(tiles)(y), jax.jit(whole)(y)) <= 10 * FLOAT32
 
 
-def test_records_say_which_file_and_how(file):
+def test_records_say_which_file_and_how(file, sized):
     path = file("rrdb-x4")
-    record = weights_of(published_restorer(path, name="bsrgan-x4"))
+    record = weights_of(published_restorer(path, name=sized("bsrgan-x4", "rrdb-x4")))
     assert record == {
         "file": "rrdb-x4.safetensors",
         "sha256": file_sha256(path),
+        "dictionary": "",
+        "prefix": "",
         "published": False,
         "network": "RRDBNet",
         "config": _RRDB._asdict(),
@@ -267,13 +332,15 @@ def test_records_say_which_file_and_how(file):
     assert weights_of(published_restorer(file("gfpgan")))["published"] is None
 
 
-def test_published_files_are_known_by_their_hash_also_converted(file, tmp_path, monkeypatch):
+def test_published_files_are_known_by_their_hash_also_converted(file, sized, tmp_path, monkeypatch):
     path = file("rrdb-x4")
+    for name in ("bsrgan-x4", "esrgan-x4", "bsrnet-x4"):
+        sized(name, "rrdb-x4")
     monkeypatch.setitem(OFFICIAL_FILES, "bsrgan-x4", OfficialFile("BSRGAN.pth", (), file_sha256(path)))
     monkeypatch.setitem(OFFICIAL_FILES, "esrgan-x4", OfficialFile("ESRGAN.pth", (), file_sha256(path)[:8]))
     monkeypatch.setitem(OFFICIAL_FILES, "bsrnet-x4", OfficialFile("BSRNet.pth", (), ""))
     found = {name: weights_of(published_restorer(path, name=name)) for name in ("bsrgan-x4", "esrgan-x4", "bsrnet-x4")}
-    assert [record["published"] for record in found.values()] == [True, True, None]
+    assert [record["published"] for record in found.values()] == [True, None, None]
     converted = tmp_path / "converted.safetensors"
     write_checkpoint(converted, tensors("rrdb-x4"), {"source": "BSRGAN.pth", "source_sha256": file_sha256(path)})
     record = weights_of(published_restorer(converted, name="bsrgan-x4"))
@@ -318,7 +385,8 @@ def build(spec, degradation, **changes):
     return build_restorers([spec], training._replace(**changes))[spec]
 
 
-def test_specs(file):
+def test_specs(file, sized):
+    sized("bsrgan-x4", "rrdb-x4")
     path, y = file("rrdb-x4"), images(1, 4, 5, 3)
     expected = direct(path, y)
     for spec in (f"bsrgan-x4:{path}", f"network:{path}"):

@@ -2,11 +2,14 @@
 
 import hashlib
 import inspect
+import os
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from jaxpr._core import InputError
 from jaxpr.degradations import parse_degradation
@@ -20,6 +23,7 @@ from jaxpr.estimators import (
     with_weights,
 )
 from jaxpr.models import trained
+from jaxpr.models.classifier import pack_weights, unpack_weights
 from jaxpr.models.restorer import RestorerConfig, pack_restorer, restorer
 from jaxpr.models.rrdbnet import RRDBNetConfig
 from jaxpr.models.unet import UNetConfig
@@ -111,5 +115,56 @@ def test_files_that_hold_no_restorer(tmp_path, content):
     message = "expected weights of jaxpr train or the name" if content is None else f"^{path}: content: found"
     with pytest.raises(InputError, match=message):
         trained_restorer(path)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=r"found a folder at .*, expected weights of jaxpr train"):
         trained_restorer(tmp_path)
+
+
+def test_the_home_folder_stands_for_a_tilde(tmp_path, monkeypatch):
+    path, *_ = written(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for source in ("~/weights.safetensors", Path("~/weights.safetensors")):
+        assert weights_of(trained_restorer(source)) == weights_of(trained_restorer(path))
+    spec = "trained:~/weights.safetensors"
+    assert weights_of(build_restorers([spec], training())[spec]) == weights_of(trained_restorer(path))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_are_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "weights.safetensors")
+    with pytest.raises(InputError, match="found a pipe or device at"):
+        trained_restorer(tmp_path / "weights.safetensors")
+
+
+def repacked(folder, change):
+    """A file whose record or parameters were changed."""
+    path, *_ = written(folder)
+    params, metadata = unpack_weights(path.read_bytes())
+    change(params, metadata)
+    path.write_bytes(pack_weights(params, metadata))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p, m: m["restorer"]["network"].update(scales=10**9), "found a config of 1000000000 blocks"),
+        (lambda p, m: m["restorer"]["network"].update(scales="three"), "found a config that is no restorer's"),
+        (lambda p, m: m["restorer"]["network"].update(width=-1), "found "),
+        (lambda p, m: m["restorer"].update(network=3), "found weights without a restorer"),
+        (lambda p, m: m.update(restorer=[]), "found weights without a restorer"),
+        (lambda p, m: jax.tree.leaves(p)[0].reshape(-1).__setitem__(0, np.nan), "found NaN or infinite values in "),
+    ],
+)
+def test_records_that_make_no_restorer(tmp_path, change, message):
+    path = repacked(tmp_path, change)
+    with pytest.raises(InputError, match=rf"^{path}: content: {message}") as caught:
+        trained_restorer(path)
+    assert str(caught.value).isprintable()
+
+
+def test_a_record_that_is_nested_too_deeply(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    nested = '{"a":' * 100_000 + "1" + "}" * 100_000
+    safetensors.numpy.save_file({"a": np.ones(1)}, path, {"jaxpr": nested})
+    with pytest.raises(InputError, match=r"found weights without a restorer|found no packed weights"):
+        trained_restorer(path)

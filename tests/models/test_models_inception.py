@@ -186,7 +186,7 @@ def test_extractors_of_files_are_named_with_them(tmp_path):
         with pytest.raises(InputError, match="expected one of alexnet, vgg16, pixels, inception:PATH"):
             feature_extractor(name)
     missing = tmp_path / "missing.pth"
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot open"):
         feature_extractor(f"inception:{missing}")
     other = tmp_path / "other.safetensors"
     write_checkpoint(other, {"weight": np.zeros((1, 1), np.float32)}, {})

@@ -176,5 +176,5 @@ def test_files_of_other_networks(folder, tmp_path):
         perceptual_network_from(alex, alex)
     with pytest.raises(WeightsError, match=r"lin1.model.1.weight \(1, 192, 1, 1\), expected \(1, 128, 1, 1\)"):
         perceptual_network_from(vgg, alex)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot open"):
         perceptual_network_from(vgg, tmp_path / "none.pth")

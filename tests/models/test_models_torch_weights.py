@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import sys
+import zipfile
 from collections import OrderedDict
 
 import jax
@@ -95,9 +96,27 @@ def test_other_and_damaged_files(tmp_path, content, message):
 
 
 def test_files_that_cannot_be_opened(tmp_path):
-    for path, reason in [(tmp_path / "none.pth", "No such file"), (tmp_path, "Is a directory")]:
+    for path, reason in [(tmp_path / "none.pth", "No such file"), (tmp_path, "found a folder at")]:
         with pytest.raises(InputError, match=reason):
             read_checkpoint(path)
+
+
+def test_headers_that_claim_too_much(tmp_path):
+    path = tmp_path / "a.safetensors"
+    deep = b'{"a":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
+    vast = json.dumps({"a": {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 4]}}).encode()
+    for size, header in ((2**63, b"{}"), (10**8, b"{}"), (len(deep), deep), (len(vast), vast)):
+        path.write_bytes(size.to_bytes(8, "little") + header + bytes(4))
+        with pytest.raises(InputError, match="expected a whole safetensors file") as caught:
+            read_checkpoint(path)
+        assert len(str(caught.value)) < len(str(path)) + 250
+
+
+def test_zip_archives_of_something_else(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
+        archive.writestr("photo.png", b"no weights")
+    with pytest.raises(InputError, match="found a zip archive of something else, expected a PyTorch file"):
+        read_checkpoint(str(tmp_path / "a.pth"))
 
 
 def test_element_types_without_an_equal_here(tmp_path):
@@ -185,7 +204,7 @@ def test_the_right_dictionary_is_found(torch, tmp_path, layout, chosen):
 @pytest.mark.torch
 def test_dictionaries_that_cannot_be_chosen(torch, tmp_path):
     path = saved(torch, tmp_path / "a.pth", {"x": tensors_of(torch), "y": tensors_of(torch)})
-    with pytest.raises(InputError, match="found several dictionaries of tensors \\(x with 2, y with 2\\)"):
+    with pytest.raises(InputError, match=r"found several dictionaries of tensors that fit \(x with 2, y with 2\)"):
         read_checkpoint(path)
     with pytest.raises(InputError, match="dictionary: found 'z', expected one of"):
         read_checkpoint(path, dictionary="z")
@@ -321,6 +340,24 @@ def test_dense_layers_and_pointwise_convolutions_stand_for_each_other():
         "flat.weight": FILE["flat.weight"][..., 0],
     }
     jax.tree.map(np.testing.assert_array_equal, converted(file), converted(FILE))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: np.where(np.arange(a.size).reshape(a.shape) == 3, np.nan, a), "found NaN or infinite values in net"),
+        (lambda a: -np.inf * np.abs(a), "found NaN or infinite values in net"),
+        (lambda a: a.astype(np.float64) * 1e300, "found NaN or infinite values in net"),  # not in float32
+        (lambda a: a.astype(np.int8), "found int8 in net"),
+        (lambda a: a.astype(np.complex64), "found complex64 in net"),
+    ],
+)
+def test_weights_that_are_no_finite_numbers(change, message):
+    file = {f"net.{name}": array for name, array in FILE.items()} | {"net.unused": np.array([np.nan])}
+    naming = Naming(prefix="net.", ignored=("unused",))
+    converted(file, naming)  # only what is used counts
+    with pytest.raises(InputError, match=rf"^file: {message}\.conv\.weight, expected f"):
+        converted(file | {"net.conv.weight": change(FILE["conv.weight"])}, naming)
 
 
 def test_the_file_may_change_afterwards(tmp_path):

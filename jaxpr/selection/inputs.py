@@ -2,8 +2,9 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxpr._core import Array, InputError, Key, check_count, check_points, is_traced
+from jaxpr._core import Array, InputError, Key, check_count, check_points, described, is_traced
 
 __all__ = ["check_key", "prepare_features", "squared_gaps"]
 
@@ -49,7 +50,9 @@ def squared_gaps(a: Array, b: Array) -> Array:
 
 def check_index(name: str, value: Array, size: int) -> None:
     """Raise unless `value` is a scalar integer in 0..size-1; its value is not looked at under a JAX transformation."""
-    if jnp.ndim(value) != 0 or not jnp.issubdtype(jnp.result_type(value), jnp.integer):
-        raise InputError(f"{name}: found {value!r}, expected one integer")
+    integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    array = isinstance(value, jax.Array | np.ndarray) and value.ndim == 0 and jnp.issubdtype(value.dtype, jnp.integer)
+    if not integer and not array:
+        raise InputError(f"{name}: found {described(value)}, expected one integer")
     if not is_traced(value) and not 0 <= int(value) < size:
         raise InputError(f"{name}: found {int(value)}, expected 0 to {size - 1}")

@@ -4,10 +4,11 @@ import importlib
 import warnings
 from typing import Any, Literal, get_args
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import ArrayLike, InputError, check_floats, check_points, described, is_traced, missing_extra
+from jaxpr._core import ArrayLike, InputError, check_points, described, is_traced, missing_extra
 
 __all__ = ["Cost", "check_cost", "check_pair", "optional", "weight_pair"]
 
@@ -65,9 +66,10 @@ def weight_pair(
 def _weights(name: str, weights: ArrayLike | None, count: int) -> Any:
     if weights is None:
         return None
-    shape = check_floats(name, weights, expected=f"weights ({count},)")
-    if shape != (count,):
-        raise InputError(f"{name}: found shape {shape}, expected ({count},), one for each point")
+    if not isinstance(weights, jax.Array | np.ndarray) or weights.dtype.kind not in "fiuV":  # V: bfloat16
+        raise InputError(f"{name}: found {described(weights)}, expected an array of numbers ({count},)")
+    if weights.shape != (count,):
+        raise InputError(f"{name}: found shape {weights.shape}, expected ({count},), one for each point")
     if is_traced(weights):
         return weights
     found = np.asarray(weights, np.float64)

@@ -78,15 +78,24 @@ def check_floats(name: str, array: ArrayLike, *, expected: str) -> tuple[int, ..
 
 def check_finite(name: str, array: ArrayLike) -> None:
     """Raise if values of the array exist and one of them is NaN or infinite."""
+    if _count_not_finite(array):
+        raise InputError(f"{name}: found NaN or infinite values, expected finite ones")
+
+
+def _check_finite_pixels(name: str, images: ArrayLike) -> None:
+    if bad := _count_not_finite(images):
+        raise InputError(f"{name}: found {bad} NaN or infinite values, expected none")
+
+
+def _count_not_finite(array: ArrayLike) -> int:
+    """How many values are NaN or infinite; zero where there are no values yet."""
     if is_traced(array):
-        return
+        return 0
     # Minima and maxima do not tell: XLA's lose a NaN among many values on CPUs. Also inside a trace, where plain jnp
     # would stage the reduction of a constant out instead of computing it.
     with jax.ensure_compile_time_eval():
         xp = jnp if isinstance(array, jax.Array) else np
-        bad = int(xp.sum(~xp.isfinite(array)))
-    if bad:
-        raise InputError(f"{name}: found {bad} NaN or infinite values, expected none")
+        return int(xp.sum(~xp.isfinite(array)))
 
 
 def check_images(
@@ -116,7 +125,7 @@ def check_images(
     _check_layout(name, shape)
     if shape[-1] not in (CHANNEL_COUNTS if channels is None else (channels,)):
         raise InputError(f"{name}: found {shape[-1]} channels in shape {shape}, expected {channels or '1 to 4'}")
-    check_finite(name, images)
+    _check_finite_pixels(name, images)
     if data_range is not None:
         _check_range(name, images, data_range, overshoot * data_range)
 
@@ -140,7 +149,7 @@ def check_examples(name: str, batch: ArrayLike, *, data_range: float | None = No
         _check_layout(name, shape)
     if 0 in shape[1:]:
         raise InputError(f"{name}: found shape {shape}, expected at least one value per example")
-    check_finite(name, batch)
+    _check_finite_pixels(name, batch)
     if len(shape) == 4 and data_range is not None:
         _check_range(name, batch, data_range, overshoot * data_range)
 

@@ -54,12 +54,12 @@ def shift_ratio(restored: Array, restored_adv: Array, y: Array, y_adv: Array) ->
         InputError: shapes do not fit, or an array is not floating or not finite.
     """
     _check_moved(y, y_adv)
-    check_same_shape("restored", restored, "restored_adv", restored_adv)
     for name, outputs in (("restored", restored), ("restored_adv", restored_adv)):
-        shape = check_floats(name, outputs, expected="restorations (N, ...)")
-        if shape[:1] != y.shape[:1]:
-            raise InputError(f"{name}: found shape {shape}, expected {y.shape[0]} restorations")
+        check_floats(name, outputs, expected="restorations (N, ...)")
         check_finite(name, outputs)
+    check_same_shape("restored", restored, "restored_adv", restored_adv)
+    if restored.shape[:1] != y.shape[:1]:
+        raise InputError(f"restored: found shape {restored.shape}, expected {y.shape[0]} restorations")
     return defined_where(*guarded_ratio(restored, restored_adv, y, y_adv)).astype(y.dtype)
 
 

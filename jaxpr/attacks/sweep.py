@@ -109,7 +109,9 @@ def _strengths(alphas: ArrayLike, dtype: jnp.dtype) -> Array:
             check_positive("alphas", alpha, or_zero=True, scalar=True)
     elif not isinstance(alphas, jax.Array | np.ndarray) or alphas.ndim != 1:
         raise InputError(f"alphas: found {described(alphas)}, expected strengths (A,) with A >= 1")
-    check_positive("alphas", strengths := jnp.asarray(alphas, dtype), or_zero=True)
+    else:
+        check_positive("alphas", alphas, or_zero=True)
+    strengths = jnp.asarray(alphas, dtype)
     if not len(strengths):
         raise InputError("alphas: found none, expected strengths (A,) with A >= 1")
     return strengths

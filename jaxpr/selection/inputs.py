@@ -4,7 +4,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, InputError, Key, check_count, check_points, described, is_traced
+from jaxpr._core import (
+    Array,
+    InputError,
+    Key,
+    check_count,
+    check_finite,
+    check_floats,
+    check_points,
+    described,
+    is_traced,
+)
 
 __all__ = ["check_key", "prepare_features", "squared_gaps"]
 
@@ -18,19 +28,18 @@ def check_key(key: Key) -> None:
         raise InputError(f"key: found keys of shape {key.shape}, expected one key; use jax.vmap for many problems")
 
 
-def prepare_features(features: Array, *, count: int) -> Array:
+def prepare_features(features: Array, *, count: int, name: str = "features") -> Array:
     """The checked features, in float32 or wider.
 
     Args:
         features: (N, d), N >= count, d >= 1.
         count: number of points to select. Static.
+        name: of the argument, for messages.
 
     Raises:
         InputError: not points, empty, NaN or infinite, count < 1, or count > N.
     """
-    check_points("features", features)
-    if features.shape[1] == 0:
-        raise InputError(f"features: found shape {features.shape}, expected points (N, d) with d of at least 1")
+    check_points(name, features)
     check_count("count", count)
     if count > features.shape[0]:
         raise InputError(f"count: found {count}, expected at most the number of points, {features.shape[0]}")
@@ -56,3 +65,11 @@ def check_index(name: str, value: Array, size: int) -> None:
         raise InputError(f"{name}: found {described(value)}, expected one integer")
     if not is_traced(value) and not 0 <= int(value) < size:
         raise InputError(f"{name}: found {int(value)}, expected 0 to {size - 1}")
+
+
+def check_vector(name: str, values: Array, size: int) -> None:
+    """Raise unless `values` are finite floats (size,)."""
+    shape = check_floats(name, values, expected=f"({size},)")
+    if shape != (size,):
+        raise InputError(f"{name}: found shape {shape}, expected ({size},)")
+    check_finite(name, values)

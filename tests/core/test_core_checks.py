@@ -120,8 +120,8 @@ def test_values_are_not_checked_under_jit_but_shapes_are():
         (images(3, 2), {"width": 4}, "x: found width 2, expected 4"),
         (images(3, 2), {"at_least": 4}, "x: found 3 points, expected at least 4"),
         (images(0, 2), {}, "x: found 0 points, expected at least 1"),
-        (images(3, 2, value=np.nan), {}, "x: found 6 NaN or infinite values, expected none"),
-        (images(3, 2, value=-np.inf), {}, "x: found 6 NaN or infinite values, expected none"),
+        (images(3, 2, value=np.nan), {}, "x: found NaN or infinite values"),
+        (images(3, 2, value=-np.inf), {}, "x: found NaN or infinite values"),
     ],
 )
 def test_check_points_refuses(points, options, message):

@@ -191,7 +191,7 @@ def test_gaussian_distance_agrees_with_samples():
         (lambda x: sinkhorn_divergence(x, x, epsilon=0.1, cost="cosine"), "cost: found 'cosine'"),
         (lambda x: sinkhorn_divergence(x * np.nan, x, epsilon=0.1), "x: found NaN"),
         (lambda x: sinkhorn_divergence(x, x, epsilon=0.1, max_iterations=0), "max_iterations: found 0"),
-        (lambda x: sinkhorn_divergence(x, x, epsilon=0.1, weights_x=[1.0]), r"weights_x: found shape \(1,\)"),
+        (lambda x: sinkhorn_divergence(x, x, epsilon=0.1, weights_x=np.ones(1)), r"weights_x: found shape \(1,\)"),
         (lambda x: wasserstein_1d(x, x[0], p=1), r"x: found shape \(60, 2\), expected numbers \(n,\)"),
         (lambda x: wasserstein_1d(x[0], x[0], p=0.5), "p: found 0.5, expected a number of at least 1"),
         (lambda x: wasserstein_1d(x[0], x[0] * np.nan, p=1), "y: found NaN"),

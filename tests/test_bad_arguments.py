@@ -1,4 +1,4 @@
-"""Every public function of the measures and attacks refuses what it cannot work on, in one line that names the argument.
+"""Measures, attacks and degradations refuse what they cannot work on, in one line that names the argument.
 
 The valid calls are those of the sweep over JAX's modes, which fails for a public function that it does not know. Each
 array and number of a call is spoilt in turn; what is accepted on purpose is in `ACCEPTED`.

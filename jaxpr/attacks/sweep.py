@@ -1,5 +1,6 @@
 """One attack at several strengths, compiled once."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -54,7 +55,7 @@ def attack_sweep(
     estimator: Estimator,
     y: Array,
     *,
-    alphas: ArrayLike,
+    alphas: ArrayLike | Sequence[float],
     steps: int,
     bounds: tuple[float, float] | None,
     objective: Objective | None = None,
@@ -102,16 +103,13 @@ def attack_sweep(
     return found._replace(ratio=defined_where(moved, found.ratio))
 
 
-def _strengths(alphas: ArrayLike, dtype: jnp.dtype) -> Array:
+def _strengths(alphas: ArrayLike | Sequence[float], dtype: jnp.dtype) -> Array:
     """The checked strengths (A,); of Python's numbers a flat tuple or list will do."""
     if isinstance(alphas, tuple | list):
         for alpha in alphas:
             check_positive("alphas", alpha, or_zero=True, scalar=True)
-    elif not isinstance(alphas, jax.Array | np.ndarray) or alphas.ndim != 1:
+        alphas = np.array(alphas, np.float64)
+    if not isinstance(alphas, jax.Array | np.ndarray) or alphas.ndim != 1 or not len(alphas):
         raise InputError(f"alphas: found {described(alphas)}, expected strengths (A,) with A >= 1")
-    else:
-        check_positive("alphas", alphas, or_zero=True)
-    strengths = jnp.asarray(alphas, dtype)
-    if not len(strengths):
-        raise InputError("alphas: found none, expected strengths (A,) with A >= 1")
-    return strengths
+    check_positive("alphas", alphas, or_zero=True)
+    return jnp.asarray(alphas, dtype)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import AnyArray, Array
+from jaxpr._core import Array, ArrayLike
 
 __all__ = ["power_of_two", "safe_sqrt", "widened"]
 
@@ -14,10 +14,10 @@ def safe_sqrt(x: Array) -> Array:
     return jnp.where(nonzero, jnp.sqrt(jnp.where(nonzero, x, 1)), 0)
 
 
-def widened(x: AnyArray) -> Array:
+def widened(x: ArrayLike) -> Array:
     """A floating array in float32 or wider: sums of squares in half precision overflow, and their quotients vanish."""
-    x = jnp.asarray(x)
-    return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
+    array = jnp.asarray(x)
+    return array.astype(jnp.float32) if array.dtype.itemsize < 4 else array
 
 
 def power_of_two(sizes: Array) -> Array:

@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxpr._core import (
     Array,
+    ArrayLike,
     InputError,
     Key,
     check_count,
@@ -57,7 +58,7 @@ def squared_gaps(a: Array, b: Array) -> Array:
     return jnp.sum(difference * difference, axis=-1)
 
 
-def check_index(name: str, value: Array, size: int) -> None:
+def check_index(name: str, value: ArrayLike, size: int) -> None:
     """Raise unless `value` is a scalar integer in 0..size-1; its value is not looked at under a JAX transformation."""
     integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
     array = isinstance(value, jax.Array | np.ndarray) and value.ndim == 0 and jnp.issubdtype(value.dtype, jnp.integer)

@@ -101,7 +101,8 @@ def sliced_wasserstein(key: Key, x: Array, y: Array, *, projections: int, p: flo
     directions = normal / jnp.linalg.norm(normal, axis=1, keepdims=True)
 
     def distance(direction: Array) -> Array:
-        return _by_ranks(*(jnp.matmul(points, direction, precision=HIGHEST) for points in (x, y)), p)
+        left, right = (jnp.matmul(points, direction, precision=HIGHEST) for points in (x, y))
+        return _by_ranks(left, right, p)
 
     distances = jax.lax.map(distance, directions, batch_size=_CHUNK)
     return _mean_power(distances, jnp.full(projections, 1 / projections, dtype), p).astype(given)

@@ -67,7 +67,9 @@ def eta(divergence: ArrayLike, dim: int) -> Array:
     check_count("dim", dim)
     if isinstance(divergence, jax.Array | np.ndarray):
         divergence = jnp.asarray(divergence)
-        check_positive("divergence", jnp.where(divergence == jnp.inf, 0, divergence), or_zero=True)
+        check_positive(
+            "divergence", jnp.where(divergence == jnp.inf, jnp.zeros_like(divergence), divergence), or_zero=True
+        )
     elif divergence != math.inf:
         check_positive("divergence", divergence, or_zero=True)
     exponent = 2 * jnp.asarray(divergence, jnp.result_type(float, divergence)) / dim

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxpr._core import InputError
-from jaxpr.attacks import lipschitz_ratio, output_shift, shift_ratio
+from jaxpr.attacks import lipschitz_ratio, local_lipschitz, output_shift, shift_ratio
 
 FLOAT32 = 1e-6  # float32 sums of 24 terms, relative
 SHAPE = (4, 3, 4, 2)

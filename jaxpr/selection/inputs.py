@@ -64,8 +64,8 @@ def check_index(name: str, value: ArrayLike, size: int) -> None:
     array = isinstance(value, jax.Array | np.ndarray) and value.ndim == 0 and jnp.issubdtype(value.dtype, jnp.integer)
     if not integer and not array:
         raise InputError(f"{name}: found {described(value)}, expected one integer")
-    if not is_traced(value) and not 0 <= int(value) < size:
-        raise InputError(f"{name}: found {int(value)}, expected 0 to {size - 1}")
+    if not is_traced(value) and not 0 <= int(np.asarray(value)) < size:
+        raise InputError(f"{name}: found {int(np.asarray(value))}, expected 0 to {size - 1}")
 
 
 def check_vector(name: str, values: Array, size: int) -> None:

@@ -194,13 +194,13 @@ def test_one_nan_among_many_values_is_found():
 @pytest.mark.parametrize("value", [[[0.5]], (0.5,), "photo.png", None, 0.5, np.array(["a"])])
 def test_what_is_no_array_is_named_by_its_type(value):
     for check in (check_images, check_points, check_examples):
-        with pytest.raises(InputError, match="x: found (list|tuple|str|NoneType|float|dtype <U1), expected"):
+        with pytest.raises(InputError, match=r"x: found (list|tuple|str|NoneType|float|dtype <U1), expected"):
             check("x", value)
 
 
 @pytest.mark.parametrize("value", ["1", None, True, 1j, [1.0], np.array([True]), "a" * 999])
 def test_what_is_no_number_is_not_positive(value):
-    with pytest.raises(InputError, match="r: found .{1,60}, expected a positive number$"):
+    with pytest.raises(InputError, match=r"r: found .{1,60}, expected a positive number$"):
         check_positive("r", value)
 
 

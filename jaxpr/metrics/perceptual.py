@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from jaxpr._core import HIGHEST, Array, PerceptualNetwork, check_images, check_same_shape
-from jaxpr.numerics.guards import safe_sqrt
+from jaxpr.numerics.guards import safe_sqrt, widened
 from jaxpr.numerics.resampling import LINEAR, resize
 
 __all__ = ["lpips", "lpips_map"]

@@ -3,12 +3,17 @@
 from jaxpr._core.checks import (
     InputError,
     check_count,
+    check_examples,
+    check_finite,
+    check_floats,
     check_images,
     check_points,
     check_positive,
     check_same_shape,
     check_square,
+    described,
     first_line,
+    is_number,
     is_traced,
 )
 from jaxpr._core.chunks import map_chunks, scan
@@ -30,7 +35,7 @@ from jaxpr._core.types import (
     PerceptualNetwork,
     Sampler,
 )
-from jaxpr._core.words import did_you_mean, nearest, printable
+from jaxpr._core.words import did_you_mean, printable
 
 __all__ = [
     "AnyArray",
@@ -47,6 +52,9 @@ __all__ = [
     "TEMPORARY_PREFIX",
     "check_count",
     "check_folder",
+    "check_examples",
+    "check_finite",
+    "check_floats",
     "check_images",
     "check_points",
     "check_positive",
@@ -55,6 +63,7 @@ __all__ = [
     "claim_folder",
     "defined_where",
     "did_you_mean",
+    "described",
     "example_keys",
     "file_at",
     "first_line",
@@ -62,13 +71,13 @@ __all__ = [
     "given_path",
     "in_float64",
     "is_float32",
+    "is_number",
     "is_traced",
     "lenient_promotion",
     "load_python",
     "map_chunks",
     "may_be_undefined",
     "missing_extra",
-    "nearest",
     "printable",
     "read_json",
     "rounding_unit",

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["did_you_mean", "nearest", "printable"]
+__all__ = ["did_you_mean", "printable"]
 
 
 def printable(text: object) -> str:
@@ -26,6 +26,3 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     """`; did you mean X?` if one of `words` is near to `word`, else nothing."""
     found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
     return f"; did you mean {found[0]}?" if found else ""
-
-
-nearest = did_you_mean

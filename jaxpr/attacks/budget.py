@@ -4,32 +4,56 @@ import math
 
 import jax.numpy as jnp
 
-from jaxpr._core import Array, InputError, check_positive, check_same_shape, floating_dtype
+from jaxpr._core import (
+    Array,
+    InputError,
+    check_count,
+    check_examples,
+    check_positive,
+    check_same_shape,
+    described,
+    floating_dtype,
+    is_number,
+    is_traced,
+)
+from jaxpr.numerics.balls import example_norms
+from jaxpr.numerics.guards import widened
 
-__all__ = ["alpha_psnr", "epsilon_for_psnr", "input_psnr"]
+__all__ = ["alpha_psnr", "epsilon_for_psnr", "input_psnr", "moved_psnr"]
+
+# Noise and attacks leave the range, though not so far as images in another range do, 0..255 say.
+_NOISE = 9.0
 
 
 def input_psnr(y: Array, y_adv: Array, *, data_range: float) -> Array:
     r"""PSNR between measurements and attacked measurements, the AI-PSNR of [ohayon2023], Section 6.1.
 
-    $20 \log_{10}(\text{range} \sqrt{d} / \|y_{adv} - y\|_2)$ with d entries per example; shapes of any rank.
+    $20 \log_{10}(\text{range} \sqrt{d} / \|y_{adv} - y\|_2)$ with d entries per example.
 
     Args:
-        y: (N, ...).
+        y: images (N, H, W, C) in [0, data_range] with noise, points (N, d) or numbers (N,).
         y_adv: the same shape.
         data_range: largest minus smallest valid value; 1 for images of this library.
 
     Returns:
-        (N,), decibels; infinite where nothing moved.
+        (N,), decibels, dtype of y (computed in float32 or wider); infinite where nothing moved.
 
     Raises:
-        InputError: shapes differ or data_range is not positive.
+        InputError: not floating, NaN, NCHW, shapes differ, data_range is not positive, or images in another range.
     """
+    check_positive("data_range", data_range, scalar=True)
+    limit = None if is_traced(data_range) else float(data_range)
+    check_examples("y", y, data_range=limit, overshoot=_NOISE)
+    check_examples("y_adv", y_adv, data_range=limit, overshoot=_NOISE)
     check_same_shape("y", y, "y_adv", y_adv)
-    check_positive("data_range", data_range)
-    error = jnp.mean(jnp.square((y_adv - y) / data_range).reshape(y.shape[0], -1), axis=1)
+    return moved_psnr(y, y_adv, data_range=data_range).astype(y.dtype)
+
+
+def moved_psnr(y: Array, y_adv: Array, *, data_range: float) -> Array:
+    """`input_psnr` of arrays that are known to fit, such as restorations, which may be anything; float32 or wider."""
+    error = example_norms(widened(y_adv) - widened(y)) / math.sqrt(math.prod(y.shape[1:]))
     moved = error != 0
-    return jnp.where(moved, -10 * jnp.log10(jnp.where(moved, error, 1)), jnp.inf)
+    return jnp.where(moved, -20 * jnp.log10(jnp.where(moved, error, 1) / data_range), jnp.inf)
 
 
 def alpha_psnr(alpha: float | Array, *, data_range: float) -> Array:
@@ -38,7 +62,7 @@ def alpha_psnr(alpha: float | Array, *, data_range: float) -> Array:
     48.13 dB for α = 1/255 and range 1 ([ohayon2024], Section 4.2). Traced.
     """
     check_positive("alpha", alpha, or_zero=True)
-    check_positive("data_range", data_range)
+    check_positive("data_range", data_range, scalar=True)
     return -20 * jnp.log10(jnp.asarray(alpha, floating_dtype(alpha)) / data_range)
 
 
@@ -55,9 +79,11 @@ def epsilon_for_psnr(psnr: float, shape: tuple[int, ...], *, data_range: float) 
     Raises:
         InputError: psnr is not finite, shape is empty, or data_range is not positive.
     """
-    check_positive("data_range", data_range)
-    if not math.isfinite(psnr):
-        raise InputError(f"psnr: found {psnr}, expected a finite number of decibels")
-    if not shape or min(shape) < 1:
-        raise InputError(f"shape: found {shape}, expected the shape of one measurement")
+    check_positive("data_range", data_range, scalar=True)
+    if not is_number(psnr) or not math.isfinite(psnr):
+        raise InputError(f"psnr: found {described(psnr)}, expected a finite number of decibels")
+    if not isinstance(shape, tuple | list) or not shape:
+        raise InputError(f"shape: found {shape!r}, expected the shape of one measurement")
+    for size in shape:
+        check_count("shape", size)
     return float(data_range * math.sqrt(math.prod(shape)) * 10 ** (-psnr / 20))

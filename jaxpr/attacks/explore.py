@@ -11,16 +11,18 @@ from jaxpr._core import (
     InputError,
     Key,
     check_count,
+    check_floats,
     check_positive,
     example_keys,
     may_be_undefined,
     scan,
 )
-from jaxpr.attacks.boundary import check_measurements
-from jaxpr.attacks.budget import alpha_psnr, input_psnr
+from jaxpr.attacks.boundary import check_measurements, restorations
+from jaxpr.attacks.budget import alpha_psnr, moved_psnr
 from jaxpr.attacks.ifgsm import ifgsm
 from jaxpr.attacks.objectives import farthest_from
 from jaxpr.numerics.convolution import canonical_convolutions
+from jaxpr.numerics.guards import widened
 
 __all__ = ["PosteriorExploration", "RangeMaps", "explore_posterior", "range_coverage", "range_maps"]
 
@@ -96,9 +98,10 @@ def explore_posterior(
     check_count("samples", samples)
     check_count("steps", steps)
     check_measurements(y, bounds=bounds)
-    check_positive("alpha", alpha, or_zero=True)
+    check_positive("alpha", alpha, or_zero=True, scalar=True)
+    check_positive("data_range", data_range, scalar=True)
     keys = example_keys(key, y.shape[0])
-    restore = canonical_convolutions(estimator)
+    restore = canonical_convolutions(lambda z: restorations(estimator, z))
     first = restore(y)
 
     def find(outputs: Array, s: Array) -> tuple[Array, Array]:
@@ -120,9 +123,9 @@ def explore_posterior(
     return PosteriorExploration(
         outputs=outputs,
         inputs=inputs,
-        input_psnr=jax.vmap(lambda z: input_psnr(y, z, data_range=data_range))(inputs),
+        input_psnr=jax.vmap(lambda z: moved_psnr(y, z, data_range=data_range))(inputs),
         psnr_bound=alpha_psnr(alpha, data_range=data_range),
-        ranges=range_maps(outputs),
+        ranges=_ranges(outputs),
     )
 
 
@@ -130,11 +133,18 @@ def range_maps(outputs: Array) -> RangeMaps:
     """Smallest and largest value of every pixel over samples (S, N, ...); NaN where a sample is NaN.
 
     Raises:
-        InputError: outputs are not (S, N, ...) with S >= 1.
+        InputError: outputs are not floating (S, N, ...) with S >= 1.
     """
-    if outputs.ndim < 2 or outputs.shape[0] < 1:
-        raise InputError(f"outputs: found shape {outputs.shape}, expected samples (S, N, ...) with S >= 1")
-    return RangeMaps(jnp.min(outputs, axis=0), jnp.max(outputs, axis=0))
+    shape = check_floats("outputs", outputs, expected="samples (S, N, ...)")
+    if len(shape) < 2 or shape[0] < 1:
+        raise InputError(f"outputs: found shape {shape}, expected samples (S, N, ...) with S >= 1")
+    return _ranges(outputs)
+
+
+def _ranges(outputs: Array) -> RangeMaps:
+    # XLA's minima and maxima lose a NaN on CPUs.
+    undefined = jnp.any(jnp.isnan(outputs), axis=0)
+    return RangeMaps(*(jnp.where(undefined, jnp.nan, found(outputs, axis=0)) for found in (jnp.min, jnp.max)))
 
 
 @may_be_undefined
@@ -152,11 +162,13 @@ def range_coverage(outputs: Array, truth: Array) -> Array:
         (N,), in [0, 1]; NaN where a sample or the truth has NaN.
 
     Raises:
-        InputError: the shapes do not belong together.
+        InputError: the shapes do not belong together, or arrays are not floating.
     """
     lower, upper = range_maps(outputs)
+    check_floats("truth", truth, expected="clean images (N, ...)")
     if truth.shape != lower.shape:
         raise InputError(f"truth: found shape {truth.shape}, expected {lower.shape} as one sample")
-    inside = ((truth >= lower) & (truth <= upper)).astype(outputs.dtype)
+    inside = ((truth >= lower) & (truth <= upper)).astype(widened(outputs).dtype)
     defined = ~(jnp.isnan(lower) | jnp.isnan(truth))
-    return jnp.mean(jnp.where(defined, inside, jnp.nan).reshape(truth.shape[0], -1), axis=1)
+    shares = jnp.mean(jnp.where(defined, inside, jnp.nan).reshape(truth.shape[0], -1), axis=1)
+    return shares.astype(outputs.dtype)

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpr._core import Array, Estimator, InputError, Key, example_keys
-from jaxpr.attacks.boundary import check_measurements
+from jaxpr.attacks.boundary import check_measurements, restorations
 from jaxpr.numerics.balls import example_norms
+from jaxpr.numerics.guards import widened
 
 __all__ = ["GradientState", "GradientStatus", "classify_gradient", "gradient_status"]
 
@@ -61,9 +62,7 @@ def gradient_status(key: Key, estimator: Estimator, y: Array) -> GradientStatus:
     """
     check_measurements(y, bounds=None)
     keys = example_keys(key, y.shape[0])
-    restored, pull = jax.vjp(estimator, y)
-    if not jnp.issubdtype(restored.dtype, jnp.floating):
-        raise InputError(f"estimator: found dtype {restored.dtype}, expected floating restorations")
+    restored, pull = jax.vjp(lambda z: restorations(estimator, z.astype(y.dtype)), widened(y))
     directions = jax.vmap(lambda k: jax.random.normal(k, restored.shape[1:], restored.dtype))(keys)
     lengths = example_norms(directions).reshape(-1, *(1,) * (restored.ndim - 1))
     (gradient,) = pull(directions / lengths)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxpr._core import Array, Key, Objective, check_positive
 from jaxpr.attacks.boundary import ascent_gradient, check_attack
 from jaxpr.numerics.balls import sample_linf
+from jaxpr.numerics.guards import widened
 
 __all__ = ["ifgsm"]
 
@@ -35,13 +36,14 @@ def ifgsm(
     Args:
         key: one key, or one per example; the start of example i uses only its own (see `example_keys`).
         objective: maps (N, ...) to (N,), each value depending on its own example only; differentiable.
-        y: measurements (N, ...), floating, inside `bounds`.
+        y: measurements, floating, inside `bounds`: images (N, H, W, C), points (N, d) or numbers (N,).
         alpha: radius of the ball in intensity units, 1/255 in the paper. Traced: `vmap` over it for a sweep.
         steps: ascent steps. Static.
         bounds: valid (low, high) range of measurements, or None for no limit.
 
     Returns:
-        The perturbed measurements y_adv, shape and dtype of y; |y_adv - y| <= α up to the rounding of the sum. Where
+        The perturbed measurements y_adv, shape and dtype of y (in half precision the steps are taken in float32);
+        |y_adv - y| <= α up to the rounding of the sum. Where
         the gradient is NaN so is y_adv, for that entry; where it stays zero y_adv stays at the start (see
         `classify_gradient`).
 
@@ -50,18 +52,19 @@ def ifgsm(
             steps < 1, or the objective does not return (N,).
     """
     check_attack(objective, y, steps=steps, bounds=bounds)
-    check_positive("alpha", alpha, or_zero=True)
+    check_positive("alpha", alpha, or_zero=True, scalar=True)
     low, high = bounds if bounds is not None else (-jnp.inf, jnp.inf)
     step_size = alpha / steps
     gradient = ascent_gradient(objective)
+    start_at = widened(y)
 
     def perturbed(delta: Array) -> Array:
-        return jnp.clip(y + delta, low, high)
+        return jnp.clip(start_at + delta, low, high).astype(y.dtype)
 
     def ascend(delta: Array, _: None) -> tuple[Array, None]:
         sign = jnp.sign(gradient(perturbed(delta)))
-        return jnp.clip(delta + step_size * sign, -alpha, alpha).astype(y.dtype), None
+        return jnp.clip(delta + step_size * widened(sign), -alpha, alpha).astype(delta.dtype), None
 
-    start = sample_linf(key, y, radius=alpha * _START).astype(y.dtype)
+    start = sample_linf(key, start_at, radius=alpha * _START).astype(start_at.dtype)
     delta, _ = jax.lax.scan(ascend, start, length=steps)
     return perturbed(delta)

@@ -7,6 +7,7 @@ import optax
 from jaxpr._core import Array, Key, Objective, check_positive, lenient_promotion
 from jaxpr.attacks.boundary import ascent_gradient, check_attack
 from jaxpr.numerics.balls import project_l2, sample_l2
+from jaxpr.numerics.guards import widened
 
 __all__ = ["l2_adam"]
 
@@ -38,14 +39,15 @@ def l2_adam(
     Args:
         key: one key, or one per example; the start of example i uses only its own (see `example_keys`).
         objective: maps (N, ...) to (N,), each value depending on its own example only; differentiable.
-        y: measurements (N, ...), floating, inside `bounds`.
+        y: measurements, floating, inside `bounds`: images (N, H, W, C), points (N, d) or numbers (N,).
         epsilon: radius of the ball, in intensity units times √(entries of y). Traced: `vmap` over it for a sweep.
         steps: ascent steps. Static.
         learning_rate: of Adam, in intensity units; far above ε it means a step onto the sphere. Traced.
         bounds: valid (low, high) range of measurements; None, as in the paper, for no limit.
 
     Returns:
-        The perturbed measurements y_adv, shape and dtype of y; ‖y_adv - y‖ <= ε up to rounding. An example whose
+        The perturbed measurements y_adv, shape and dtype of y (in half precision the steps are taken in float32);
+        ‖y_adv - y‖ <= ε up to rounding. An example whose
         gradient is NaN anywhere becomes NaN, at least there; the others do not notice.
 
     Raises:
@@ -53,23 +55,24 @@ def l2_adam(
             learning_rate <= 0, steps < 1, or the objective does not return (N,).
     """
     check_attack(objective, y, steps=steps, bounds=bounds)
-    check_positive("epsilon", epsilon, or_zero=True)
-    check_positive("learning_rate", learning_rate)
+    check_positive("epsilon", epsilon, or_zero=True, scalar=True)
+    check_positive("learning_rate", learning_rate, scalar=True)
     low, high = bounds if bounds is not None else (-jnp.inf, jnp.inf)
     optimizer = optax.adam(learning_rate, b1=0.9, b2=0.999)
     gradient = ascent_gradient(objective)
+    start_at = widened(y)
 
     def perturbed(delta: Array) -> Array:
-        return jnp.clip(y + delta, low, high)
+        return jnp.clip(start_at + delta, low, high).astype(y.dtype)
 
     def ascend(carry: tuple[Array, optax.OptState], _: None) -> tuple[tuple[Array, optax.OptState], None]:
         delta, state = carry
-        slope = gradient(perturbed(delta))
+        slope = widened(gradient(perturbed(delta)))
         with lenient_promotion():
             updates, state = optimizer.update(-slope, state)
             moved = optax.apply_updates(delta, updates)
-        return (project_l2(moved, radius=epsilon).astype(y.dtype), state), None
+        return (project_l2(moved, radius=epsilon).astype(delta.dtype), state), None
 
-    start = sample_l2(key, y, radius=epsilon * _START).astype(y.dtype)
+    start = sample_l2(key, start_at, radius=epsilon * _START).astype(start_at.dtype)
     (delta, _), _ = jax.lax.scan(ascend, (start, optimizer.init(start)), length=steps)
     return perturbed(delta)

@@ -3,10 +3,23 @@
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, Estimator, InputError, Key, check_count, check_same_shape, defined_where, example_keys
-from jaxpr.attacks.boundary import check_measurements
+from jaxpr._core import (
+    Array,
+    Estimator,
+    InputError,
+    Key,
+    check_count,
+    check_examples,
+    check_finite,
+    check_floats,
+    check_same_shape,
+    defined_where,
+    example_keys,
+)
+from jaxpr.attacks.boundary import check_measurements, restorations
 from jaxpr.numerics.balls import example_norms
 from jaxpr.numerics.convolution import canonical_convolutions
+from jaxpr.numerics.guards import power_of_two, widened
 
 __all__ = ["lipschitz_ratio", "local_lipschitz", "shift_ratio"]
 
@@ -18,31 +31,50 @@ def lipschitz_ratio(estimator: Estimator, y: Array, y_adv: Array) -> Array:
     `numerics.grouped_mean` for the mean with its standard error.
 
     Args:
-        estimator: maps measurements (N, ...) to restorations.
-        y: measurements, (N, ...).
+        estimator: maps measurements (N, ...) to floating restorations (N, ...).
+        y: measurements: images (N, H, W, C), points (N, d) or numbers (N,).
         y_adv: attacked measurements, same shape.
 
     Returns:
-        (N,); NaN where y_adv equals y, for which no ratio is defined.
+        (N,), dtype of y; computed in float32 or wider. NaN where y_adv equals y, for which no ratio is defined, and
+        where a restoration is not finite.
 
     Raises:
-        InputError: y and y_adv differ in shape.
+        InputError: y and y_adv differ in shape, are not floating or not finite, or the restorations are not floating.
     """
-    check_same_shape("y", y, "y_adv", y_adv)
-    return shift_ratio(estimator(y), estimator(y_adv), y, y_adv)
+    _check_moved(y, y_adv)
+    pair = restorations(estimator, y), restorations(estimator, y_adv)
+    return defined_where(*guarded_ratio(*pair, y, y_adv)).astype(y.dtype)
 
 
 def shift_ratio(restored: Array, restored_adv: Array, y: Array, y_adv: Array) -> Array:
-    """The same ratio from outputs that are already there, f(y) and f(y_adv); shape (N,)."""
-    check_same_shape("y", y, "y_adv", y_adv)
+    """The same ratio from outputs that are already there, f(y) and f(y_adv); shape (N,).
+
+    Raises:
+        InputError: shapes do not fit, or an array is not floating or not finite.
+    """
+    _check_moved(y, y_adv)
+    for name, outputs in (("restored", restored), ("restored_adv", restored_adv)):
+        check_floats(name, outputs, expected="restorations (N, ...)")
+        check_finite(name, outputs)
     check_same_shape("restored", restored, "restored_adv", restored_adv)
-    return defined_where(*guarded_ratio(restored, restored_adv, y, y_adv))
+    if restored.shape[:1] != y.shape[:1]:
+        raise InputError(f"restored: found shape {restored.shape}, expected {y.shape[0]} restorations")
+    return defined_where(*guarded_ratio(restored, restored_adv, y, y_adv)).astype(y.dtype)
+
+
+def _check_moved(y: Array, y_adv: Array) -> None:
+    check_examples("y", y)
+    check_examples("y_adv", y_adv)
+    check_same_shape("y", y, "y_adv", y_adv)
 
 
 def guarded_ratio(restored: Array, restored_adv: Array, y: Array, y_adv: Array) -> tuple[Array, Array]:
     """Where the ratio is defined, (N,) booleans, and its value there; elsewhere the numerator, which is finite."""
-    moved = example_norms(y - y_adv)
-    return moved > 0, example_norms(restored - restored_adv) / jnp.where(moved > 0, moved, 1)
+    moved = example_norms(widened(y) - widened(y_adv))
+    shifted = example_norms(widened(restored) - widened(restored_adv))
+    # An infinite step would make any finite shift vanish.
+    return (moved > 0) & (moved < jnp.inf), shifted / jnp.where(moved > 0, moved, 1)
 
 
 def local_lipschitz(key: Key, estimator: Estimator, y: Array, *, iterations: int) -> Array:
@@ -55,17 +87,18 @@ def local_lipschitz(key: Key, estimator: Estimator, y: Array, *, iterations: int
     Note:
         The estimate is never above the truth but for rounding. Its relative error is below log(d) / iterations on
         average over the start (Kuczyński and Woźniakowski 1992), and falls as (σ2 / σ1)^(4 · iterations) if the next
-        singular value σ2 is lower. J is the transpose of the reverse-mode product, so estimators with only a
-        `custom_vjp` are accepted.
+        singular value σ2 is lower. J is the reverse-mode derivative of the reverse-mode product, so estimators with
+        only a `custom_vjp` are accepted, if JAX can differentiate its backward rule.
 
     Args:
         key: one key, or one per example; the first direction of example i comes only from its own.
         estimator: maps measurements (N, ...) to floating restorations (N, ...), examples independent.
-        y: measurements (N, ...).
+        y: measurements: images (N, H, W, C), points (N, d) or numbers (N,).
         iterations: products with J and Jᵀ. Static.
 
     Returns:
-        (N,), dtype of y; zero where the Jacobian is zero, NaN where it has NaN or infinite entries.
+        (N,), dtype of y; computed in float32 or wider. Zero where the Jacobian is zero, NaN where it has NaN or
+        infinite entries.
 
     Raises:
         InputError: iterations < 1, y is not floating or not finite, or the estimator's output is not floating or has
@@ -73,15 +106,12 @@ def local_lipschitz(key: Key, estimator: Estimator, y: Array, *, iterations: int
     """
     check_count("iterations", iterations)
     check_measurements(y, bounds=None)
-    restored, pull = jax.vjp(estimator, y)
-    if not jnp.issubdtype(restored.dtype, jnp.floating) or restored.shape[:1] != y.shape[:1]:
-        raise InputError(
-            f"estimator: found {restored.dtype} of shape {restored.shape}, expected {y.shape[0]} floating restorations"
-        )
-    push = jax.linear_transpose(pull, restored)
+    restored, pull = jax.vjp(lambda z: restorations(estimator, z.astype(y.dtype)), widened(y))
+    # Not `jax.linear_transpose`: a backward rule may be linear and yet made of what has no transpose of its own.
+    _, push = jax.vjp(lambda image: pull(image)[0], jnp.zeros_like(restored))
 
     # Both transposes are pure functions of their argument, so each is brought to the fast layout once.
-    apply = canonical_convolutions(lambda direction: push((direction,))[0])
+    apply = canonical_convolutions(lambda direction: push(direction)[0])
     apply_transpose = canonical_convolutions(lambda direction: pull(direction)[0])
 
     def iterate(direction: Array, _: None) -> tuple[Array, None]:
@@ -91,7 +121,7 @@ def local_lipschitz(key: Key, estimator: Estimator, y: Array, *, iterations: int
         return jnp.where(usable.reshape(-1, *(1,) * (y.ndim - 1)), found, direction), None
 
     def draw(k: Key) -> Array:
-        return jax.random.normal(k, y.shape[1:], y.dtype)
+        return jax.random.normal(k, y.shape[1:], widened(y).dtype)
 
     start, _length = _normalised(jax.vmap(draw)(example_keys(key, y.shape[0])))
     last, _ = jax.lax.scan(iterate, start, length=iterations)
@@ -100,10 +130,10 @@ def local_lipschitz(key: Key, estimator: Estimator, y: Array, *, iterations: int
 
 
 def _normalised(x: Array) -> tuple[Array, Array]:
-    """(x / ‖x‖, ‖x‖) per example without over- or underflow of the squares; zero stays zero."""
-    axes = tuple(range(1, x.ndim))
-    scale = jnp.max(jnp.abs(x), axis=axes, keepdims=True, initial=0)
-    scaled = x / jnp.where(scale > 0, scale, 1)
-    norms = example_norms(scaled)
-    unit = scaled / jnp.where(norms > 0, norms, 1).reshape(scale.shape)
-    return unit, norms * scale.reshape(-1)
+    """(x / ‖x‖, ‖x‖) per example; zero stays zero."""
+    norms = example_norms(x)
+    # In two steps: the norm's inverse may be too large or too small to be held.
+    scale = power_of_two(norms)
+    ones = (1,) * (x.ndim - 1)
+    rest = jnp.where(norms > 0, norms / scale, 1)
+    return x / scale.reshape(-1, *ones) / rest.reshape(-1, *ones), norms

@@ -1,4 +1,8 @@
-"""What attacks ascend: callables from measurements (N, ...) to values (N,)."""
+"""What attacks ascend: callables from measurements (N, ...) to values (N,).
+
+What a restorer returns is checked where an objective calls it. Squares of half precision overflow, so values are
+float32 or wider.
+"""
 
 from collections.abc import Callable
 
@@ -15,9 +19,16 @@ from jaxpr._core import (
     Objective,
     Sampler,
     check_count,
+    check_examples,
+    check_finite,
+    check_floats,
+    check_positive,
+    described,
     example_keys,
     is_traced,
 )
+from jaxpr.attacks.boundary import restorations
+from jaxpr.numerics.guards import widened
 
 __all__ = ["class_log_probability", "expected_output_shift", "farthest_from", "negated", "output_shift"]
 
@@ -33,11 +44,15 @@ def output_shift(estimator: Estimator, y: Array) -> Objective:
 
     Returns:
         An objective for measurements of y's shape.
+
+    Raises:
+        InputError: y is not floating or not finite, or what the estimator returns is no floating (N, ...).
     """
-    clean = jax.lax.stop_gradient(estimator(y))
+    check_examples("y", y)
+    clean = jax.lax.stop_gradient(restorations(estimator, y))
 
     def objective(attacked: Array) -> Array:
-        return _squared_norms(estimator(attacked) - clean)
+        return _squared_norms(restorations(estimator, attacked) - clean)
 
     return objective
 
@@ -63,14 +78,19 @@ def expected_output_shift(key: Key, sampler: Sampler, y: Array, *, draws: int) -
         An objective for measurements of y's shape. For a sampler that ignores its key it equals `output_shift`.
 
     Raises:
-        InputError: draws < 1, or key is no key or has another number of them.
+        InputError: draws < 1, key is no key or has another number of them, y is not floating or not finite, or what the
+            sampler returns is no floating restoration.
     """
     check_count("draws", draws)
+    check_examples("y", y)
     keys = example_keys(key, y.shape[0])
     seeds = jax.vmap(lambda k: jax.random.split(k, draws), out_axes=1)(keys)  # (draws, N)
 
     def outputs(seed: Array, measurements: Array) -> Array:
-        return jax.vmap(lambda k, one: sampler(k, one[None])[0])(seed, measurements)
+        def draw(k: Key, one: Array) -> Array:
+            return restorations(lambda alone: sampler(k, alone), one[None], name="sampler")[0]
+
+        return jax.vmap(draw)(seed, measurements)
 
     clean = jax.lax.stop_gradient(jax.lax.map(lambda seed: outputs(seed, y), seeds))
 
@@ -101,13 +121,16 @@ def class_log_probability(estimator: Estimator, classifier: Callable[[Array], Ar
         InputError: label is not an integer or (N,) of them; when called: another number of labels than examples, a
             label outside the classes, or logits of another shape.
     """
+    if isinstance(label, bool) or not isinstance(label, int | np.integer | np.ndarray | jax.Array):
+        raise InputError(f"label: found {described(label)}, expected an integer or (N,) integers")
     labels = jnp.asarray(label)
     if not jnp.issubdtype(labels.dtype, jnp.integer) or labels.ndim > 1:
         raise InputError(f"label: found {labels.dtype} of shape {labels.shape}, expected an integer or (N,) integers")
 
     def objective(attacked: Array) -> Array:
-        logits = classifier(estimator(attacked))
+        logits = classifier(restorations(estimator, attacked))
         n = attacked.shape[0]
+        check_floats("classifier", logits, expected=f"logits ({n}, classes)")
         if logits.ndim != 2 or logits.shape[0] != n:
             raise InputError(f"classifier: found logits of shape {logits.shape}, expected ({n}, classes)")
         if labels.shape not in ((), (n,)):
@@ -115,9 +138,10 @@ def class_log_probability(estimator: Estimator, classifier: Callable[[Array], Ar
         if not is_traced(labels):
             outside = (np.asarray(labels) < 0) | (np.asarray(labels) >= logits.shape[1])
             if outside.any():
-                raise InputError(f"label: found {label}, expected classes 0 to {logits.shape[1] - 1}")
+                worst = np.asarray(labels)[outside].flat[0]
+                raise InputError(f"label: found {worst}, expected classes 0 to {logits.shape[1] - 1}")
         chosen = jnp.broadcast_to(labels, (n,))[:, None]
-        return jnp.take_along_axis(jax.nn.log_softmax(logits), chosen, axis=1)[:, 0]
+        return jnp.take_along_axis(jax.nn.log_softmax(widened(logits)), chosen, axis=1)[:, 0]
 
     return objective
 
@@ -143,13 +167,19 @@ def farthest_from(estimator: Estimator, references: Array, *, weights: Array | N
         An objective for measurements.
 
     Raises:
-        InputError: weights are not (S,), there is no reference, or (when called) outputs are not shaped as one.
+        InputError: weights are not (S,) or negative, there is no reference, or one is not floating or not finite; when
+            called: outputs are not shaped as one.
     """
+    check_floats("references", references, expected="outputs (S, N, ...)")
     if references.ndim < 2 or references.shape[0] < 1:
         raise InputError(f"references: found shape {references.shape}, expected (S, N, ...) with S >= 1")
     count = references.shape[0]
     if weights is not None and jnp.shape(weights) != (count,):
         raise InputError(f"weights: found shape {jnp.shape(weights)}, expected ({count},)")
+    if weights is not None:
+        check_positive("weights", weights, or_zero=True)
+    check_finite("references", references)
+    references = widened(references)
     given = jnp.ones(count, references.dtype) if weights is None else jnp.asarray(weights, references.dtype)
     shares = given / jnp.sum(given)
     references = jax.lax.stop_gradient(references)
@@ -158,7 +188,7 @@ def farthest_from(estimator: Estimator, references: Array, *, weights: Array | N
     spread = jnp.matmul(shares, distances, precision=jax.lax.Precision.HIGHEST)
 
     def objective(attacked: Array) -> Array:
-        found = estimator(attacked)
+        found = restorations(estimator, attacked)
         if found.shape != center.shape:
             raise InputError(f"references: found shape {references.shape}, expected (S, *{found.shape}) as the outputs")
         return _squared_norms(found - center) + spread

@@ -1,17 +1,30 @@
 """One attack at several strengths, compiled once."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxpr._core import Array, ArrayLike, Estimator, InputError, Key, Objective, check_positive, defined_where
-from jaxpr.attacks.boundary import check_measurements
-from jaxpr.attacks.budget import input_psnr
+from jaxpr._core import (
+    Array,
+    ArrayLike,
+    Estimator,
+    InputError,
+    Key,
+    Objective,
+    check_positive,
+    defined_where,
+    described,
+)
+from jaxpr.attacks.boundary import check_measurements, restorations
+from jaxpr.attacks.budget import moved_psnr
 from jaxpr.attacks.ifgsm import ifgsm
 from jaxpr.attacks.lipschitz import guarded_ratio
 from jaxpr.attacks.objectives import output_shift
 from jaxpr.numerics.convolution import canonical_convolutions
+from jaxpr.numerics.guards import widened
 
 __all__ = ["ALPHAS", "AttackSweep", "attack_sweep"]
 
@@ -42,7 +55,7 @@ def attack_sweep(
     estimator: Estimator,
     y: Array,
     *,
-    alphas: ArrayLike,
+    alphas: ArrayLike | Sequence[float],
     steps: int,
     bounds: tuple[float, float] | None,
     objective: Objective | None = None,
@@ -66,12 +79,10 @@ def attack_sweep(
     Raises:
         InputError: as `ifgsm`, or alphas are not (A,), or negative.
     """
-    strengths = jnp.asarray(alphas, jnp.result_type(y))
-    if strengths.ndim != 1 or strengths.shape[0] < 1:
-        raise InputError(f"alphas: found shape {strengths.shape}, expected strengths (A,) with A >= 1")
     check_measurements(y, bounds=bounds)
-    check_positive("alphas", strengths, or_zero=True)
-    restore = canonical_convolutions(estimator)
+    check_positive("data_range", data_range, scalar=True)
+    strengths = _strengths(alphas, widened(y).dtype)
+    restore = canonical_convolutions(lambda z: restorations(estimator, z))
     clean = restore(y)
     ascended = output_shift(estimator, y) if objective is None else objective
 
@@ -82,11 +93,23 @@ def attack_sweep(
         found = AttackSweep(
             alphas=alpha,
             y_adv=y_adv,
-            input_psnr=input_psnr(y, y_adv, data_range=data_range),
-            output_psnr=input_psnr(clean, attacked, data_range=data_range),
+            input_psnr=moved_psnr(y, y_adv, data_range=data_range),
+            output_psnr=moved_psnr(clean, attacked, data_range=data_range),
             ratio=ratio,
         )
         return found, moved
 
     found, moved = jax.lax.map(attack, strengths)
     return found._replace(ratio=defined_where(moved, found.ratio))
+
+
+def _strengths(alphas: ArrayLike | Sequence[float], dtype: jnp.dtype) -> Array:
+    """The checked strengths (A,); of Python's numbers a flat tuple or list will do."""
+    if isinstance(alphas, tuple | list):
+        for alpha in alphas:
+            check_positive("alphas", alpha, or_zero=True, scalar=True)
+        alphas = np.array(alphas, np.float64)
+    if not isinstance(alphas, jax.Array | np.ndarray) or alphas.ndim != 1 or not len(alphas):
+        raise InputError(f"alphas: found {described(alphas)}, expected strengths (A,) with A >= 1")
+    check_positive("alphas", alphas, or_zero=True)
+    return jnp.asarray(alphas, dtype)

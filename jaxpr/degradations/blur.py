@@ -120,7 +120,7 @@ def gaussian_kernel(std: float, *, size: int | None = None) -> np.ndarray:
         InputError: std is not positive, or size not a positive odd integer (an even one would shift images by half a
             pixel).
     """
-    check_positive("std", std)
+    check_positive("std", std, scalar=True)
     size = 2 * math.ceil(3 * std) + 1 if size is None else size
     check_count("size", size)
     if size % 2 == 0:

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, ArrayLike, InputError, check_count, is_traced
+from jaxpr._core import Array, ArrayLike, InputError, check_count, check_floats, described, is_traced
 
 __all__ = ["CUTOFF", "SVD", "LinearOperator", "Shape"]
 
@@ -129,7 +129,7 @@ def set_fields(operator: object, **values: Any) -> None:
 def check_shape(shape: Any) -> Shape:
     """`shape` as a tuple (H, W, C) of positive integers."""
     if not isinstance(shape, tuple | list) or len(shape) != 3:
-        raise InputError(f"shape: found {shape!r}, expected (H, W, C)")
+        raise InputError(f"shape: found {described(shape)}, expected (H, W, C)")
     for size in shape:
         check_count("shape", size)
     height, width, channels = (int(size) for size in shape)
@@ -138,11 +138,9 @@ def check_shape(shape: Any) -> Shape:
 
 def check_batch(name: str, images: ArrayLike, shape: Shape) -> Array:
     """`images` as a JAX array, if it is a floating-point batch of images of `shape`."""
-    found, dtype = jnp.shape(images), jnp.result_type(images)
+    found = check_floats(name, images, expected=f"(N, {', '.join(map(str, shape))})")
     if len(found) != 4 or found[1:] != tuple(shape):
         raise InputError(f"{name}: found shape {found}, expected (N, {', '.join(map(str, shape))})")
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise InputError(f"{name}: found dtype {dtype}, expected floating point")
     return jnp.asarray(images)
 
 
@@ -154,7 +152,7 @@ def check_same_count(x: Array, y: Array) -> None:
 
 def check_coefficients(coefficients: ArrayLike, size: int) -> Array:
     """`coefficients` as a JAX array, if it has shape (N, size)."""
-    found = jnp.shape(coefficients)
+    found = check_floats("coefficients", coefficients, expected=f"(N, {size})")
     if len(found) != 2 or found[1] != size:
         raise InputError(f"coefficients: found shape {found}, expected (N, {size})")
     return jnp.asarray(coefficients)

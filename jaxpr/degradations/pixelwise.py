@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import HIGHEST, Array, ArrayLike, InputError, check_count, is_traced
+from jaxpr._core import HIGHEST, Array, ArrayLike, InputError, check_count, check_floats, is_traced
 from jaxpr.degradations.linear import (
     SVD,
     LinearOperator,
@@ -152,7 +152,7 @@ class Inpainting(LinearOperator):
         return jnp.asarray(self.mask)[None, :, :, None]
 
     def _check(self, name: str, images: ArrayLike) -> Array:
-        found = jnp.shape(images)
+        found = check_floats(name, images, expected="a batch of images (N, H, W, C)")
         return check_batch(name, images, (*self.size, found[-1] if found else 0))
 
     def _keep_known(self, name: str, images: ArrayLike) -> Array:

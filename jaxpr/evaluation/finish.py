@@ -20,6 +20,7 @@ from jaxpr.numerics.statistics import grouped_mean
 __all__ = ["METRIC_PREFIX", "finish"]
 
 METRIC_PREFIX = "metric_"
+_NO_SECOND_DERIVATIVE = "undefined: JAX cannot differentiate the restorer's backward rule, which this measure needs"
 _ATTACKED = ("lipschitz_mean", "adversarial_output_psnr", "adversarial_input_psnr")
 _ORDER = (
     *("rmse", "psnr", "ssim", "lpips_", "niqe", "lr_psnr", "measurement_rmse", "residual_"),
@@ -134,6 +135,8 @@ def _probe_results(
     metrics = mean_metrics(columns, groups)
     if note:
         return {name: Metric(math.nan, math.nan, note) for name in metrics}, {}
+    if np.isnan(columns.get("local_lipschitz", np.zeros(1))).all():
+        metrics["local_lipschitz"] = Metric(math.nan, math.nan, _NO_SECOND_DERIVATIVE)
     if not sweep:
         return metrics, {}
     curve: dict[str, list[float]] = {"alpha": list(run.protocol.sweep)}

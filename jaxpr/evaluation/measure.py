@@ -189,7 +189,9 @@ def scorer(degradation: Degradation, protocol: Protocol) -> Callable[..., dict[s
         unit = functools.partial(psnr, data_range=1.0)
         moved = example_norms(y_adv - y)
         values = {
-            "lipschitz_mean": jnp.where(moved > 0, responses.shift / jnp.where(moved > 0, moved, 1), jnp.nan),
+            "lipschitz_mean": jnp.where(
+                (moved > 0) & jnp.isfinite(moved), responses.shift / jnp.where(moved > 0, moved, 1), jnp.nan
+            ),
             "adversarial_output_psnr": responses.output_psnr,
             "adversarial_input_psnr": unit(y_adv, y),
         }

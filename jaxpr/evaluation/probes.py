@@ -22,8 +22,8 @@ SWEEP = ("input_psnr", "output_psnr", "ratio")
 def probe_program(restorer: Restorer, protocol: Protocol) -> Callable[[Key, Array, Array], dict[str, Array]]:
     """Compiled `(keys, x, y) -> {name: (N, ...)}` for a differentiable restorer.
 
-    A stochastic restorer is probed at one seed per example. The spectral norm is left out where a restorer has
-    reverse-mode derivatives only (a `custom_vjp`).
+    A stochastic restorer is probed at one seed per example. The spectral norm is NaN for a restorer whose backward
+    rule (a `custom_vjp`) JAX cannot differentiate.
     """
 
     def measure(keys: Key, x: Array, y: Array) -> dict[str, Array]:
@@ -47,8 +47,8 @@ def probe_program(restorer: Restorer, protocol: Protocol) -> Callable[[Key, Arra
 def _spectral_norm(keys: Key, estimator: Estimator, y: Array, *, iterations: int) -> dict[str, Array]:
     try:
         return {"local_lipschitz": local_lipschitz(keys, estimator, y, iterations=iterations)}
-    except TypeError:
-        return {}
+    except (TypeError, ValueError, NotImplementedError):  # what JAX raises in a backward rule without derivative
+        return {"local_lipschitz": jnp.full(y.shape[0], jnp.nan, jnp.float32)}
 
 
 def _exploration(keys: Key, estimator: Estimator, x: Array, y: Array, protocol: Protocol) -> dict[str, Array]:

@@ -10,11 +10,26 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, InputError, check_count, check_images, check_positive, check_same_shape, may_be_undefined
-from jaxpr.metrics.distortion import mse, psnr
-from jaxpr.numerics.guards import safe_sqrt
+from jaxpr._core import (
+    Array,
+    InputError,
+    check_count,
+    check_finite,
+    check_floats,
+    check_images,
+    check_positive,
+    check_same_shape,
+    is_traced,
+    may_be_undefined,
+)
+from jaxpr.metrics.distortion import peak_ratio, root_mean_square
+from jaxpr.numerics.balls import example_norms
+from jaxpr.numerics.guards import power_of_two, widened
 
 __all__ = ["ResidualNoise", "measurement_deviation", "measurement_psnr", "measurement_rmse", "residual_noise"]
+
+# Noise leaves the range, though not so far as images in another range do, 0..255 say.
+_NOISE = 9.0
 
 
 def measurement_psnr(operator: Callable[[Array], Array], restored: Array, y: Array, *, data_range: float) -> Array:
@@ -22,27 +37,41 @@ def measurement_psnr(operator: Callable[[Array], Array], restored: Array, y: Arr
 
     Args:
         operator: maps x (N, H, W, C) to A x.
-        restored: x̂, (N, H, W, C).
-        y: measurements, of the operator's output shape.
+        restored: x̂, (N, H, W, C) in [0, data_range], overshoot allowed.
+        y: measurements, of the operator's output shape; noise may leave the range.
         data_range: largest possible intensity.
 
     Returns:
         (N,), dB; inf for exact consistency.
 
     Raises:
-        InputError: as `psnr`.
+        InputError: as `psnr`, or the operator returns something else.
     """
-    return psnr(operator(restored), y, data_range=data_range)
+    check_positive("data_range", data_range, scalar=True)
+    again = _degraded(operator, restored, y, data_range)
+    return peak_ratio(again, y, data_range=data_range).astype(y.dtype)
 
 
 def measurement_deviation(operator: Callable[[Array], Array], restored: Array, y: Array) -> Array:
-    r"""$\|A\hat x - y\|_2$ per example, a norm over all entries of y; shape (N,). Arguments as `measurement_psnr`."""
-    return measurement_rmse(operator, restored, y) * math.sqrt(math.prod(y.shape[1:]))
+    r"""$\|A\hat x - y\|_2$ per example, a norm over all entries of y; shape (N,). Arguments as `measurement_rmse`."""
+    return example_norms(widened(_degraded(operator, restored, y, 1.0)) - widened(y)).astype(y.dtype)
 
 
 def measurement_rmse(operator: Callable[[Array], Array], restored: Array, y: Array) -> Array:
-    """Root mean square of A x̂ - y per example, in intensity units; shape (N,). Arguments as `measurement_psnr`."""
-    return safe_sqrt(mse(operator(restored), y))
+    """Root mean square of A x̂ - y per example, shape (N,). Arguments as `measurement_psnr`, for images in [0, 1]."""
+    return root_mean_square(_degraded(operator, restored, y, 1.0), y).astype(y.dtype)
+
+
+def _degraded(operator: Callable[[Array], Array], restored: Array, y: Array, data_range: float) -> Array:
+    """A x̂, where all fits together."""
+    limit = None if is_traced(data_range) else float(data_range)
+    check_images("restored", restored, data_range=limit, overshoot=1.0)
+    check_images("y", y, data_range=limit, overshoot=_NOISE)
+    again = operator(restored)
+    check_floats("operator", again, expected="measurements (N, h, w, c)")
+    check_same_shape("operator(restored)", again, "y", y)
+    check_finite("operator(restored)", again)
+    return again
 
 
 class ResidualNoise(NamedTuple):
@@ -70,8 +99,8 @@ def residual_noise(restored: Array, y: Array, *, std: float, radius: int = 4) ->
     each channel removed; for white noise each has mean about 0 and variance about 1/(H W C).
 
     Args:
-        restored: x̂, (N, H, W, C).
-        y: noisy images, same shape; not clipped, or clipped values spoil the comparison.
+        restored: x̂, (N, H, W, C), in any units.
+        y: noisy images in the same units, same shape; not clipped, or clipped values spoil the comparison.
         std: standard deviation of the noise, intensity units.
         radius: largest lag in pixels along an axis. Static.
 
@@ -81,14 +110,16 @@ def residual_noise(restored: Array, y: Array, *, std: float, radius: int = 4) ->
     for name, images in (("restored", restored), ("y", y)):
         check_images(name, images, data_range=None)
     check_same_shape("restored", restored, "y", y)
-    check_positive("std", std)
+    check_positive("std", std, scalar=True)
     check_count("radius", radius)
     height, width = y.shape[1:3]
     if min(height, width) <= 2 * radius:
         raise InputError(f"radius: found {radius} for images of {height}×{width}, expected less than half of a side")
+    dtype, restored, y = y.dtype, widened(restored), widened(y)
     residual = y - restored
-    centred = residual - jnp.mean(residual, axis=(1, 2), keepdims=True)
-    kept = restored - jnp.mean(restored, axis=(1, 2), keepdims=True)
+    # Neither whiteness nor correlation change with the scale, and their squares should neither overflow nor vanish.
+    centred = _unit_scale(residual - jnp.mean(residual, axis=(1, 2), keepdims=True))
+    kept = _unit_scale(restored - jnp.mean(restored, axis=(1, 2), keepdims=True))
     power = jnp.sum(centred**2, axis=(1, 2, 3))
     correlation = jnp.sum(centred * kept, axis=(1, 2, 3)) / jnp.sqrt(power * jnp.sum(kept**2, axis=(1, 2, 3)))
     # All lags at once; one half of them, since the autocorrelation is symmetric.
@@ -97,7 +128,12 @@ def residual_noise(restored: Array, y: Array, *, std: float, radius: int = 4) ->
     rows, columns = _half_plane(radius)
     count = math.prod(y.shape[1:])
     whiteness = jnp.sqrt(count * jnp.mean(lags[:, rows, columns] ** 2, axis=1))
-    return ResidualNoise(jnp.sqrt(jnp.mean(residual**2, axis=(1, 2, 3))) / std, whiteness, correlation)
+    std_ratio = root_mean_square(y, restored) / std
+    return ResidualNoise(*(found.astype(dtype) for found in (std_ratio, whiteness, correlation)))
+
+
+def _unit_scale(images: Array) -> Array:
+    return images / power_of_two(jnp.max(jnp.abs(images), axis=(1, 2, 3), keepdims=True, initial=0))
 
 
 def _half_plane(radius: int) -> tuple[np.ndarray, np.ndarray]:

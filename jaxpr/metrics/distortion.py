@@ -1,17 +1,21 @@
 """Distortion: how far restorations are from the truth. One value per image, shape (N,).
 
-Images are float NHWC in [0, data_range]; restorations may overshoot. Nothing is averaged over the batch: the caller
-reduces, so a mean of per-image PSNRs is never confused with the PSNR of a pooled error.
+Images are float NHWC in [0, data_range], which is [0, 1] where no range is given; restorations may overshoot by that
+range. Results have the images' dtype; those of half precision are computed in float32. Nothing is averaged over the
+batch: the caller reduces, so a mean of per-image PSNRs is never confused with the PSNR of a pooled error.
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import HIGHEST, Array, InputError, check_images, check_positive, check_same_shape
-from jaxpr.numerics.guards import safe_sqrt
+from jaxpr._core import HIGHEST, Array, InputError, check_images, check_positive, check_same_shape, is_traced
+from jaxpr.numerics.balls import example_norms
+from jaxpr.numerics.guards import widened
 
-__all__ = ["mse", "psnr", "rmse", "ssim"]
+__all__ = ["mse", "peak_ratio", "psnr", "rmse", "root_mean_square", "ssim"]
 
 # Restorations may leave the range near edges; twice the range is another scale ([0, 255], say), not an overshoot.
 _OVERSHOOT = 1.0
@@ -26,22 +30,28 @@ def mse(restored: Array, reference: Array) -> Array:
     """Mean squared error of each image, over pixels and channels.
 
     Args:
-        restored: (N, H, W, C), any value range.
-        reference: (N, H, W, C), in the same units.
+        restored: (N, H, W, C) in [0, 1], overshoot allowed.
+        reference: (N, H, W, C) likewise.
 
     Returns:
         (N,), squared intensity units.
 
     Raises:
-        InputError: shapes differ, not float NHWC, or NaN.
+        InputError: shapes differ, not float NHWC, NaN, or values in another range.
     """
-    _check_pair(restored, reference, data_range=None)
-    return jnp.mean(jnp.square(restored - reference), axis=(1, 2, 3))
+    _check_pair(restored, reference, data_range=1.0)
+    return jnp.mean(jnp.square(widened(restored) - widened(reference)), axis=(1, 2, 3)).astype(restored.dtype)
 
 
 def rmse(restored: Array, reference: Array) -> Array:
     """Root mean squared error of each image, in intensity units; see `mse`. Its gradient at zero error is zero."""
-    return safe_sqrt(mse(restored, reference))
+    _check_pair(restored, reference, data_range=1.0)
+    return root_mean_square(restored, reference).astype(restored.dtype)
+
+
+def root_mean_square(a: Array, b: Array) -> Array:
+    """Of the difference of arrays (N, ...) that are known to fit, (N,); float32 or wider."""
+    return example_norms(widened(a) - widened(b)) / math.sqrt(math.prod(a.shape[1:]))
 
 
 def psnr(restored: Array, reference: Array, *, data_range: float) -> Array:
@@ -58,10 +68,15 @@ def psnr(restored: Array, reference: Array, *, data_range: float) -> Array:
     Raises:
         InputError: shapes differ, not float NHWC, NaN, values in another range.
     """
-    check_positive("data_range", data_range)
+    check_positive("data_range", data_range, scalar=True)
     _check_pair(restored, reference, data_range=data_range)
-    error = mse(restored, reference)
-    return 10 * jnp.log10(jnp.asarray(data_range, error.dtype) ** 2 / error)
+    return peak_ratio(restored, reference, data_range=data_range).astype(restored.dtype)
+
+
+def peak_ratio(a: Array, b: Array, *, data_range: float) -> Array:
+    """`psnr` of arrays that are known to fit, (N,); float32 or wider."""
+    error = root_mean_square(a, b)
+    return 20 * jnp.log10(jnp.asarray(data_range, error.dtype) / error)
 
 
 def ssim(restored: Array, reference: Array, *, data_range: float) -> Array:
@@ -81,7 +96,7 @@ def ssim(restored: Array, reference: Array, *, data_range: float) -> Array:
     Raises:
         InputError: as `psnr`, or an image smaller than the window.
     """
-    check_positive("data_range", data_range)
+    check_positive("data_range", data_range, scalar=True)
     _check_pair(restored, reference, data_range=data_range)
     size = 2 * _SSIM_RADIUS + 1
     if min(restored.shape[1:3]) < size:
@@ -100,7 +115,7 @@ def ssim(restored: Array, reference: Array, *, data_range: float) -> Array:
         return jnp.mean(luminance * (2 * cov + c2) / (var_a + var_b + c2))
 
     # One image at a time: its maps then fit into a CPU's cache, and memory does not grow with the batch.
-    return jax.lax.map(one, (restored, reference))
+    return jax.lax.map(one, (widened(restored), widened(reference))).astype(restored.dtype)
 
 
 def _window_means(maps: Array) -> Array:
@@ -134,7 +149,8 @@ def _band_matrix(outputs: int) -> np.ndarray:
     return matrix
 
 
-def _check_pair(restored: Array, reference: Array, *, data_range: float | None) -> None:
-    check_images("restored", restored, data_range=data_range, overshoot=_OVERSHOOT)
-    check_images("reference", reference, data_range=data_range, overshoot=_OVERSHOOT)
+def _check_pair(restored: Array, reference: Array, *, data_range: float) -> None:
+    limit = None if is_traced(data_range) else float(data_range)
+    check_images("restored", restored, data_range=limit, overshoot=_OVERSHOOT)
+    check_images("reference", reference, data_range=limit, overshoot=_OVERSHOOT)
     check_same_shape("restored", restored, "reference", reference)

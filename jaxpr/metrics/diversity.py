@@ -1,17 +1,22 @@
-"""Diversity: how much several restorations of one measurement differ. Samples are (S, N, ...), draws first."""
+"""Diversity: how much several restorations of one measurement differ. Samples are (S, N, ...), draws first.
 
+Images are float (S, N, H, W, C) in [0, 1], overshoot allowed; features are (S, N, d).
+"""
+
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, InputError
+from jaxpr._core import AnyArray, Array, InputError, check_finite, check_floats, check_images
+from jaxpr.numerics.guards import power_of_two, widened
 
 __all__ = ["pairwise_diversity", "per_pixel_std", "per_pixel_std_map"]
 
 
-def per_pixel_std(samples: Array) -> Array:
+def per_pixel_std(samples: AnyArray) -> Array:
     """Standard deviation of each value over the draws, averaged over pixels and channels ([ohayon2023], Section 6.1.1).
 
     Args:
@@ -21,19 +26,26 @@ def per_pixel_std(samples: Array) -> Array:
         (N,), intensity units; see `per_pixel_std_map` for the normalisation.
 
     Raises:
-        InputError: fewer than two draws, or no draws axis.
+        InputError: fewer than two draws, no draws axis, not floating, NaN, NCHW, or another range.
     """
-    spread = per_pixel_std_map(samples)
-    return jnp.mean(spread.reshape(spread.shape[0], -1), axis=1)
+    spread = _spread(samples)
+    return jnp.mean(spread.reshape(spread.shape[0], math.prod(spread.shape[1:])), axis=1).astype(samples.dtype)
 
 
-def per_pixel_std_map(samples: Array) -> Array:
+def per_pixel_std_map(samples: AnyArray) -> Array:
     """Standard deviation over draws, (N, H, W, C), from unbiased variances (divided by S - 1); see `per_pixel_std`."""
+    return _spread(samples).astype(samples.dtype)
+
+
+def _spread(samples: AnyArray) -> Array:
+    """In float32 or wider."""
     _check(samples)
-    return jnp.std(samples, axis=0, ddof=1)
+    wide = widened(samples)
+    scale = power_of_two(jnp.max(jnp.abs(wide), initial=0))
+    return jnp.std(wide / scale, axis=0, ddof=1) * scale
 
 
-def pairwise_diversity(samples: Array, distance: Callable[[Array, Array], Array]) -> Array:
+def pairwise_diversity(samples: AnyArray, distance: Callable[[Array, Array], Array]) -> Array:
     """Mean distance between two different draws for the same measurement, over all S (S - 1) / 2 pairs.
 
     Pairs are computed one after another, so memory does not grow with their number.
@@ -46,19 +58,34 @@ def pairwise_diversity(samples: Array, distance: Callable[[Array, Array], Array]
         (N,).
 
     Raises:
-        InputError: fewer than two draws, or no draws axis.
+        InputError: fewer than two draws, no draws axis, not floating, NaN, images that are NCHW or in another range, or
+            distances that are not floating (N,).
     """
     _check(samples)
+    samples = jnp.asarray(samples)
+    count = samples.shape[1]
+    found = jax.eval_shape(distance, samples[0], samples[1])
+    if not isinstance(found, jax.ShapeDtypeStruct) or found.shape != (count,):
+        shape = getattr(found, "shape", type(found).__name__)
+        raise InputError(f"distance: found values of shape {shape}, expected ({count},), one per example")
+    if not jnp.issubdtype(found.dtype, jnp.floating):
+        raise InputError(f"distance: found values of dtype {found.dtype}, expected floating point")
     first, second = (jnp.asarray(indices) for indices in np.triu_indices(samples.shape[0], k=1))
 
     def add(total: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
-        return total + distance(samples[pair[0]], samples[pair[1]]), None
+        return total + widened(distance(samples[pair[0]], samples[pair[1]])), None
 
-    start = jnp.zeros(samples.shape[1], jax.eval_shape(distance, samples[0], samples[1]).dtype)
+    start = widened(jnp.zeros(count, found.dtype))
     total, _ = jax.lax.scan(add, start, (first, second))
-    return total / len(first)
+    return (total / len(first)).astype(found.dtype)
 
 
-def _check(samples: Array) -> None:
-    if samples.ndim < 3 or samples.shape[0] < 2:
-        raise InputError(f"samples: found shape {samples.shape}, expected (S, N, ...) with at least two draws S")
+def _check(samples: AnyArray) -> None:
+    shape = check_floats("samples", samples, expected="images (S, N, H, W, C) or features (S, N, d)")
+    if len(shape) not in (3, 5) or shape[0] < 2:
+        raise InputError(
+            f"samples: found shape {shape}, expected (S, N, H, W, C) or features (S, N, d), at least two draws S"
+        )
+    if len(shape) == 5:
+        check_images("samples", samples.reshape(-1, *shape[2:]), overshoot=1.0)
+    check_finite("samples", samples)

@@ -8,7 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import AnyArray, InputError, Key, check_count, check_points, in_float64, is_traced
+from jaxpr._core import (
+    AnyArray,
+    InputError,
+    Key,
+    check_count,
+    check_points,
+    described,
+    in_float64,
+    is_number,
+    is_traced,
+)
 from jaxpr.numerics.extrapolation import fit_line
 from jaxpr.numerics.moments import Moments
 from jaxpr.numerics.psd import squared_gap
@@ -136,8 +146,8 @@ def frechet_extrapolated(
     check_count("points", points, at_least=2)
     check_points("real", real, at_least=2)
     check_points("fake", fake, width=real.shape[1], at_least=2)
-    if not 0 < smallest < 1:
-        raise InputError(f"smallest: found {smallest}, expected a share between 0 and 1")
+    if not is_number(smallest) or not 0 < smallest < 1:
+        raise InputError(f"smallest: found {described(smallest)}, expected a share between 0 and 1")
     real, fake = np.asarray(real), np.asarray(fake)
     most = min(len(real), len(fake)) if subset_real else len(fake)
     sizes = np.linspace(max(smallest * most, 2), most, points).astype(int)

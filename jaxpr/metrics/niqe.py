@@ -114,7 +114,7 @@ def fit_niqe(images: Iterable[ArrayLike], *, name: str, sharpness: float) -> Niq
         InputError: an image that `niqe` would refuse or that leaves [0, 1], a sharpness outside [0, 1), or fewer than
             37 blocks in all, from which no covariance of full rank can be estimated.
     """
-    check_positive("sharpness", sharpness, or_zero=True)
+    check_positive("sharpness", sharpness, or_zero=True, scalar=True)
     if sharpness >= 1:
         raise InputError(f"sharpness: found {sharpness}, expected a fraction below 1")
     chosen = [np.zeros((0, _FEATURES))]

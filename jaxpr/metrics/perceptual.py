@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from jaxpr._core import HIGHEST, Array, PerceptualNetwork, check_images, check_same_shape
-from jaxpr.numerics.guards import safe_sqrt
+from jaxpr.numerics.guards import safe_sqrt, widened
 from jaxpr.numerics.resampling import LINEAR, resize
 
 __all__ = ["lpips", "lpips_map"]
@@ -27,7 +27,8 @@ def lpips(restored: Array, reference: Array, *, network: PerceptualNetwork) -> A
         InputError: shapes differ, not float NHWC with 3 channels, NaN, or another range.
     """
     terms = _differences(restored, reference, network)
-    return sum((jnp.mean(term, axis=(1, 2)) for term in terms), start=jnp.zeros(restored.shape[0], restored.dtype))
+    means = (jnp.mean(term, axis=(1, 2)) for term in terms)
+    return sum(means, start=jnp.zeros(restored.shape[0], widened(restored).dtype)).astype(restored.dtype)
 
 
 def lpips_map(restored: Array, reference: Array, *, network: PerceptualNetwork) -> Array:
@@ -49,7 +50,7 @@ def lpips_map(restored: Array, reference: Array, *, network: PerceptualNetwork) 
     terms = _differences(restored, reference, network)
     shape = (restored.shape[1], restored.shape[2])
     maps = (resize(term[..., None], shape, kernel=LINEAR, antialias=False)[..., 0] for term in terms)
-    return sum(maps, start=jnp.zeros(restored.shape[:3], restored.dtype))
+    return sum(maps, start=jnp.zeros(restored.shape[:3], widened(restored).dtype)).astype(restored.dtype)
 
 
 def _differences(restored: Array, reference: Array, network: PerceptualNetwork) -> list[Array]:
@@ -57,7 +58,7 @@ def _differences(restored: Array, reference: Array, network: PerceptualNetwork) 
     check_images("restored", restored, channels=3, overshoot=1.0)
     check_images("reference", reference, channels=3)
     check_same_shape("restored", restored, "reference", reference)
-    pairs = zip(network.taps(restored), network.taps(reference), strict=True)
+    pairs = zip(network.taps(widened(restored)), network.taps(widened(reference)), strict=True)
     squares = [jnp.square(_unit_channels(found) - _unit_channels(expected)) for found, expected in pairs]
     return [jnp.matmul(s, weights, precision=HIGHEST) for s, weights in zip(squares, network.weights, strict=True)]
 

@@ -6,14 +6,19 @@ import jax
 import jax.numpy as jnp
 
 from jaxpr._core import Array, Key, check_positive, example_keys
-from jaxpr.numerics.guards import safe_sqrt
+from jaxpr.numerics.guards import power_of_two, safe_sqrt, widened
 
 __all__ = ["example_norms", "project_l2", "project_linf", "sample_l2", "sample_linf"]
 
 
 def example_norms(x: Array) -> Array:
-    """Euclidean norm of each example, shape (N,); its gradient at zero is zero, not NaN."""
-    return safe_sqrt(jnp.sum(jnp.square(x).reshape(x.shape[0], -1), axis=1))
+    """Euclidean norm of each example, shape (N,), dtype of x; its gradient at zero is zero, not NaN.
+
+    Right wherever it can be held: squares neither overflow nor vanish. Half precision is summed in float32.
+    """
+    rows = widened(x).reshape(x.shape[0], math.prod(x.shape[1:]))
+    scale = power_of_two(jnp.max(jnp.abs(rows), axis=1, initial=0))
+    return (safe_sqrt(jnp.sum(jnp.square(rows / scale[:, None]), axis=1)) * scale).astype(x.dtype)
 
 
 def project_linf(delta: Array, *, radius: float | Array) -> Array:

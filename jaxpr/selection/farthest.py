@@ -92,7 +92,7 @@ def farthest_in_distances(distances: Array, start: Array, *, count: int) -> Fart
     Raises:
         InputError: not square, NaN, negative, count > N, or no such start.
     """
-    table = prepare_features(distances, count=count)
+    table = prepare_features(distances, count=count, name="distances")
     if table.shape[0] != table.shape[1]:
         raise InputError(f"distances: found shape {table.shape}, expected a square matrix (N, N)")
     if not is_traced(distances) and bool((np.asarray(distances) < 0).any()):

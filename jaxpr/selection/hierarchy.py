@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, InputError, Key, check_count, is_traced
-from jaxpr.selection.inputs import check_key, prepare_features
+from jaxpr._core import Array, InputError, Key, check_count
+from jaxpr.selection.inputs import check_key, check_vector, prepare_features
 from jaxpr.selection.uniformization import neighbour_distance
 
 __all__ = [
@@ -109,7 +109,12 @@ def priority_tree(features: Array, priority: Array, *, count: int) -> Hierarchy:
 
 
 def children(tree: Hierarchy, node: int) -> list[int]:
-    """The points under `node`, in their order; -1 gives the top. On the host, for one tree."""
+    """The points under `node`, in their order; -1 gives the top. On the host, for one tree.
+
+    Raises:
+        InputError: node is no integer of at least -1.
+    """
+    check_count("node", node, at_least=-1)
     below = np.flatnonzero(np.asarray(tree.parent) == node)
     return [int(index) for index in below[np.argsort(np.asarray(tree.rank)[below])]]
 
@@ -149,10 +154,7 @@ class _State(NamedTuple):
 def _grow(features: Array, priority: Array, *, count: int, farthest: bool) -> Hierarchy:
     """Place the points level by level, `count` per branch and level."""
     size = features.shape[0]
-    if jnp.shape(priority) != (size,):
-        raise InputError(f"priority: found shape {jnp.shape(priority)}, expected ({size},)")
-    if not is_traced(priority) and not np.isfinite(np.asarray(priority)).all():
-        raise InputError("priority: found NaN or infinite values, expected finite numbers")
+    check_vector("priority", priority, size)
     priority = jnp.asarray(priority, features.dtype)
     rows = jnp.arange(size, dtype=jnp.int32)
 

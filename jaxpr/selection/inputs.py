@@ -2,8 +2,20 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxpr._core import Array, InputError, Key, check_count, check_points, is_traced
+from jaxpr._core import (
+    Array,
+    ArrayLike,
+    InputError,
+    Key,
+    check_count,
+    check_finite,
+    check_floats,
+    check_points,
+    described,
+    is_traced,
+)
 
 __all__ = ["check_key", "prepare_features", "squared_gaps"]
 
@@ -17,19 +29,18 @@ def check_key(key: Key) -> None:
         raise InputError(f"key: found keys of shape {key.shape}, expected one key; use jax.vmap for many problems")
 
 
-def prepare_features(features: Array, *, count: int) -> Array:
+def prepare_features(features: Array, *, count: int, name: str = "features") -> Array:
     """The checked features, in float32 or wider.
 
     Args:
         features: (N, d), N >= count, d >= 1.
         count: number of points to select. Static.
+        name: of the argument, for messages.
 
     Raises:
         InputError: not points, empty, NaN or infinite, count < 1, or count > N.
     """
-    check_points("features", features)
-    if features.shape[1] == 0:
-        raise InputError(f"features: found shape {features.shape}, expected points (N, d) with d of at least 1")
+    check_points(name, features)
     check_count("count", count)
     if count > features.shape[0]:
         raise InputError(f"count: found {count}, expected at most the number of points, {features.shape[0]}")
@@ -47,9 +58,19 @@ def squared_gaps(a: Array, b: Array) -> Array:
     return jnp.sum(difference * difference, axis=-1)
 
 
-def check_index(name: str, value: Array, size: int) -> None:
+def check_index(name: str, value: ArrayLike, size: int) -> None:
     """Raise unless `value` is a scalar integer in 0..size-1; its value is not looked at under a JAX transformation."""
-    if jnp.ndim(value) != 0 or not jnp.issubdtype(jnp.result_type(value), jnp.integer):
-        raise InputError(f"{name}: found {value!r}, expected one integer")
-    if not is_traced(value) and not 0 <= int(value) < size:
-        raise InputError(f"{name}: found {int(value)}, expected 0 to {size - 1}")
+    integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    array = isinstance(value, jax.Array | np.ndarray) and value.ndim == 0 and jnp.issubdtype(value.dtype, jnp.integer)
+    if not integer and not array:
+        raise InputError(f"{name}: found {described(value)}, expected one integer")
+    if not is_traced(value) and not 0 <= int(np.asarray(value)) < size:
+        raise InputError(f"{name}: found {int(np.asarray(value))}, expected 0 to {size - 1}")
+
+
+def check_vector(name: str, values: Array, size: int) -> None:
+    """Raise unless `values` are finite floats (size,)."""
+    shape = check_floats(name, values, expected=f"({size},)")
+    if shape != (size,):
+        raise InputError(f"{name}: found shape {shape}, expected ({size},)")
+    check_finite(name, values)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, InputError, Key, check_count, is_traced
-from jaxpr.selection.inputs import check_key, prepare_features, squared_gaps
+from jaxpr._core import Array, InputError, Key, check_count, check_floats, is_traced
+from jaxpr.selection.inputs import check_key, check_vector, prepare_features, squared_gaps
 
 __all__ = [
     "Uniformization",
@@ -80,12 +80,11 @@ def uniformization_from_gumbel(features: Array, gumbel: Array, *, count: int, k:
         keep: see `uniformization`. Static.
 
     Raises:
-        InputError: as `uniformization`, or gumbel is not of shape (N,).
+        InputError: as `uniformization`, or gumbel is not finite floats (N,).
     """
     features = prepare_features(features, count=count)
     size, dim = features.shape
-    if jnp.shape(gumbel) != (size,):
-        raise InputError(f"gumbel: found shape {jnp.shape(gumbel)}, expected ({size},)")
+    check_vector("gumbel", gumbel, size)
     kept = size - _discarded(size, keep)
     if count > kept:
         raise InputError(f"count: found {count}, expected at most the number of points kept, {kept} of {size}")
@@ -141,6 +140,7 @@ def uniformization_log_probabilities(radii: Array, *, dim: int, keep: float) -> 
     Raises:
         InputError: radii not (N,), negative or NaN, dim < 1, or keep outside (0, 1].
     """
+    check_floats("radii", radii, expected="distances (N,)")
     if jnp.ndim(radii) != 1 or jnp.shape(radii)[0] == 0:
         raise InputError(f"radii: found shape {jnp.shape(radii)}, expected (N,) with N of at least 1")
     if not is_traced(radii) and not bool(jnp.all(jnp.isfinite(radii) & (jnp.asarray(radii) >= 0))):

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from jaxpr._core import ArrayLike, InputError, is_traced
+from jaxpr._core import ArrayLike, InputError, described, is_traced
 from jaxpr.transport.inputs import Cost, check_cost, check_pair, optional, weight_pair
 from jaxpr.transport.merging import Places, merge_points, split_mass
 from jaxpr.transport.sparse import Flow, pair_costs, reduced_costs, solve_assignment, solve_flow
@@ -75,16 +75,16 @@ def emd(
         `Transport`, whose `value` is the distance.
 
     Raises:
-        InputError: shapes, values, cost or method are wrong, sums of weights differ, the call is traced, or the
-            extra `transport` (numba, POT, ott-jax) is not installed.
+        InputError: shapes, values, cost or method are wrong, sums of weights differ, costs exceed the largest float64,
+            the call is traced, or the extra `transport` (numba, POT, ott-jax) is not installed.
         FloatingPointError: the solver stopped before the optimum.
     """
     if is_traced(x, y, weights_x, weights_y):
         raise InputError("x: found a traced array, expected concrete ones; inside jit or grad use sinkhorn_divergence")
     check_pair(x, y)
     check_cost(cost)
-    if method not in ("auto", "dense", "sparse"):
-        raise InputError(f"method: found {method!r}, expected 'auto', 'dense' or 'sparse'")
+    if not isinstance(method, str) or method not in ("auto", "dense", "sparse"):
+        raise InputError(f"method: found {described(method)}, expected 'auto', 'dense' or 'sparse'")
     x, y = (np.ascontiguousarray(points, np.float64) for points in (x, y))
     weights_x, weights_y = weight_pair(weights_x, weights_y, len(x), len(y))
     a = np.full(len(x), 1 / len(x)) if weights_x is None else np.asarray(weights_x)
@@ -98,16 +98,17 @@ def emd(
         found = _dense(x, y, a, b, rows, columns, cost)
     else:
         found = _sparse(x, y, a, b, rows, columns, cost)
-    unit = shift * (2 if cost == "squared_l2" else 1)
-    return Transport(
-        value=math.ldexp(found.value, unit + mass),
-        gap=math.ldexp(found.gap, unit + mass),
-        rows=found.rows,
-        columns=found.columns,
-        mass=np.ldexp(found.mass, mass),
-        potential_x=np.ldexp(found.potential_x, unit),
-        potential_y=np.ldexp(found.potential_y, unit),
-    )
+    return _rescaled(found, cost=shift * (2 if cost == "squared_l2" else 1), mass=mass)
+
+
+def _rescaled(found: Transport, *, cost: int, mass: int) -> Transport:
+    """The transport with costs and masses times these powers of two."""
+    with np.errstate(over="ignore"):
+        value, gap = (float(np.ldexp(number, cost + mass)) for number in (found.value, found.gap))
+        potentials = [np.ldexp(potential, cost) for potential in (found.potential_x, found.potential_y)]
+    if not all(np.isfinite(numbers).all() for numbers in (value, gap, *potentials)):
+        raise InputError("x and y: found points whose costs exceed the largest float64, expected smaller coordinates")
+    return Transport(value, gap, found.rows, found.columns, np.ldexp(found.mass, mass), *potentials)
 
 
 def cost_matrix(x: np.ndarray, y: np.ndarray, cost: Cost) -> np.ndarray:

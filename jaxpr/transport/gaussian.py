@@ -19,11 +19,15 @@ from jaxpr._core import (
     ArrayLike,
     InputError,
     Key,
+    check_finite,
+    check_floats,
     check_points,
     check_positive,
+    described,
     example_keys,
     in_float64,
     is_float32,
+    is_number,
     is_traced,
     rounding_unit,
 )
@@ -128,7 +132,7 @@ def gaussian_map(cov_source: AnyArray, cov_target: AnyArray, *, rcond: float | N
     if rcond is None:
         dtype = cov_source.dtype if hasattr(cov_source, "dtype") else np.dtype(np.float64)
         rcond = dim * float(jnp.finfo(dtype if jnp.issubdtype(dtype, jnp.floating) else np.float64).eps)
-    check_positive("rcond", rcond)
+    check_positive("rcond", rcond, scalar=True)
     shape = (*leading, dim, dim)
 
     def solve(xp: Any, source: Any, target: Any) -> GaussianMap:
@@ -177,8 +181,9 @@ def transport_points(
         _check_mean(name, mean, dim)
         if np.ndim(mean) != 1:
             raise InputError(f"{name}: found shape {np.shape(mean)}, expected ({dim},)")
-    if np.shape(alpha) != () or not (is_traced(alpha) or np.isfinite(alpha)):
-        raise InputError(f"alpha: found {alpha!r}, expected one finite number")
+    number = is_number(alpha) or (isinstance(alpha, jax.Array | np.ndarray) and alpha.ndim == 0)
+    if not number or not (is_traced(alpha) or np.isfinite(np.asarray(alpha, np.float64))):
+        raise InputError(f"alpha: found {described(alpha)}, expected one finite number")
     x = jnp.asarray(x)
     root = in_float64(lambda xp, cov: _psd_root(np, cov) if xp is np else _differentiable_root(cov))
     matrix, noise_root = (jnp.asarray(m, x.dtype) for m in (mapping.matrix, root(mapping.noise_covariance)))
@@ -283,20 +288,16 @@ _differentiable_root.defvjp(_root_forward, _root_backward)
 
 
 def _check_covariance(name: str, cov: AnyArray, dim: int | None = None) -> int:
-    shape = np.shape(cov)
+    shape = check_floats(name, cov, expected="square matrices (..., d, d)")
     expected = "d" if dim is None else dim
     if len(shape) < 2 or shape[-1] != shape[-2] or (dim is not None and shape[-1] != dim) or shape[-1] == 0:
         raise InputError(f"{name}: found shape {shape}, expected square matrices (..., {expected}, {expected})")
-    _check_finite(name, cov)
+    check_finite(name, cov)
     return int(shape[-1])
 
 
 def _check_mean(name: str, mean: AnyArray, dim: int) -> None:
-    if np.ndim(mean) < 1 or np.shape(mean)[-1] != dim:
-        raise InputError(f"{name}: found shape {np.shape(mean)}, expected (..., {dim}) as the covariances")
-    _check_finite(name, mean)
-
-
-def _check_finite(name: str, array: AnyArray) -> None:
-    if not is_traced(array) and not np.isfinite(np.asarray(array)).all():
-        raise InputError(f"{name}: found NaN or infinite values, expected finite ones")
+    shape = check_floats(name, mean, expected=f"means (..., {dim})")
+    if not shape or shape[-1] != dim:
+        raise InputError(f"{name}: found shape {shape}, expected (..., {dim}) as the covariances")
+    check_finite(name, mean)

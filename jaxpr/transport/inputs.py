@@ -4,10 +4,11 @@ import importlib
 import warnings
 from typing import Any, Literal, get_args
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import ArrayLike, InputError, check_points, is_traced, missing_extra
+from jaxpr._core import ArrayLike, InputError, check_points, described, is_traced, missing_extra
 
 __all__ = ["Cost", "check_cost", "check_pair", "optional", "weight_pair"]
 
@@ -30,15 +31,13 @@ def optional(module: str) -> Any:
 
 def check_cost(cost: str) -> None:
     """Raise unless `cost` is one of the named costs."""
-    if cost not in get_args(Cost):
-        raise InputError(f"cost: found {cost!r}, expected one of {', '.join(map(repr, get_args(Cost)))}")
+    if not isinstance(cost, str) or cost not in get_args(Cost):
+        raise InputError(f"cost: found {described(cost)}, expected one of {', '.join(map(repr, get_args(Cost)))}")
 
 
 def check_pair(x: ArrayLike, y: ArrayLike) -> None:
     """Raise unless both are finite points (n, d) and (m, d) of one width d >= 1."""
     check_points("x", x)
-    if jnp.shape(x)[1] == 0:
-        raise InputError(f"x: found shape {jnp.shape(x)}, expected points of at least one coordinate")
     check_points("y", y, width=jnp.shape(x)[1])
 
 
@@ -67,11 +66,17 @@ def weight_pair(
 def _weights(name: str, weights: ArrayLike | None, count: int) -> Any:
     if weights is None:
         return None
-    if np.shape(weights) != (count,):
-        raise InputError(f"{name}: found shape {np.shape(weights)}, expected ({count},), one for each point")
+    if not isinstance(weights, jax.Array | np.ndarray) or weights.dtype.kind not in "fiuV":  # V: bfloat16
+        raise InputError(f"{name}: found {described(weights)}, expected an array of numbers ({count},)")
+    if weights.shape != (count,):
+        raise InputError(f"{name}: found shape {weights.shape}, expected ({count},), one for each point")
     if is_traced(weights):
         return weights
     found = np.asarray(weights, np.float64)
     if not np.isfinite(found).all() or (found < 0).any() or not found.any():
         raise InputError(f"{name}: found negative, infinite, NaN or only zero weights, expected non-negative ones")
+    with np.errstate(over="ignore"):
+        total = found.sum()
+    if not np.isfinite(total):
+        raise InputError(f"{name}: found a sum beyond float64, expected smaller weights")
     return found

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxpr._core import AnyArray, InputError, is_traced
+from jaxpr._core import AnyArray, InputError, check_floats, is_traced
 from jaxpr.transport.exact import Transport, emd
 from jaxpr.transport.inputs import Cost
 
@@ -34,14 +34,14 @@ def _joint(name: str, pair: tuple[AnyArray, AnyArray], first: str) -> np.ndarray
         raise InputError(f"{name}: found {type(pair).__name__}, expected a pair ({first}, y)")
     if is_traced(pair):
         raise InputError(f"{name}: found traced arrays, expected concrete ones")
+    for label, part in zip((first, "y"), pair, strict=True):
+        check_floats(f"{name}[{label}]", part, expected="examples (N, ...)")
     parts = [np.asarray(part) for part in pair]
     if parts[0].ndim < 1 or parts[1].ndim < 1 or len(parts[0]) != len(parts[1]) or len(parts[0]) == 0:
         raise InputError(
             f"{name}: found shapes {parts[0].shape} and {parts[1].shape}, expected (N, ...) for both, one N >= 1"
         )
     for label, part in zip((first, "y"), parts, strict=True):
-        if not np.issubdtype(part.dtype, np.floating):
-            raise InputError(f"{name}: found {label} of dtype {part.dtype}, expected floating point")
         if not np.isfinite(part).all():
             raise InputError(f"{name}: found NaN or infinite values in {label}, expected finite ones")
     return np.concatenate([part.reshape(len(part), -1).astype(np.float64) for part in parts], axis=1)

@@ -1,14 +1,28 @@
 r"""Transport on the line, exact by sorting, and its average over random lines.
 
 $W_p^p = \int_0^1 |F^{-1}(t) - G^{-1}(t)|^p\,dt$ for every p >= 1: quantiles are matched with quantiles. JAX code: jits,
-vmaps, differentiates.
+vmaps, differentiates. Differences are scaled before they are raised to the power p, so distances are right wherever
+their dtype can hold them; half precision is computed in float32.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import HIGHEST, Array, ArrayLike, InputError, Key, check_count, check_points, example_keys, is_traced
+from jaxpr._core import (
+    HIGHEST,
+    Array,
+    ArrayLike,
+    InputError,
+    Key,
+    check_count,
+    check_finite,
+    check_floats,
+    described,
+    example_keys,
+    is_number,
+)
+from jaxpr.numerics.guards import power_of_two, widened
 from jaxpr.transport.inputs import check_pair, weight_pair
 
 __all__ = ["sliced_wasserstein", "wasserstein_1d"]
@@ -45,15 +59,19 @@ def wasserstein_1d(
     """
     _check_order(p)
     for name, values in (("x", x), ("y", y)):
-        if jnp.ndim(values) != 1:
-            raise InputError(f"{name}: found shape {jnp.shape(values)}, expected numbers (n,)")
-        check_points(name, jnp.asarray(values)[:, None])
-    x, y = jnp.asarray(x), jnp.asarray(y)
+        shape = check_floats(name, values, expected="numbers (n,)")
+        if len(shape) != 1 or shape[0] == 0:
+            raise InputError(f"{name}: found shape {shape}, expected numbers (n,) with n >= 1")
+        check_finite(name, values)
+    dtype = jnp.result_type(x, y)
+    x, y = widened(x), widened(y)
     weights = weight_pair(weights_x, weights_y, len(x), len(y))
     if weights[0] is None or weights[1] is None:
-        return _root(_power_by_ranks(x[:, None], y[:, None], p)[0], p)
-    a, b = (jnp.asarray(w, jnp.result_type(x, y)) for w in weights)
-    return _root(_power_by_quantiles(x, y, a / jnp.sum(a), b / jnp.sum(b), p), p)
+        found = _by_ranks(x, y, p)
+    else:
+        a, b = (jnp.asarray(w, jnp.result_type(x, y)) for w in weights)
+        found = _by_quantiles(x, y, a / jnp.sum(a), b / jnp.sum(b), p)
+    return found.astype(dtype)
 
 
 def sliced_wasserstein(key: Key, x: Array, y: Array, *, projections: int, p: float) -> Array:
@@ -77,33 +95,34 @@ def sliced_wasserstein(key: Key, x: Array, y: Array, *, projections: int, p: flo
     check_pair(x, y)
     check_count("projections", projections)
     _check_order(p)
-    x, y = jnp.asarray(x), jnp.asarray(y)
+    given, (x, y) = jnp.result_type(x, y), (widened(x), widened(y))
     dtype = jnp.result_type(x, y)
     normal = jax.vmap(lambda k: jax.random.normal(k, (x.shape[1],), dtype))(example_keys(key, projections))
     directions = normal / jnp.linalg.norm(normal, axis=1, keepdims=True)
 
-    def power(direction: Array) -> Array:
-        left, right = (jnp.matmul(points, direction, precision=HIGHEST)[:, None] for points in (x, y))
-        return _power_by_ranks(left, right, p)[0]
+    def distance(direction: Array) -> Array:
+        left, right = (jnp.matmul(points, direction, precision=HIGHEST) for points in (x, y))
+        return _by_ranks(left, right, p)
 
-    return _root(jnp.mean(jax.lax.map(power, directions, batch_size=_CHUNK)), p)
+    distances = jax.lax.map(distance, directions, batch_size=_CHUNK)
+    return _mean_power(distances, jnp.full(projections, 1 / projections, dtype), p).astype(given)
 
 
-def _power_by_ranks(x: Array, y: Array, p: float) -> Array:
-    """W_p^p of unweighted columns (n, k) and (m, k), shape (k,)."""
+def _by_ranks(x: Array, y: Array, p: float) -> Array:
+    """W_p of unweighted numbers (n,) and (m,)."""
     n, m = len(x), len(y)
-    x, y = jnp.sort(x, axis=0), jnp.sort(y, axis=0)
+    x, y = jnp.sort(x), jnp.sort(y)
     if n == m:
-        return jnp.mean(_power(x - y, p), axis=0)
+        return _mean_power(x - y, jnp.full(n, 1 / n, x.dtype), p)
     # Quantile functions jump at i/n and j/m; in units of 1/(nm) these are integers, so ties are exact.
     stops = np.union1d(np.arange(1, n + 1) * m, np.arange(1, m + 1) * n)
     starts = np.concatenate([[0], stops[:-1]])
     widths = jnp.asarray((stops - starts) / (n * m), x.dtype)
     rows, columns = jnp.asarray(starts // m), jnp.asarray(starts // n)
-    return jnp.sum(widths[:, None] * _power(x[rows] - y[columns], p), axis=0)
+    return _mean_power(x[rows] - y[columns], widths, p)
 
 
-def _power_by_quantiles(x: Array, y: Array, a: Array, b: Array, p: float) -> Array:
+def _by_quantiles(x: Array, y: Array, a: Array, b: Array, p: float) -> Array:
     order_x, order_y = jnp.argsort(x), jnp.argsort(y)
     upto_x, upto_y = jnp.cumsum(a[order_x]), jnp.cumsum(b[order_y])
     stops = jnp.sort(jnp.concatenate([upto_x, upto_y]))
@@ -111,7 +130,15 @@ def _power_by_quantiles(x: Array, y: Array, a: Array, b: Array, p: float) -> Arr
     rows, columns = (
         jnp.minimum(jnp.searchsorted(upto, stops, side="left"), len(upto) - 1) for upto in (upto_x, upto_y)
     )
-    return jnp.sum(widths * _power(x[order_x][rows] - y[order_y][columns], p))
+    return _mean_power(x[order_x][rows] - y[order_y][columns], widths, p)
+
+
+def _mean_power(differences: Array, shares: Array, p: float) -> Array:
+    """(sum of shares |differences|^p)^(1/p), with gradient zero at zero."""
+    # The largest that counts is near one, so that no power overflows and none that matters vanishes.
+    scale = power_of_two(jnp.max(jnp.where(shares > 0, jnp.abs(differences), 0)))
+    scaled = jnp.where(shares > 0, differences / scale, 0)
+    return _root(jnp.sum(shares * _power(scaled, p)), p) * scale
 
 
 def _power(difference: Array, p: float) -> Array:
@@ -131,5 +158,5 @@ def _root(power: Array, p: float) -> Array:
 
 
 def _check_order(p: float) -> None:
-    if is_traced(p) or not isinstance(p, int | float) or not 1 <= p < float("inf"):
-        raise InputError(f"p: found {p!r}, expected a number of at least 1")
+    if not is_number(p) or not 1 <= p < float("inf"):
+        raise InputError(f"p: found {described(p)}, expected a number of at least 1")

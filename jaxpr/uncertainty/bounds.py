@@ -1,9 +1,12 @@
 """The uncertainty-perception function of [cohen2024up] and its bounds."""
 
 import enum
+import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxpr._core import Array, ArrayLike, check_count, check_positive
 
@@ -62,7 +65,13 @@ def eta(divergence: ArrayLike, dim: int) -> Array:
         InputError: a negative divergence, or dim is not a positive integer.
     """
     check_count("dim", dim)
-    check_positive("divergence", jnp.where(jnp.isinf(jnp.asarray(divergence)), 0, divergence), or_zero=True)
+    if isinstance(divergence, jax.Array | np.ndarray):
+        divergence = jnp.asarray(divergence)
+        check_positive(
+            "divergence", jnp.where(divergence == jnp.inf, jnp.zeros_like(divergence), divergence), or_zero=True
+        )
+    elif divergence != math.inf:
+        check_positive("divergence", divergence, or_zero=True)
     exponent = 2 * jnp.asarray(divergence, jnp.result_type(float, divergence)) / dim
     b, rest = jnp.exp(-exponent), -jnp.expm1(-exponent)
     return 1 + b / (2 - b + 2 * jnp.sqrt(rest))
@@ -103,7 +112,11 @@ def region(uncertainty: float, bounds: UncertaintyBounds) -> Region:
     Args:
         uncertainty: entropy power of the error, squared units.
         bounds: at the restorer's divergence.
+
+    Raises:
+        InputError: a negative uncertainty, or one that is not finite.
     """
+    check_positive("uncertainty", uncertainty, or_zero=True, scalar=True)
     if uncertainty < float(bounds.lower):
         return Region.IMPOSSIBLE
     return Region.OPTIMAL if uncertainty <= float(bounds.upper) else Region.SUBOPTIMAL

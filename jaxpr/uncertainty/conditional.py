@@ -7,7 +7,18 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import AnyArray, Array, InputError, check_count, check_points, check_positive, in_float64
+from jaxpr._core import (
+    AnyArray,
+    Array,
+    InputError,
+    check_count,
+    check_finite,
+    check_floats,
+    check_points,
+    check_positive,
+    check_square,
+    in_float64,
+)
 from jaxpr.numerics.moments import Moments
 from jaxpr.uncertainty.divergence import renyi_between
 from jaxpr.uncertainty.entropy import knn_entropy
@@ -41,6 +52,10 @@ def conditional_gaussian(mean: AnyArray, cov: AnyArray, *, width: int) -> Condit
         InputError: shapes do not fit, or width out of range.
     """
     check_count("width", width)
+    if len(check_floats("mean", mean, expected="a mean (d + m,)")) != 1:
+        raise InputError(f"mean: found shape {mean.shape}, expected a mean (d + m,)")
+    check_square("cov", cov)
+    check_finite("mean", mean)
     if cov.shape != (mean.shape[0], mean.shape[0]) or width >= mean.shape[0]:
         raise InputError(
             f"cov and width: found shape {cov.shape} and {width} for a mean of {mean.shape[0]} coordinates, expected a "
@@ -75,8 +90,8 @@ def conditional_renyi(real: Moments, fake: Moments, *, width: int, order: float,
     Raises:
         InputError: see `conditional_gaussian`; a negative noise_floor; order <= 0.
     """
-    check_positive("order", order)
-    check_positive("noise_floor", noise_floor, or_zero=True)
+    check_positive("order", order, scalar=True)
+    check_positive("noise_floor", noise_floor, or_zero=True, scalar=True)
     sides = [conditional_gaussian(m.mean, m.covariance, width=width) for m in (real, fake)]
     run = functools.partial(_conditional_renyi, order=float(order), floor=float(noise_floor))
     return in_float64(run)(tuple(sides[1]), tuple(sides[0]), real.mean[width:], real.covariance[width:, width:])

@@ -8,7 +8,17 @@ from typing import Any
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve, solve_triangular
 
-from jaxpr._core import AnyArray, Array, InputError, check_positive, check_square, in_float64, is_float32
+from jaxpr._core import (
+    AnyArray,
+    Array,
+    InputError,
+    check_finite,
+    check_floats,
+    check_positive,
+    check_square,
+    in_float64,
+    is_float32,
+)
 from jaxpr.numerics.psd import scaled_cholesky
 
 __all__ = ["renyi_between", "renyi_gaussian"]
@@ -45,9 +55,13 @@ def renyi_gaussian(mean_a: AnyArray, cov_a: AnyArray, mean_b: AnyArray, cov_b: A
     Raises:
         InputError: shapes do not fit, not finite, or order <= 0.
     """
-    check_positive("order", order)
+    check_positive("order", order, scalar=True)
     for name, matrix in (("cov_a", cov_a), ("cov_b", cov_b)):
         check_square(name, matrix)
+    for name, mean in (("mean_a", mean_a), ("mean_b", mean_b)):
+        if len(check_floats(name, mean, expected="a mean (d,)")) != 1:
+            raise InputError(f"{name}: found shape {mean.shape}, expected a mean (d,)")
+        check_finite(name, mean)
     shapes = {mean_a.shape[0], mean_b.shape[0], cov_a.shape[0], cov_b.shape[0]}
     if len(shapes) != 1:
         raise InputError(f"mean_a, cov_a, mean_b and cov_b: found dimensions {sorted(shapes)}, expected one")

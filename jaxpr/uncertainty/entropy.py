@@ -13,10 +13,12 @@ from jaxpr._core import (
     Array,
     InputError,
     check_count,
+    check_floats,
     check_points,
     check_square,
     in_float64,
     is_float32,
+    is_number,
     is_traced,
 )
 from jaxpr.numerics import nearest_distances
@@ -31,16 +33,18 @@ def entropy_power(entropy: AnyArray | float, dim: int) -> Array:
     r"""$N = e^{2h/d} / (2\pi e)$: the variance of white Gaussian noise with this entropy ([cohen2024up]).
 
     Args:
-        entropy: differential entropy h in nats, any shape; -inf (a singular distribution) gives 0.
+        entropy: differential entropy h in nats, any shape; -inf (a singular distribution) gives 0, NaN gives NaN.
         dim: dimension d. Static.
 
     Returns:
         Squared units of the variable, shape of `entropy`.
 
     Raises:
-        InputError: dim is not a positive integer.
+        InputError: dim is not a positive integer, or the entropy is neither a number nor floats.
     """
     check_count("dim", dim)
+    if not is_number(entropy):
+        check_floats("entropy", entropy, expected="nats")
     # The constant goes into the exponent: the power of a large entropy does not overflow before it is divided.
     return jnp.exp(2 * jnp.asarray(entropy) / dim - math.log(2 * math.pi * math.e))
 

@@ -46,7 +46,7 @@ def plane_point(moments: Moments, *, width: int, noise_floor: float) -> PlanePoi
         InputError: the dimension leaves nothing for y, fewer than two points, or a negative noise_floor.
     """
     check_count("width", width)
-    check_positive("noise_floor", noise_floor, or_zero=True)
+    check_positive("noise_floor", noise_floor, or_zero=True, scalar=True)
     total = moments.mean.shape[0]
     if total <= 2 * width:
         raise InputError(f"moments: found dimension {total}, expected more than twice the width {width}")

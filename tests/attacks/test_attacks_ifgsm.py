@@ -223,7 +223,7 @@ def test_dtype_of_y_is_kept(dtype):
     assert attack(lambda z: 2 * z * z, y, alpha=0.1).dtype == dtype
 
 
-@pytest.mark.parametrize("shape", [(3, 7), (1, 2, 2, 2, 2)])
+@pytest.mark.parametrize("shape", [(3, 7), (3,)])
 def test_measurements_of_any_rank(shape):
     y = uniform(0, shape)
     y_adv = attack(lambda z: 2 * z, y, bounds=None)

@@ -182,7 +182,7 @@ def test_a_stochastic_estimator_is_attacked_on_average():
     [
         ({"y": jnp.full(SHAPE, jnp.nan)}, "y: found 120 NaN"),
         ({"y": jnp.zeros(SHAPE, jnp.int32)}, "y: found dtype int32"),
-        ({"y": jnp.zeros(())}, "y: found a scalar"),
+        ({"y": jnp.zeros(())}, "y: found shape ()"),
         ({"y": uniform() + 1, "bounds": (0.0, 1.0)}, "y: found values"),
         ({"objective": jnp.sum}, "objective: found values of shape ()"),
         ({"objective": lambda z: (z, z)}, "objective: found values of shape tuple"),
@@ -226,7 +226,11 @@ def test_psnr_of_constant_shifts_and_of_none():
     )
     np.testing.assert_allclose(alpha_psnr(1 / 255, data_range=1.0), 48.1308, atol=1e-4)
     np.testing.assert_array_equal(input_psnr(y, y, data_range=1.0), np.inf)
-    np.testing.assert_array_equal(np.isnan(input_psnr(y, y.at[1].set(jnp.nan), data_range=1.0)), np.arange(5) == 1)
+    lost = y.at[1].set(jnp.nan)
+    with pytest.raises(InputError, match="y_adv: found 24 NaN"):
+        input_psnr(y, lost, data_range=1.0)
+    values_are_unknown_here = jax.jit(lambda z: input_psnr(y, z, data_range=1.0))(lost)
+    np.testing.assert_array_equal(np.isnan(values_are_unknown_here), np.arange(5) == 1)
     assert np.isfinite(jax.grad(lambda z: input_psnr(y, z, data_range=1.0)[1])(y.at[1].add(0.1))).all()
     with pytest.raises(InputError, match="y and y_adv"):
         input_psnr(y, y[:2], data_range=1.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxpr._core import InputError
-from jaxpr.attacks import lipschitz_ratio, output_shift, shift_ratio
+from jaxpr.attacks import lipschitz_ratio, local_lipschitz, output_shift, shift_ratio
 
 FLOAT32 = 1e-6  # float32 sums of 24 terms, relative
 SHAPE = (4, 3, 4, 2)
@@ -97,3 +97,40 @@ def test_shapes_that_would_broadcast_are_refused(arguments, message):
 def test_lipschitz_ratio_refuses_other_shapes_before_it_runs_the_estimator():
     with pytest.raises(InputError, match="y and y_adv: found shapes"):
         lipschitz_ratio(lambda z: pytest.fail("estimator was called"), uniform(0), uniform(1)[:2])
+
+
+def test_a_step_without_end_is_no_small_ratio():
+    y = uniform(0)
+    with pytest.raises(InputError, match="y_adv: found 1 NaN or infinite"):
+        lipschitz_ratio(jnp.tanh, y, y.at[0, 0, 0, 0].set(jnp.inf))
+    ratio = jax.jit(lambda z: lipschitz_ratio(jnp.tanh, y, z))(y.at[0, 0, 0, 0].set(jnp.inf))
+    assert np.isnan(ratio[0])
+
+
+@pytest.mark.parametrize("step", [1e-25, 1e25])
+def test_ratios_of_steps_whose_squares_leave_float32(step):
+    y = jnp.zeros(SHAPE)
+    np.testing.assert_allclose(lipschitz_ratio(lambda z: 3 * z, y, y + step), 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [jnp.uint8, jnp.int32, bool])
+def test_restorations_that_would_wrap_around_are_refused(dtype):
+    y = uniform(0)
+    with pytest.raises(InputError, match=f"estimator: found {jnp.dtype(dtype)} of shape"):
+        lipschitz_ratio(lambda z: (255 * z).astype(dtype), y, y + 0.1)
+
+
+def test_ratios_of_half_precision_neither_overflow_nor_vanish():
+    y = jnp.zeros((1, 64, 64, 3), jnp.float16)
+    for step in (1e-4, 8.0):  # squares: below the smallest float16; a sum above the largest
+        np.testing.assert_allclose(lipschitz_ratio(lambda z: 2 * z, y, y + jnp.float16(step)), 2, rtol=1e-3)
+
+
+def test_spectral_norm_where_the_backward_rule_has_no_transpose():
+    @jax.custom_vjp
+    def doubled(x):
+        return 2 * x
+
+    doubled.defvjp(lambda x: (2 * x, None), lambda _, cotangent: (doubled(cotangent),))
+    found = local_lipschitz(jax.random.key(0), doubled, uniform(0), iterations=2)
+    np.testing.assert_allclose(found, 2, rtol=1e-6)

@@ -130,7 +130,7 @@ def test_labels_may_be_traced():
 @pytest.mark.parametrize(
     ("label", "message"),
     [
-        (1.0, "label: found float32"),
+        (1.0, "label: found 1.0"),
         (np.zeros((4, 1), int), "label: found"),
         (np.zeros(3, int), "label: found 3 labels"),
         (5, "label: found 5, expected classes 0 to 4"),

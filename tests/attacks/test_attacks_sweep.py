@@ -79,8 +79,8 @@ def test_another_objective_and_jit():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"alphas": 0.1}, "alphas: found shape"),
-        ({"alphas": ()}, "alphas: found shape"),
+        ({"alphas": 0.1}, "alphas: found 0.1, expected strengths"),
+        ({"alphas": ()}, "alphas: found an array of shape"),
         ({"alphas": (0.1, -0.1)}, "alphas: found"),
         ({"steps": 0}, "steps: found 0"),
         ({"bounds": (0.4, 0.5)}, "y: found values"),

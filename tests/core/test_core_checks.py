@@ -10,6 +10,7 @@ import pytest
 from jaxpr._core import (
     InputError,
     check_count,
+    check_examples,
     check_images,
     check_points,
     check_positive,
@@ -180,3 +181,30 @@ def test_is_traced_looks_into_trees():
     jax.vmap(lambda x: found.append(is_traced(x)) or x)(jnp.ones(2))
     jax.grad(lambda x: found.append(is_traced(x)) or x)(1.0)
     assert found == [True] * 3
+
+
+def test_one_nan_among_many_values_is_found():
+    many = images(1, 192, 192, 3)
+    many[0, 100, 100, 1] = np.nan
+    for batch in (many, jnp.asarray(many)):
+        with pytest.raises(InputError, match="x: found 1 NaN"):
+            check_images("x", batch)
+
+
+@pytest.mark.parametrize("value", [[[0.5]], (0.5,), "photo.png", None, 0.5, np.array(["a"])])
+def test_what_is_no_array_is_named_by_its_type(value):
+    for check in (check_images, check_points, check_examples):
+        with pytest.raises(InputError, match=r"x: found (list|tuple|str|NoneType|float|dtype <U1), expected"):
+            check("x", value)
+
+
+@pytest.mark.parametrize("value", ["1", None, True, 1j, [1.0], np.array([True]), "a" * 999])
+def test_what_is_no_number_is_not_positive(value):
+    with pytest.raises(InputError, match=r"r: found .{1,60}, expected a positive number$"):
+        check_positive("r", value)
+
+
+def test_arrays_are_no_scalars():
+    check_positive("r", jnp.asarray(1.0), scalar=True)
+    with pytest.raises(InputError, match=r"r: found an array of shape \(2,\) and dtype float32"):
+        check_positive("r", jnp.ones(2), scalar=True)

@@ -3,7 +3,7 @@ import os
 import pytest
 
 import jaxpr
-from jaxpr._core import InputError, file_at, given_path, nearest, printable
+from jaxpr._core import InputError, did_you_mean, file_at, given_path, printable
 
 
 def test_the_home_folder_is_expanded_in_text_and_paths(monkeypatch, tmp_path):
@@ -38,8 +38,8 @@ def test_what_a_terminal_obeys_becomes_an_escape():
 
 
 def test_the_nearest_word():
-    assert nearest("bicubik", ["nearest", "bicubic"]) == "; did you mean bicubic?"
-    assert nearest("xyz", ["nearest", "bicubic"]) == ""
+    assert did_you_mean("bicubik", ["nearest", "bicubic"]) == "; did you mean bicubic?"
+    assert did_you_mean("xyz", ["nearest", "bicubic"]) == ""
 
 
 def test_input_error_is_public():

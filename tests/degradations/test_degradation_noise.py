@@ -48,8 +48,8 @@ def test_std_is_traced():
     ("x", "std", "message"),
     [
         (X, -0.1, "std: found -0.1, expected a non-negative"),
-        (X, jnp.ones(4), r"std: found shape \(4,\), expected one number"),
-        (jnp.ones((2, 2, 2, 3), jnp.uint8), 0.1, "x: found shape .* dtype uint8"),
+        (X, jnp.ones(4), r"std: found an array of shape \(4,\)"),
+        (jnp.ones((2, 2, 2, 3), jnp.uint8), 0.1, "x: found dtype uint8"),
         (jnp.float32(1), 0.1, r"x: found shape \(\)"),
     ],
 )

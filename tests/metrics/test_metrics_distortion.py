@@ -235,3 +235,19 @@ def test_range_errors(function):
 def test_ssim_needs_a_window(shape):
     with pytest.raises(InputError, match="expected at least 11×11"):
         ssim(np.zeros(shape, np.float32), np.zeros(shape, np.float32), data_range=1.0)
+
+
+@pytest.mark.parametrize("measure", [mse, rmse])
+def test_images_in_another_range_are_refused(measure):
+    x = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
+    with pytest.raises(InputError, match="restored: found values in"):
+        measure(255 * x, x)
+
+
+@pytest.mark.parametrize("error", [1e-25, 1e-4])
+def test_errors_whose_squares_vanish(error):
+    for dtype in (np.float32, np.float16)[: 1 if error < 1e-8 else 2]:
+        x = np.zeros((1, 8, 8, 3), dtype)
+        tolerance = 2e-3 if dtype == np.float16 else 1e-5
+        np.testing.assert_allclose(rmse(x + dtype(error), x), error, rtol=tolerance)
+        np.testing.assert_allclose(psnr(x + dtype(error), x, data_range=1.0), -20 * np.log10(error), rtol=tolerance)

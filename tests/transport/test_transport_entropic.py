@@ -191,7 +191,7 @@ def test_gaussian_distance_agrees_with_samples():
         (lambda x: sinkhorn_divergence(x, x, epsilon=0.1, cost="cosine"), "cost: found 'cosine'"),
         (lambda x: sinkhorn_divergence(x * np.nan, x, epsilon=0.1), "x: found NaN"),
         (lambda x: sinkhorn_divergence(x, x, epsilon=0.1, max_iterations=0), "max_iterations: found 0"),
-        (lambda x: sinkhorn_divergence(x, x, epsilon=0.1, weights_x=[1.0]), r"weights_x: found shape \(1,\)"),
+        (lambda x: sinkhorn_divergence(x, x, epsilon=0.1, weights_x=np.ones(1)), r"weights_x: found shape \(1,\)"),
         (lambda x: wasserstein_1d(x, x[0], p=1), r"x: found shape \(60, 2\), expected numbers \(n,\)"),
         (lambda x: wasserstein_1d(x[0], x[0], p=0.5), "p: found 0.5, expected a number of at least 1"),
         (lambda x: wasserstein_1d(x[0], x[0] * np.nan, p=1), "y: found NaN"),
@@ -203,3 +203,36 @@ def test_mistakes(call, message):
     with pytest.raises(InputError, match=message) as error:
         call(clouds()[0])
     assert "\n" not in str(error.value)
+
+
+def test_a_large_regularisation_gives_the_squared_distance_of_the_means():
+    x, y = (np.random.default_rng(seed).random((30, 3), np.float32) for seed in (0, 1))
+    means = np.sum((x.mean(axis=0) - y.mean(axis=0)) ** 2)
+    solve = jax.jit(sinkhorn_divergence)
+    for epsilon in (1e4, 1e8, 1e30):
+        found = solve(x, y, epsilon=epsilon)
+        np.testing.assert_allclose(found.value, means, rtol=2e-4)
+        assert found.converged
+    far = solve(x + 1000, y + 1000, epsilon=1e4)
+    np.testing.assert_allclose(far.value, means, rtol=0.02)  # points near 1000 have steps of 6e-5
+
+
+@pytest.mark.parametrize(("distance", "p"), [(1e20, 2.0), (1e-3, 50.0), (1e-12, 4.0), (1e-30, 3.0), (1e30, 1.5)])
+def test_distances_whose_powers_leave_float32(distance, p):
+    x = np.array([distance, 0, 0, 0], np.float32)
+    expected = distance * 0.25 ** (1 / p)
+    np.testing.assert_allclose(wasserstein_1d(x, 0 * x, p=p), expected, rtol=FLOAT32)
+    quarters = np.full(4, 0.25)
+    found = wasserstein_1d(x, 0 * x, p=p, weights_x=quarters, weights_y=quarters)
+    np.testing.assert_allclose(found, expected, rtol=FLOAT32)
+    line = jnp.asarray(x[:, None])
+    np.testing.assert_allclose(
+        sliced_wasserstein(jax.random.key(0), line, 0 * line, projections=3, p=p), expected, rtol=FLOAT32
+    )
+
+
+def test_costs_beyond_float64_are_refused():
+    points = np.array([[1e155], [0.0]])
+    with pytest.raises(InputError, match="x and y: found points whose costs exceed"):
+        emd(points, 2 * points, cost="squared_l2")
+    np.testing.assert_allclose(emd(points, 2 * points, cost="l2").value, 5e154)

@@ -176,7 +176,8 @@ def _indices(path: Path) -> range:
 def _packed(path: Path, arrays: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
     # Without allow_pickle: NumPy before 2.2 stores that as one more array.
-    np.savez(buffer, **arrays, **{_DIGEST: np.array(_digest(path, arrays))})
+    stored: dict[str, Any] = {**arrays, _DIGEST: np.array(_digest(path, arrays))}
+    np.savez(buffer, **stored)
     return buffer.getvalue()
 
 

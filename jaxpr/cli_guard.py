@@ -19,6 +19,7 @@ TRACEBACK_VARIABLE = "JAXPR_TRACEBACK"
 """The environment variable that, when set, lets Python print where an unexpected error came from."""
 
 BAD_INPUT, UNEXPECTED = 2, 1
+_LONGEST = 1200
 _CALLBACKS = "jax._src.callback"  # prints a traceback of its own before the error reaches us
 
 
@@ -77,7 +78,7 @@ def one_line_endings(*, words: Callable[[str], str] = str, kept: str = "", may_e
             _stop("stopped: nobody reads the output any more", 128 + signal.SIGPIPE)
         except Exception as error:
             if _is_bad_input(error):
-                _stop(f"error: {words(_first_line(error))}", BAD_INPUT)
+                _stop(f"error: {_one_line(words(_first_line(error)))}", BAD_INPUT)
             if isinstance(error, OSError):
                 _stop(f"error: {_of_the_system(error)}{kept and '; finished work is kept'}", BAD_INPUT)
             if os.environ.get(TRACEBACK_VARIABLE):
@@ -129,7 +130,8 @@ def _first_line(error: BaseException) -> str:
 
 
 def _one_line(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
+    shown = "".join(c if c.isprintable() else "?" for c in text)
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST // 2]} ... {shown[-_LONGEST // 2 :]}"
 
 
 def _stop(message: str, code: int) -> None:

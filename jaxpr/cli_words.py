@@ -16,7 +16,7 @@ from jaxpr._core import InputError, did_you_mean, printable
 
 __all__ = ["in_users_words", "parse"]
 
-_BORDER, _RULE, _EDGES = re.compile(r"^[╭╰╮╯─┌└+-]"), re.compile(r"^[─-]{3,}"), " │|"
+_RULE = re.compile(r"[─-]{3,}$")
 _MOVED = {"spec": "degradation", "path": "data", "images": "data", "alpha": "alpha_levels", "pattern": "pair_pattern"}
 """What library functions call the options of a command."""
 
@@ -79,16 +79,12 @@ def _one_line(box: str, union: Any, words: Sequence[str]) -> str:
 
 
 def _said(box: str) -> list[str]:
-    """The lines of a box above its first rule, without frame and title."""
-    inside: list[str] = []
-    for line in box.splitlines():
-        content = line.strip().strip("│|").rstrip()
-        if _BORDER.match(line.strip()) and "│" not in line:
-            continue
-        if _RULE.match(content.strip()):
-            break
-        inside.append(content)
-    return [printable(line) for line in inside if line.strip()]
+    """The lines of a box between its title and its next rule; frames are of line-drawing characters, or of dashes."""
+    lines = [line.strip("\n").rstrip() for line in box.splitlines()]
+    framed = any(line.startswith("╭") for line in lines)
+    content = [line.strip("│").rstrip() for line in lines if line.startswith("│")] if framed else lines[2:]
+    ends = (number for number, line in enumerate(content) if _RULE.match(line.strip()))
+    return [printable(line) for line in content[: next(ends, None)] if line.strip()]
 
 
 def _command(union: Any, words: Sequence[str]) -> Any:

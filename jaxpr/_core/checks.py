@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 CHANNEL_COUNTS = (1, 2, 3, 4)
+_LARGEST_COUNT = 2**31 - 1  # of the integers that JAX counts with
 _LONGEST_VALUE = 60
 
 
@@ -199,9 +200,11 @@ def check_square(name: str, matrix: ArrayLike) -> None:
 
 
 def check_count(name: str, value: int, *, at_least: int = 1) -> None:
-    """Raise unless `value` is an integer >= at_least; a boolean and an array are none."""
+    """Raise unless `value` is an integer >= at_least that 32 bits hold; a boolean and an array are none."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < at_least:
         raise InputError(f"{name}: found {described(value)}, expected an integer of at least {at_least}")
+    if value > _LARGEST_COUNT:
+        raise InputError(f"{name}: found {described(value)}, expected an integer of at most {_LARGEST_COUNT}")
 
 
 def check_positive(name: str, value: ArrayLike, *, or_zero: bool = False, scalar: bool = False) -> None:

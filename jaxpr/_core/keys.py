@@ -2,8 +2,9 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxpr._core.checks import InputError, check_count
+from jaxpr._core.checks import InputError, described
 from jaxpr._core.types import Array, Key
 
 __all__ = ["example_keys", "seed_key"]
@@ -47,7 +48,6 @@ def seed_key(name: str, seed: int) -> Key:
     Raises:
         InputError: another number, or none.
     """
-    check_count(name, seed, at_least=0)
-    if seed >= _SEEDS:
-        raise InputError(f"{name}: found {seed}, expected 0 to {_SEEDS - 1}")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < _SEEDS:
+        raise InputError(f"{name}: found {described(seed)}, expected an integer from 0 to {_SEEDS - 1}")
     return jax.random.key(seed)

@@ -11,8 +11,14 @@ __all__ = ["file_at", "given_path"]
 
 
 def given_path(path: str | os.PathLike[str]) -> Path:
-    """A path as a user gives it; a leading ~ is the home folder."""
+    """A path as a user gives it; a leading ~ is the home folder.
+
+    Raises:
+        InputError: it holds a null character, which no system takes.
+    """
     path = Path(path)
+    if "\0" in str(path):
+        raise InputError(f"path: found {printable(path)!r}, expected one without a null character")
     try:
         return path.expanduser()
     except RuntimeError:  # nobody of that name has a home here
@@ -33,9 +39,8 @@ def file_at(name: str, path: str | os.PathLike[str], *, expected: str = "a file"
     found = given_path(path)
     try:
         mode = found.stat().st_mode
-    except (OSError, ValueError) as error:  # ValueError: a null character
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{name}: cannot open {printable(found)} ({reason}), expected {expected}") from error
+    except OSError as error:
+        raise InputError(f"{name}: cannot open {printable(found)} ({error.strerror}), expected {expected}") from error
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
         raise InputError(f"{name}: found {kind} at {printable(found)}, expected {expected}")

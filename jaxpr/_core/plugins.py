@@ -10,6 +10,7 @@ from types import ModuleType
 
 from jaxpr._core.checks import InputError, first_line
 from jaxpr._core.paths import file_at
+from jaxpr._core.versions import forget_failed_callbacks
 from jaxpr._core.words import printable
 
 __all__ = ["load_python", "users_code"]
@@ -41,6 +42,7 @@ def users_code(what: str, *, expected: str = "") -> Iterator[None]:
     except SystemExit as error:
         raise InputError(f"{what}: called sys.exit({error.code!r}){ending or ', expected it to return'}") from error
     except Exception as error:
+        forget_failed_callbacks()
         raise InputError(f"{what}: failed ({_reason(error)}){ending}") from error
 
 

@@ -5,6 +5,7 @@ function says: `custom_vjp` has no forward mode, `custom_derivatives.linear_call
 else reaches convolutions inside networks that users bring.
 """
 
+import importlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -18,6 +19,7 @@ from jax.interpreters import ad, batching, mlir
 
 __all__ = [
     "enable_x64",
+    "forget_failed_callbacks",
     "instantiated",
     "is_zero",
     "lower_as",
@@ -192,3 +194,12 @@ def on_main_process(value: bool) -> bool:
 def wait_for_processes(name: str) -> None:
     """Return when every process has called this with the same name."""
     multihost_utils.sync_global_devices(name)
+
+
+def forget_failed_callbacks() -> None:
+    """Drop the record of callbacks that failed, which JAX would report once more when Python ends (0.7.2 to 0.12)."""
+    try:
+        dispatch = importlib.import_module("jax._src.dispatch")
+        dispatch.runtime_tokens.clear()
+    except (ImportError, AttributeError):  # another version: the report then comes
+        return

@@ -186,9 +186,9 @@ def _unpacked(path: Path) -> dict[str, np.ndarray]:
     expected = "arrays of an earlier run; delete the file, and what was in it is computed again"
     file_at(printable(path), path, expected=expected)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{printable(path)}: cannot be read ({first_line(error)}), expected {expected}") from error
     stored = arrays.pop(_DIGEST, np.array("none"))
     if str(stored) != (found := _digest(path, arrays)):

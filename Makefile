@@ -15,7 +15,7 @@ ENDS := tests/test_ends.py tests/test_api.py tests/test_floors.py tests/test_mod
 	tests/test_docs.py::test_notebook_runs_top_to_bottom
 TESTS ?= tests
 
-.PHONY: run test test-all test-oldest test-newest ends lint types format clean
+.PHONY: run test test-all test-oldest test-newest ends oldest-python lint types format clean
 
 run: $(VENV)/.installed  ## evaluate classical and trained restorers on real photographs and write a report
 	$(BIN)/jaxpr evaluate --data photos --degradation bicubic-x4 --out $(OUT)
@@ -34,6 +34,9 @@ test-newest: .venv-newest/.installed  ## the same with the newest of everything;
 
 ends:
 	@echo $(ENDS)
+
+oldest-python:
+	@echo $(OLDEST_PYTHON)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ _PLAIN_WORD = re.compile(r"[\w./-]+")
 _RELEASE = re.compile(r"\d+(?:\.\d+)*")
 
 
-def install_line(target: str) -> str:
+def install_line(target: str, *, jax: str | None = None) -> str:
     """The command that installs `target` and leaves the installed JAX alone, whatever its newest version is.
 
     On Colab and Kaggle jax belongs to a plugin for the accelerator. A command without its version may replace jax and
@@ -21,11 +21,14 @@ def install_line(target: str) -> str:
 
     Args:
         target: what pip installs: jaxpr, or a folder or file with it.
+        jax: version of the installed JAX, if known already.
     """
-    try:
-        return pip_install(f"jax=={version('jax')}", target)
-    except Exception:  # no metadata, or broken ones: there is no version to keep
-        return pip_install(target)
+    if jax is None:
+        try:
+            jax = version("jax")
+        except Exception:  # no metadata, or broken ones: there is no version to keep
+            return pip_install(target)
+    return pip_install(f"jax=={jax}", target)
 
 
 def pip_install(*words: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from jaxpr.doctor.facts import Facts, Finding, Memory
-from jaxpr.doctor.requirements import pip_install
+from jaxpr.doctor.requirements import install_line
 
 __all__ = ["report_record", "report_text"]
 
@@ -24,7 +24,7 @@ def report_record(facts: Facts, findings: Sequence[Finding]) -> dict[str, Any]:
         "ok": not any(finding.wrong for finding in findings),
         "facts": asdict(facts),
         "findings": [asdict(finding) for finding in findings],
-        "install": _install(facts),
+        "install": install_line("./jaxpr", jax=facts.packages.get("jax")),
     }
 
 
@@ -45,7 +45,8 @@ def _lines(facts: Facts) -> list[str]:
     memories = {number: device.memory for number, device in enumerate(facts.devices) if device.memory is not None}
     lines += [f"memory of device {number}: {_memory(memory)}" for number, memory in memories.items()]
     lines += [f"{name}={value}" for name, value in facts.environment.items()]
-    return [*lines, f"to install a clone of jaxpr and leave this jax alone: {_install(facts)}"]
+    command = install_line("./jaxpr", jax=facts.packages.get("jax"))
+    return [*lines, f"to install a clone of jaxpr and leave this jax alone: {command}"]
 
 
 def _paragraph(finding: Finding) -> str:
@@ -61,8 +62,3 @@ def _pairs(values: Any) -> str:
 def _memory(memory: Memory) -> str:
     free, total = (("unknown" if n is None else f"{n / 2**30:.1f} GiB") for n in (memory.free, memory.total))
     return f"{free} free of {total}"
-
-
-def _install(facts: Facts) -> str:
-    jax = facts.packages.get("jax")
-    return pip_install(*([f"jax=={jax}"] if jax else []), "./jaxpr")

@@ -100,10 +100,18 @@ def _write_claim(path: Path, protocol: Mapping[str, Any], codes: list[str]) -> N
 def _check_same(out: Path, earlier: Mapping[str, Any], protocol: Mapping[str, Any]) -> None:
     for field in [*protocol, *earlier]:
         if earlier.get(field) != protocol.get(field):
+            found, expected = _shown(field, earlier.get(field)), _shown(field, protocol.get(field))
             raise InputError(
-                f"out: found a run with {field} = {earlier.get(field)!r} in {printable(out)}, expected "
-                f"{protocol.get(field)!r}; use another folder or the same protocol"
+                f"out: found a run with {field} = {found} in {printable(out)}, expected {expected}; use another folder or "
+                "the same protocol"
             )
+
+
+def _shown(field: str, value: Any) -> str:
+    """A value as users give it: strengths of attacks in grey levels."""
+    if field in ("alpha", "explore_alpha") and isinstance(value, float):
+        return f"{value * 255:g}/255"
+    return printable(repr(value))
 
 
 class BatchStore:

@@ -102,8 +102,8 @@ def _check_same(out: Path, earlier: Mapping[str, Any], protocol: Mapping[str, An
         if earlier.get(field) != protocol.get(field):
             found, expected = _shown(field, earlier.get(field)), _shown(field, protocol.get(field))
             raise InputError(
-                f"out: found a run with {field} = {found} in {printable(out)}, expected {expected}; use another folder or "
-                "the same protocol"
+                f"out: found a run with {field} = {found} in {printable(out)}, expected {expected}; use another "
+                "folder or the same protocol"
             )
 
 

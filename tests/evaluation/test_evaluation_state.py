@@ -1,5 +1,6 @@
 """The folder of a run: whose it is, by which code, and that what is stored is what was computed."""
 
+import errno
 import functools
 import json
 import shutil
@@ -176,6 +177,29 @@ def test_the_numbers_are_there_before_the_pictures(tmp_path, monkeypatch):
         evaluated(tmp_path / "run")
     assert json.loads((tmp_path / "run" / "results.json").read_text())["restorers"][0]["name"] == "up"
     assert (tmp_path / "run" / "results.csv").exists()
+
+
+def test_a_finished_run_that_cannot_be_written_is_shown(copied, monkeypatch):
+    """As on a read-only disk; a run that is not finished needs the disk."""
+    before = (copied / "results.json").read_bytes()
+
+    def fails(path, content):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(run, "write_atomically", fails)
+    with pytest.warns(UserWarning, match=r"out: .* cannot be written; what is there stays as it is"):
+        results = evaluated(copied)
+    assert results.restorers[0].name == "up"
+    assert (copied / "results.json").read_bytes() == before
+    (copied / "report.html").unlink()
+    with pytest.raises(OSError, match="Read-only"):
+        evaluated(copied)
+
+
+def test_strengths_are_shown_in_grey_levels(tmp_path):
+    open_run(tmp_path / "run", {"alpha": 1 / 255}, code="c")
+    with pytest.raises(InputError, match=r"found a run with alpha = 1/255 in .*, expected 2/255"):
+        open_run(tmp_path / "run", {"alpha": 2 / 255}, code="c")
 
 
 def test_no_name_stops_a_run(tmp_path):

@@ -193,6 +193,15 @@ class Evaluate:
             if self.processes is not None and self.process_id >= self.processes:
                 raise InputError(f"process_id: found {self.process_id}, expected less than {self.processes} processes")
 
+    def _check_stride(self, images: ImageSource | PairedSource, factor: int) -> None:
+        """Raise if the stride was given and no measurement has so many pixels."""
+        source = images.high if isinstance(images, PairedSource) else images
+        crop = self.protocol().crop
+        side = crop or max(max(source.shape(i)[:2]) for i in range(len(source)))
+        if self.patch_stride is not None and self.patch_stride > side // factor:
+            found = f"found {self.patch_stride} for measurements of at most {side // factor} pixels on a side"
+            raise InputError(f"patch_stride: {found}, expected at most that")
+
     def run(self) -> None:
         """Evaluate and print the table."""
         self.check()
@@ -206,6 +215,7 @@ class Evaluate:
         degradation = parse_degradation(self.degradation)
         if isinstance(images, PairedSource) and not degradation.has_operator:
             degradation = dataclasses.replace(degradation, factor=images.factor)
+        self._check_stride(images, degradation.factor)
         training = Training(
             images=lambda: train,
             degrade=degrader(degradation, bits=protocol.measurement_bits, compiled=jax.jit),

@@ -52,6 +52,11 @@ class Answer(NamedTuple):
     location: str | None = None  # sends on to there
 
 
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, *_):
+        """Clients that hang up, as some tests want, are no news."""
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         server = self.server
@@ -81,7 +86,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serving(certificate: Path | None = None):
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+    with Server(("127.0.0.1", 0), Handler) as running:
         running.answers, running.seen = {}, []
         running.url = f"http{'s' if certificate else ''}://127.0.0.1:{running.server_port}"
         if certificate:

@@ -59,7 +59,7 @@ def described(value: object) -> str:
     if isinstance(value, jax.Array | np.ndarray) and (is_traced(value) or np.ndim(value)):
         return f"an array of shape {np.shape(value)} and dtype {value.dtype}"
     text = repr(value)
-    if isinstance(value, list | tuple | dict | set) or len(text) > _LONGEST_VALUE or not text.isprintable():
+    if isinstance(value, list | dict | set) or len(text) > _LONGEST_VALUE or not text.isprintable():
         return type(value).__name__
     return text
 

@@ -238,7 +238,7 @@ def elliptic_ring(inner: ArrayLike, outer: ArrayLike) -> EllipticRing:
     for name, axes in (("inner", inner), ("outer", outer)):
         if np.shape(axes) != (2,):
             raise InputError(f"{name}: found shape {np.shape(axes)}, expected two half axes (2,)")
-        check_positive(name, axes, or_zero=name == "inner")
+        check_positive(name, axes if is_traced(axes) else np.asarray(axes), or_zero=name == "inner")
     if not is_traced(inner, outer) and not (np.asarray(inner) < np.asarray(outer)).all():
         raise InputError(f"inner: found half axes {inner} in an outline of {outer}, expected smaller ones")
     dtype = floating_dtype(inner, outer)

@@ -90,11 +90,6 @@ def examples_of(
             f"images: found a measurement of only {smallest} pixels on a side, expected at least the patch size "
             f"{protocol.patch_size}; use larger crops or images, or smaller patches"
         )
-    if protocol.patch_stride > smallest:
-        raise InputError(
-            f"patch_stride: found {protocol.patch_stride} for measurements of {smallest} pixels on a side, expected at "
-            "most that"
-        )
     return Examples(source, low, indices, groups[list(indices)], shapes, factor, pairs)
 
 

@@ -413,13 +413,13 @@ class TestBadInput:
         [
             (
                 lambda y: y,
-                r"restorer mine: found output float32 of shape \(1, 16, 16, 3\), expected .*\(1, 32, 32, 3\)",
+                r"restorer mine: found output of shape \(1, 16, 16, 3\), expected .*\(1, 32, 32, 3\)",
             ),
             (lambda y: jnp.full((y.shape[0], 32, 32, 3), jnp.nan), "restorer mine: found 3072 NaN or infinite values"),
-            (lambda y: np.asarray(y), "restorer mine: failed on measurements of shape"),
-            (lambda y: {"image": y}, "restorer mine: found output dict"),
-            (lambda y: nearest(y, factor=2, channels=1), "restorer mine: y: found 3 channels, expected 1 or 1"),
-            (lambda y: jnp.zeros((y.shape[0], 32, 32, 3), jnp.int32), "restorer mine: found output int32"),
+            (lambda y: np.asarray(y), r"restorer mine: measurements of shape .*: failed .TracerArrayConversionError"),
+            (lambda y: {"image": y}, "restorer mine: found dict for output"),
+            (lambda y: nearest(y, factor=2, channels=1), r"restorer mine: .*: y: found 3 channels, expected 1 or 1"),
+            (lambda y: jnp.zeros((y.shape[0], 32, 32, 3), jnp.int32), "restorer mine: found output of int32"),
         ],
     )
     def test_restorer(self, tmp_path, restorer, message):

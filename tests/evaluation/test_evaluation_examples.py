@@ -60,7 +60,7 @@ def test_examples_of_pairs_say_how_they_were_paired(tmp_path):
     [
         ("", "data: found no folder ''"),
         ("gone", "data: found no folder 'gone'"),
-        ("a\0b", r"data: found no folder 'a\\x00b'"),
+        ("a\0b", r"path: found 'a\\x00b'"),
         ("{}/0.png", r"data: found a file at .*0\.png, expected a folder of images"),
     ],
 )

@@ -459,7 +459,7 @@ class TestBadInput:
     def test_folder_of_another_protocol(self, finished):
         out, _ = finished
         before = (out / "results.json").read_bytes()
-        with pytest.raises(InputError, match=r"found a run with alpha = 0.0039.*, expected 0.0078"):
+        with pytest.raises(InputError, match=r"found a run with alpha = 1/255 .*, expected 2/255"):
             run(out, protocol=PROTOCOL._replace(alpha=2 / 255))
         with pytest.raises(InputError, match="found a run with data_fingerprint"):
             run(out, source=from_arrays(smooth_images((70, 66), (64, 97), (40, 40))[::-1], name="smooth"))

@@ -149,6 +149,58 @@ def test_bad_arguments_are_refused_by_name(name, monkeypatch):
     assert not wrong, "\n".join(map(str, wrong))
 
 
+def floats(value):
+    return isinstance(value, np.ndarray | jax.Array) and jnp.issubdtype(value.dtype, jnp.floating) and value.ndim > 0
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_edges_are_refused_or_have_a_result(name, monkeypatch):
+    """No examples, zero and infinite numbers: an error that names the argument, or a result."""
+    fn, call = captured(name, monkeypatch)
+    wrong = []
+    for argument, value in call.arguments.items():
+        edges = [("no examples", np.asarray(value)[:0])] if floats(value) else []
+        if isinstance(value, int | float | np.floating) and not isinstance(value, bool):
+            edges += [("zero", type(value)(0)), ("infinite", float("inf")), ("minus infinite", -float("inf"))]
+        for edge, bad in edges:
+            bound = inspect.signature(fn).bind(*call.args, **call.kwargs)
+            bound.arguments[argument] = bad
+            try:
+                fn(*bound.args, **bound.kwargs)
+            except InputError as error:
+                if argument not in str(error) or "\n" in str(error):
+                    wrong.append((name, argument, edge, str(error)))
+            except Exception as error:
+                wrong.append((name, argument, edge, repr(error)[:200]))
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+@pytest.mark.parametrize("name", CASES)
+def test_half_precision_is_refused_or_gives_about_the_same(name, dtype, monkeypatch):
+    fn, call = captured(name, monkeypatch)
+    if not any(floats(value) for value in call.arguments.values()):
+        return
+    bound = inspect.signature(fn).bind(*call.args, **call.kwargs)
+    for argument, value in bound.arguments.items():
+        if floats(value):
+            bound.arguments[argument] = jnp.asarray(value).astype(dtype)
+    try:
+        found = fn(*bound.args, **bound.kwargs)
+    except InputError:
+        return
+    whole = fn(*call.args, **call.kwargs)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(whole), strict=True):
+        if not isinstance(other, np.ndarray | jax.Array | float) or not jnp.issubdtype(
+            jnp.result_type(other), jnp.floating
+        ):
+            continue
+        # Nothing overflows; finite values may differ by the rounding of the input, so that a step of nothing moves.
+        defined = np.isfinite(np.asarray(other, np.float64))
+        assert np.isfinite(np.asarray(one, np.float64))[defined].all(), (one, other)
+
+
 def test_the_sweep_knows_every_function():
     for package in PACKAGES:
         module = importlib.import_module(f"jaxpr.{package}")

@@ -79,6 +79,8 @@ def check_measurements(y: Array, *, bounds: tuple[float, float] | None) -> None:
         InputError: dtype, rank, layout, NaN, values outside the bounds, or bounds that are not (low, high).
     """
     check_examples("y", y)
+    if not y.shape[0]:
+        raise InputError("y: found no examples, expected at least one")
     if bounds is None:
         return
     if not isinstance(bounds, tuple | list) or len(bounds) != 2 or not all(is_number(b) for b in bounds):

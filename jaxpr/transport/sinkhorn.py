@@ -87,10 +87,23 @@ def sinkhorn_divergence(
     )
     mass = jnp.sum(a)
     a, b = a / mass, b / mass
+    value, converged, regularisation = _divergence(
+        x, y, a, b, epsilon, cost=cost, threshold=float(threshold), max_iterations=int(max_iterations)
+    )
+    unit = unit**2 if cost == "squared_l2" else unit
+    return SinkhornDivergence((mass * value * unit).astype(given), converged, regularisation * unit)
+
+
+# Compiled once for each pair of sizes: the solver's loops would be compiled anew by every call.
+@functools.partial(jax.jit, static_argnames=("cost", "threshold", "max_iterations"))
+def _divergence(
+    x: Array, y: Array, a: Array, b: Array, epsilon: ArrayLike, *, cost: Cost, threshold: float, max_iterations: int
+) -> tuple[Array, Array, Array]:
+    """Value, whether it converged, and the regularisation, of points near one and weights that sum to one."""
     # ott broadcasts ranks and mixes dtypes, which a program may have forbidden its own code, and leaves the width of
     # products open.
     with lenient_promotion(), jax.default_matmul_precision("highest"):
-        share = jnp.asarray(epsilon, dtype)
+        share = jnp.asarray(epsilon, x.dtype)
         costs = [_costs(*pair, cost) for pair in ((x, y), (x, x), (y, y))]
         mean_cost = jax.lax.stop_gradient(jnp.sum(a[:, None] * costs[0] * b[None]))
         # Equal points everywhere: any positive regularisation gives zero.
@@ -104,8 +117,7 @@ def sinkhorn_divergence(
         )
         value = values[0] - (values[1] + values[2]) / 2
         converged = jnp.max(jnp.stack(errors)) <= threshold
-        unit = unit**2 if cost == "squared_l2" else unit
-    return SinkhornDivergence((mass * value * unit).astype(given), converged, mean_cost * share * unit)
+    return value, converged, mean_cost * share
 
 
 def _near_one(x: Array, y: Array) -> tuple[Array, Array, Array]:

@@ -111,7 +111,7 @@ def test_python_blocks_run_in_order(page, user_folder):
         if block.language == "python":
             exec(block.text, names)
     if page.name == "README.md":
-        assert [r.name for r in names["results"].restorers] == ["nearest", "bicubic"]
+        assert [r.name for r in names["results"].restorers] == ["bicubic"]
         assert Path("runs/mine/report.html").is_file()
 
 

@@ -18,7 +18,7 @@ def given_path(path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     if "\0" in str(path):
-        raise InputError(f"path: found {printable(path)!r}, expected one without a null character")
+        raise InputError(f"path: found '{printable(path)}', expected one without a null character")
     try:
         return path.expanduser()
     except RuntimeError:  # nobody of that name has a home here

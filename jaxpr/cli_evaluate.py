@@ -9,7 +9,7 @@ from typing import Any, Literal
 import jax
 import tyro
 
-from jaxpr._core import InputError, check_count, first_line, given_path, printable, seed_key
+from jaxpr._core import InputError, check_count, first_line, given_path, seed_key
 from jaxpr.cli_data import PACKAGED, named_images
 from jaxpr.data import ImageSource, PairedSource, paired_folder
 from jaxpr.degradations import parse_degradation
@@ -185,7 +185,7 @@ class Evaluate:
         if self.coordinator is not None:
             port = re.fullmatch(r"\S+:(\d{1,5})", self.coordinator)
             if port is None or not 0 < int(port[1]) < 1 << 16:
-                raise InputError(f"coordinator: found {printable(self.coordinator)!r}, expected HOST:PORT")
+                raise InputError(f"coordinator: found {self.coordinator!r}, expected HOST:PORT")
         if self.processes is not None:
             check_count("processes", self.processes)
         if self.process_id is not None:

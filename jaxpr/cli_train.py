@@ -98,7 +98,7 @@ class Train:
         unknown = sorted(set(self.only) - set(recipes))
         if unknown:
             likely = did_you_mean(unknown[0], recipes)
-            raise InputError(f"only: found {printable(unknown[0])!r}, expected some of {', '.join(recipes)}{likely}")
+            raise InputError(f"only: found {unknown[0]!r}, expected some of {', '.join(recipes)}{likely}")
         claim_folder("out", out)
         warn_of_idle_accelerator()
         for name in self.only or recipes:

@@ -36,7 +36,7 @@ def parse(union: Any, commands: Sequence[str], words: Sequence[str] | None) -> A
     words = list(sys.argv[1:] if words is None else words)
     if words and not words[0].startswith("-") and words[0] not in commands:
         likely = did_you_mean(words[0], commands)
-        raise InputError(f"command: found {printable(words[0])!r}, expected one of {', '.join(commands)}{likely}")
+        raise InputError(f"command: found {words[0]!r}, expected one of {', '.join(commands)}{likely}")
     box = io.StringIO()
     helping = {"-h", "--help"} & set(words)
     try:

@@ -7,7 +7,6 @@ with jaxpr, and perhaps `given`, further restorers as `jaxpr evaluate` names the
 
 import argparse
 import functools
-import importlib.util
 import inspect
 import sys
 import time
@@ -19,7 +18,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import jax
 
 import jaxpr
-from jaxpr._core import InputError, claim_folder, did_you_mean, given_path, printable
+from jaxpr._core import InputError, claim_folder, did_you_mean, given_path, load_python
 from jaxpr.cli_guard import one_line_endings
 from jaxpr.evaluation.provenance import code_sha256, script_sha256
 from jaxpr.report.experiments import (
@@ -141,21 +140,15 @@ def load_script(name: str) -> ModuleType:
     """
     if name not in NAMES:
         likely = did_you_mean(name, NAMES)
-        raise InputError(f"names: found {printable(name)!r}, expected one of {', '.join(NAMES)}{likely}")
+        raise InputError(f"names: found {name!r}, expected one of {', '.join(NAMES)}{likely}")
     package = Path(jaxpr.__file__).parent
     folders = (package.parent / "experiments", package / "_experiments")  # of a checkout, of an installed wheel
     for folder in folders:
         path = folder / f"{name}.py"
         if path.exists():
-            spec = importlib.util.spec_from_file_location(f"jaxpr_experiments.{name}", path)
-            if spec is None or spec.loader is None:
-                break
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = module
             if str(folder) not in sys.path:
                 sys.path.append(str(folder))
-            spec.loader.exec_module(module)
-            return module
+            return load_python("names", path, module="jaxpr_experiments")
     raise InputError(f"names: found no script {name}.py in {folders[0]}, expected the experiments beside the package")
 
 

@@ -158,7 +158,6 @@ EXCLUDED = {
     "report.": "host: figures and pages",
     "selection.hierarchy.children": INDEX,
     "selection.hierarchy.to_newick": RECORDS,
-    "selection.inputs.check_key": PART,
     "selection.inputs.prepare_features": PART,
     "training.checkpoints.": FILES,
     "training.gan.start_gan": PART,

@@ -19,7 +19,7 @@ from jaxpr._core.checks import (
 from jaxpr._core.chunks import map_chunks, scan
 from jaxpr._core.extras import missing_extra
 from jaxpr._core.files import TEMPORARY_PREFIX, check_folder, claim_folder, read_json, utf8, write_atomically
-from jaxpr._core.keys import example_keys, seed_key
+from jaxpr._core.keys import check_key, example_keys, seed_key
 from jaxpr._core.modes import defined_where, floating_dtype, lenient_promotion, may_be_undefined
 from jaxpr._core.paths import file_at, given_path
 from jaxpr._core.plugins import load_python, users_code
@@ -56,6 +56,7 @@ __all__ = [
     "check_finite",
     "check_floats",
     "check_images",
+    "check_key",
     "check_points",
     "check_positive",
     "check_same_shape",

@@ -7,9 +7,26 @@ import numpy as np
 from jaxpr._core.checks import InputError, described
 from jaxpr._core.types import Array, Key
 
-__all__ = ["example_keys", "seed_key"]
+__all__ = ["check_key", "example_keys", "seed_key"]
 
 _SEEDS = 1 << 32
+
+
+def check_key(key: Key, *, single: bool = False) -> None:
+    """Raise unless `key` was made by `jax.random.key`; legacy uint32 keys were not.
+
+    Args:
+        key: one key or an array of them.
+        single: whether it must be one.
+
+    Raises:
+        InputError: anything else.
+    """
+    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        found = getattr(key, "dtype", type(key).__name__)
+        raise InputError(f"key: found {found}, expected a key made by jax.random.key")
+    if single and key.ndim:
+        raise InputError(f"key: found keys of shape {key.shape}, expected one key; use jax.vmap for many problems")
 
 
 def example_keys(key: Key, count: int) -> Array:
@@ -28,9 +45,7 @@ def example_keys(key: Key, count: int) -> Array:
     Raises:
         InputError: `key` is a legacy uint32 key or an array of another length.
     """
-    dtype = getattr(key, "dtype", type(key).__name__)
-    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        raise InputError(f"key: found {dtype}, expected a key made by jax.random.key")
+    check_key(key)
     if key.ndim == 0:
         return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(count))
     if key.shape != (count,):

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxpr._core import Key
 from jaxpr.evaluation.planes import PlaneReference, plane_metrics, plane_reference
-from jaxpr.evaluation.probes import SWEEP
+from jaxpr.evaluation.probes import ONE_DERIVATIVE, SWEEP
 from jaxpr.evaluation.provenance import provenance_record
 from jaxpr.evaluation.results import Metric, RestorerResult, Results, mean_metrics
 from jaxpr.evaluation.sets import PatchSets, classes_score, patch_sets, set_metrics
@@ -130,12 +130,12 @@ def _probe_results(
     run: Run, columns: dict[str, np.ndarray]
 ) -> tuple[dict[str, Metric], dict[str, dict[str, list[float]]]]:
     groups = run.examples.groups[list(run.probes)]
-    note = _blindness(columns.pop("gradient"))
+    note, once_only = _blindness(columns.pop("gradient")), columns.pop(ONE_DERIVATIVE, None) is not None
     sweep = {name: columns.pop(f"sweep_{name}") for name in SWEEP if f"sweep_{name}" in columns}
     metrics = mean_metrics(columns, groups)
     if note:
         return {name: Metric(math.nan, math.nan, note) for name in metrics}, {}
-    if np.isnan(columns.get("local_lipschitz", np.zeros(1))).all():
+    if once_only:
         metrics["local_lipschitz"] = Metric(math.nan, math.nan, _NO_SECOND_DERIVATIVE)
     if not sweep:
         return metrics, {}

@@ -6,14 +6,17 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, Estimator, Key, may_be_undefined
+from jaxpr._core import Array, Estimator, InputError, Key, may_be_undefined
 from jaxpr.attacks import attack_sweep, explore_posterior, local_lipschitz, range_coverage
 from jaxpr.evaluation.devices import spread
 from jaxpr.evaluation.measure import gradient_size
 from jaxpr.evaluation.protocol import Protocol
 from jaxpr.evaluation.restorers import Restorer
 
-__all__ = ["SWEEP", "probe_program"]
+__all__ = ["ONE_DERIVATIVE", "SWEEP", "probe_program"]
+
+ONE_DERIVATIVE = "differentiable_once"
+"""A column that is there where the restorer's backward rule has no derivative, so that there is no spectral norm."""
 
 SWEEP = ("input_psnr", "output_psnr", "ratio")
 """Columns of the curve over attack radii, stored as `sweep_<column>` (N, A)."""
@@ -47,8 +50,10 @@ def probe_program(restorer: Restorer, protocol: Protocol) -> Callable[[Key, Arra
 def _spectral_norm(keys: Key, estimator: Estimator, y: Array, *, iterations: int) -> dict[str, Array]:
     try:
         return {"local_lipschitz": local_lipschitz(keys, estimator, y, iterations=iterations)}
-    except (TypeError, ValueError, NotImplementedError):  # what JAX raises in a backward rule without derivative
-        return {"local_lipschitz": jnp.full(y.shape[0], jnp.nan, jnp.float32)}
+    except InputError:
+        raise
+    except (TypeError, ValueError, NotImplementedError):  # all that JAX raises for a backward rule without derivative
+        return {"local_lipschitz": jnp.full(y.shape[0], jnp.nan, jnp.float32), ONE_DERIVATIVE: jnp.ones(y.shape[0])}
 
 
 def _exploration(keys: Key, estimator: Estimator, x: Array, y: Array, protocol: Protocol) -> dict[str, Array]:

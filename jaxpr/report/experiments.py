@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from jaxpr._core import InputError, utf8, write_atomically
+from jaxpr._core import InputError, claim_folder, utf8, write_atomically
 from jaxpr.report.style import png_bytes
 from jaxpr.report.templates import render
 from jaxpr.report.text import format_value
@@ -127,12 +127,14 @@ def write_experiment(found: Experiment, out: Path, provenance: Mapping[str, Any]
         InputError: `out` is a file, or a row has not as many cells as its table has columns.
     """
     record = experiment_record(found, provenance)
-    _make_folder(out)
-    for (name, picture), entry in zip(found.pictures.items(), record["pictures"], strict=True):
+    claim_folder("out", out)
+    for picture, entry in zip(found.pictures.values(), record["pictures"], strict=True):
         entry["width"] = round(picture.figure.get_size_inches()[0] * SCREEN_PIXELS_PER_INCH)
-        write_atomically(out / f"{name}.png", png_bytes(picture.figure))
+    # Numbers first: no picture may cost them.
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(out / "record.json", utf8(text))
+    for name, picture in found.pictures.items():
+        write_atomically(out / f"{name}.png", png_bytes(picture.figure))
     return record
 
 
@@ -170,16 +172,9 @@ def write_experiments_page(records: Sequence[tuple[Mapping[str, Any], Path]], ou
     claims = [claim for record, _ in records for claim in record["claims"]]
     held = sum(bool(claim["holds"]) for claim in claims)
     page = render("experiments.html", {"experiments": shown, "held": held, "claims": len(claims)})
-    _make_folder(out)
+    claim_folder("out", out)
     write_atomically(out / "index.html", utf8(page))
     return out / "index.html"
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"out: found a file at {error.filename}, expected a folder") from error
 
 
 def _shown(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxpr._core import InputError, utf8, write_atomically
+from jaxpr._core import claim_folder, utf8, write_atomically
 from jaxpr.report.bars import figure_consistency, figure_robustness
 from jaxpr.report.curves import figure_sweep
 from jaxpr.report.metric_table import GROUPS, MetricInfo, metric_info
@@ -68,10 +68,7 @@ def write_report(record: Mapping[str, Any], strips: Sequence[Strip] = (), *, out
     """
     check_record(record)
     out = Path(out)
-    try:
-        (out / "figures").mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise InputError(f"out: found a file in the way of folder {out / 'figures'}, expected a folder") from None
+    claim_folder("out", out / "figures")
     pictures = list(_pictures(record, out))
     samples = list(_samples(record, strips, out))
     page = _render(record, pictures, samples)

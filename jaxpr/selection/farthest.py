@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, InputError, Key, check_count, is_traced
-from jaxpr.selection.inputs import check_index, check_key, prepare_features, squared_gaps
+from jaxpr._core import Array, InputError, Key, check_count, check_key, is_traced
+from jaxpr.selection.inputs import check_index, prepare_features, squared_gaps
 
 __all__ = ["FarthestPoints", "farthest_from_start", "farthest_in_distances", "farthest_points"]
 
@@ -46,7 +46,7 @@ def farthest_points(key: Key, features: Array, *, count: int, subset: int) -> Fa
     Raises:
         InputError: not points, NaN, count > N, or subset outside count..N.
     """
-    check_key(key)
+    check_key(key, single=True)
     features = prepare_features(features, count=count)
     check_count("subset", subset)
     total = features.shape[0]

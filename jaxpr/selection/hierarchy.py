@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, InputError, Key, check_count
-from jaxpr.selection.inputs import check_key, check_vector, prepare_features
+from jaxpr._core import Array, InputError, Key, check_count, check_key
+from jaxpr.selection.inputs import check_vector, prepare_features
 from jaxpr.selection.uniformization import neighbour_distance
 
 __all__ = [
@@ -64,7 +64,7 @@ def hierarchy(key: Key, features: Array, *, count: int) -> Hierarchy:
     Raises:
         InputError: not points, NaN, or count outside 2..N.
     """
-    check_key(key)
+    check_key(key, single=True)
     features = _prepare(features, count)
     return farthest_tree(features, jax.random.uniform(key, (features.shape[0],), features.dtype), count=count)
 
@@ -81,7 +81,7 @@ def uniformization_hierarchy(key: Key, features: Array, *, count: int, k: int) -
     Raises:
         InputError: not points, NaN, count outside 2..N, or k outside 2..N-1.
     """
-    check_key(key)
+    check_key(key, single=True)
     features = _prepare(features, count)
     radii = neighbour_distance(features, k=k)
     weights = features.shape[1] * jnp.log(radii / jnp.max(radii))

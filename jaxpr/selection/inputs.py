@@ -8,7 +8,6 @@ from jaxpr._core import (
     Array,
     ArrayLike,
     InputError,
-    Key,
     check_count,
     check_finite,
     check_floats,
@@ -17,16 +16,7 @@ from jaxpr._core import (
     is_traced,
 )
 
-__all__ = ["check_key", "prepare_features", "squared_gaps"]
-
-
-def check_key(key: Key) -> None:
-    """Raise unless `key` is one key made by `jax.random.key`."""
-    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        found = getattr(key, "dtype", type(key).__name__)
-        raise InputError(f"key: found {found}, expected a key made by jax.random.key")
-    if key.ndim != 0:
-        raise InputError(f"key: found keys of shape {key.shape}, expected one key; use jax.vmap for many problems")
+__all__ = ["prepare_features", "squared_gaps"]
 
 
 def prepare_features(features: Array, *, count: int, name: str = "features") -> Array:

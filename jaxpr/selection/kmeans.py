@@ -7,8 +7,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import HIGHEST, Array, Key, check_count, check_points, scan
-from jaxpr.selection.inputs import check_key, prepare_features, squared_gaps
+from jaxpr._core import HIGHEST, Array, Key, check_count, check_key, check_points, scan
+from jaxpr.selection.inputs import prepare_features, squared_gaps
 
 __all__ = ["KMeansRepresentatives", "kmeans_from_centroids", "kmeans_representatives", "nearest_to_centroids"]
 
@@ -62,7 +62,7 @@ def kmeans_representatives(
     Raises:
         InputError: not points, NaN, count > N, or a count that is not positive.
     """
-    check_key(key)
+    check_key(key, single=True)
     features = prepare_features(features, count=count)
     check_count("restarts", restarts)
     check_count("iterations", iterations)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, InputError, Key, check_count, check_floats, is_traced
-from jaxpr.selection.inputs import check_key, check_vector, prepare_features, squared_gaps
+from jaxpr._core import Array, InputError, Key, check_count, check_floats, check_key, is_traced
+from jaxpr.selection.inputs import check_vector, prepare_features, squared_gaps
 
 __all__ = [
     "Uniformization",
@@ -63,7 +63,7 @@ def uniformization(key: Key, features: Array, *, count: int, k: int, keep: float
     Raises:
         InputError: not points, NaN, count greater than the number kept, k outside 2..N-1, or keep outside (0, 1].
     """
-    check_key(key)
+    check_key(key, single=True)
     features = prepare_features(features, count=count)
     gumbel = jax.random.gumbel(key, (features.shape[0],), features.dtype)
     return uniformization_from_gumbel(features, gumbel, count=count, k=k, keep=keep)

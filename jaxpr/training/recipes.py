@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import jax.numpy as jnp
 import optax
 
-from jaxpr._core import InputError, check_count, check_positive, printable
+from jaxpr._core import InputError, check_count, check_positive
 from jaxpr.degradations import Degradation, parse_degradation
 from jaxpr.models import perceptual_network
 from jaxpr.models.discriminators import UNetCriticConfig, VggCriticConfig, unet_critic, vgg_critic
@@ -194,9 +194,7 @@ def check_recipe_name(name: str) -> None:
         InputError: it is no text, or holds more than letters, digits, dots, +, - and _, or begins with a dot.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InputError(
-            f"name: found {printable(name)!r}, expected letters, digits, '.', '+', '-' and '_', no dot first"
-        )
+        raise InputError(f"name: found {name!r}, expected letters, digits, '.', '+', '-' and '_', no dot first")
 
 
 def build_procedure(recipe: Recipe, *, attack: Attack | None) -> Procedure:

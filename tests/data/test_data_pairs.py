@@ -42,21 +42,24 @@ def test_names_of_challenges_find_their_partners(tmp_path, pairs):
         assert found.high.shape(i) == (4 * height, 4 * width, 3)
 
 
-def test_a_file_without_partner_is_named(tmp_path):
-    low, high = challenge(tmp_path, [("a.png", "a.png"), ("b.png", "c.png")])
-    with pytest.raises(InputError, match=r"low: found no partner in high for b\.png, expected pairs"):
-        paired_folder(low, high)
-
-
-def test_two_candidates_are_refused(tmp_path):
-    low, high = challenge(tmp_path, [("ax4.png", "a.png"), ("a_LR.png", "a_HR.png")])
-    with pytest.raises(InputError, match=r"low: found a_LR\.png unlike \{\}x4, expected pairs by one rule"):
-        paired_folder(low, high)
-
-
-def test_scenes_that_differ_by_a_number_are_no_pairs(tmp_path):
-    low, high = challenge(tmp_path, [("park_001.png", "park_002.png"), ("road_001.png", "road_002.png")])
-    with pytest.raises(InputError, match=r"low: found no partner in high for park_001\.png, road_001\.png"):
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([("a.png", "a.png"), ("b.png", "c.png")], r"low: found no partner in high for b\.png, expected pairs"),
+        (
+            [("ax4.png", "a.png"), ("a_LR.png", "a_HR.png")],
+            r"low: found a_LR\.png unlike \{\}x4, expected pairs",
+        ),
+        (
+            [("park_001.png", "park_002.png"), ("road_001.png", "road_002.png")],
+            r"low: found no partner in high for park_001\.png, road_001\.png",
+        ),
+    ],
+    ids=["alone", "two rules", "another number"],
+)
+def test_what_no_rule_pairs_is_named(tmp_path, names, message):
+    low, high = challenge(tmp_path, names)
+    with pytest.raises(InputError, match=message):
         paired_folder(low, high)
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from jaxpr import data, estimators, evaluation
 from jaxpr._core import InputError
-from jaxpr.evaluation import provenance, run
+from jaxpr.evaluation import probes, provenance, run
+from jaxpr.evaluation.restorers import as_restorer
 from jaxpr.evaluation.state import BatchStore, codes_of, open_run
 
 UP = functools.partial(estimators.nearest, factor=4)
@@ -21,10 +22,12 @@ FAST = evaluation.SCALES["smoke"]._replace(
 )
 
 
-def evaluated(out, restorers=None, **options):
+def evaluated(out, restorers=None, *, protocol=FAST, **options):
     restorers = {"up": UP} if restorers is None else restorers
     key, images = jax.random.key(0), data.photos("test")
-    return evaluation.evaluate(key, restorers, images, "bicubic-x4", protocol=FAST, out=out, progress=False, **options)
+    return evaluation.evaluate(
+        key, restorers, images, "bicubic-x4", protocol=protocol, out=out, progress=False, **options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -297,3 +300,55 @@ def test_the_hash_of_code_is_that_of_the_wheel(tmp_path, monkeypatch):
     assert provenance.script_sha256(scripts / "script.py") == one
     (scripts / "helper.py").write_text("")
     assert provenance.script_sha256(scripts / "script.py") != one
+
+
+def with_backward(backward):
+    """The upscaler with a backward rule of its own."""
+
+    @jax.custom_vjp
+    def restore(y):
+        return up(y)
+
+    restore.defvjp(lambda y: (up(y), None), lambda _, g: (backward(g),))
+    return restore
+
+
+def blocks(g):
+    n, height, width, channels = g.shape
+    return g.reshape(n, height // 4, 4, width // 4, 4, channels).sum((2, 4))
+
+
+def on_the_host(g):
+    n, height, width, channels = g.shape
+    shape = jax.ShapeDtypeStruct((n, height // 4, width // 4, channels), g.dtype)
+    return jax.pure_callback(lambda found: np.asarray(blocks(np.asarray(found))), shape, g)
+
+
+def probed(restorer):
+    key, protocol = jax.random.key(0), FAST._replace(lipschitz_iterations=3)
+    keys, x = jax.random.split(key, 1), jax.random.uniform(key, (1, 32, 32, 3))
+    program = probes.probe_program(as_restorer("mine", restorer), protocol)
+    return program(keys, x, x[:, ::4, ::4])
+
+
+def test_a_backward_rule_of_ones_own_has_a_spectral_norm():
+    (found,) = probed(with_backward(blocks))["local_lipschitz"]
+    (expected,) = probed(up)["local_lipschitz"]
+    assert float(expected) == pytest.approx(4, rel=1e-3)  # every value is written 16 times; three power iterations
+    assert float(found) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_backward_rule_without_derivative_has_none_and_the_record_says_why(tmp_path):
+    protocol = FAST._replace(lipschitz_iterations=3, probes=1, limit=1)
+    results = evaluated(tmp_path / "run", {"mine": with_backward(on_the_host)}, protocol=protocol)
+    metrics = results.restorers[0].metrics
+    assert np.isnan(metrics["local_lipschitz"].value)
+    assert metrics["local_lipschitz"].note.startswith(
+        "undefined: JAX cannot differentiate the restorer's backward rule"
+    )
+    assert metrics["lipschitz_mean"].value > 0
+
+
+def test_bad_outputs_are_not_taken_for_a_missing_derivative():
+    with pytest.raises(InputError, match="found int32"):
+        probed(lambda y: up(y).astype(jnp.int32))

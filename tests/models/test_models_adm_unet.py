@@ -79,7 +79,7 @@ def test_golden_embeddings_of_times(width):
     assert error(found, ARRAYS[f"temb_{width}"]) <= FLOAT32
 
 
-def complete(config, named):
+def assert_recognised(config, named):
     """Recognised, up to what cannot be seen, and complete."""
     network, found = recognise(named)
     assert network is NETWORKS[type(config)]
@@ -90,7 +90,7 @@ def complete(config, named):
 
 @pytest.mark.parametrize("name", NAMED)
 def test_the_file_tells_the_configuration(name):
-    complete(configured(CASES[name]["config"]), shapes(CASES[name]["keys"]))
+    assert_recognised(configured(CASES[name]["config"]), shapes(CASES[name]["keys"]))
 
 
 @pytest.mark.parametrize("index", quick(range(3), 2))
@@ -100,7 +100,8 @@ def test_published_files_are_recognised_and_complete(index):
         named[checkpoint["extra_key"][0]] = tuple(checkpoint["extra_key"][1])
     config = configured(checkpoint["config"])
     assert config == PUBLISHED._replace(num_classes=checkpoint["config"]["num_classes"])
-    assert complete(config, named) == config
+    found = assert_recognised(config, named)
+    assert found == config
 
 
 def in_files(name: str) -> str:
@@ -183,7 +184,7 @@ IMAGES = np.random.default_rng(0).random((2, 4, 4, 3), np.float32)
 def test_other_configurations(config):
     model = build(config)
     params = abstract_parameters(model)
-    complete(config, {in_files(key): shape for key, shape in torch_shapes(params).items()})
+    assert_recognised(config, {in_files(key): shape for key, shape in torch_shapes(params).items()})
     x = jax.ShapeDtypeStruct(IMAGES.shape, np.float32)
     unet = isinstance(config, ADMUNetConfig)
     assert jax.eval_shape(model.apply, params, x, 0).shape == ((2, 4, 4, 6) if unet else (2, 5))

@@ -44,7 +44,7 @@ def golden():
     return model, params
 
 
-def close(found, expected):
+def assert_close(found, expected):
     np.testing.assert_allclose(found, expected, rtol=0, atol=FLOAT32 * np.abs(expected).max())
 
 
@@ -54,14 +54,16 @@ def of_label(logits):
 
 def test_outputs_of_the_authors_code(golden):
     model, params = golden
-    close(of_label(jax.jit(model.apply)(params, GOLDEN["critic_in"].transpose(0, 2, 3, 1))), GOLDEN["critic_out"])
+    assert_close(
+        of_label(jax.jit(model.apply)(params, GOLDEN["critic_in"].transpose(0, 2, 3, 1))), GOLDEN["critic_out"]
+    )
 
 
 def test_r1_of_the_authors_code(golden):
     model, params = golden
     x = jnp.asarray(GOLDEN["critic_in"].transpose(0, 2, 3, 1))
     found = jax.jit(lambda x: r1_penalty(lambda x: of_label(model.apply(params, x)), x))(x)
-    close(found, np.mean(GOLDEN["critic_r1"]))
+    assert_close(found, np.mean(GOLDEN["critic_r1"]))
 
 
 def test_names_and_shapes_of_the_authors_largest_critic():

@@ -177,7 +177,7 @@ def folder(tmp_path):
     return tmp_path / "run"
 
 
-def refused(folder, state, *because):
+def assert_refused(folder, state, *because):
     with pytest.raises(InputError, match="checkpoints: found") as error:
         Checkpoints(folder).latest(state)
     assert "\n" not in str(error.value)
@@ -187,10 +187,12 @@ def refused(folder, state, *because):
 
 def test_states_of_other_arrays_are_refused(folder):
     right = begin()
-    refused(folder, right._replace(count=jnp.zeros(2, jnp.int32)), "an array int32[] for one int32[2]", "2 that does")
-    refused(folder, right._replace(count=jnp.float32(0)), "an array int32[] for one float32[]")
-    refused(folder, right._replace(weights={}), "4 arrays for 2", "remove the folder to start anew")
-    refused(folder, (right, right), "4 arrays for 8")
+    assert_refused(
+        folder, right._replace(count=jnp.zeros(2, jnp.int32)), "an array int32[] for one int32[2]", "2 that does"
+    )
+    assert_refused(folder, right._replace(count=jnp.float32(0)), "an array int32[] for one float32[]")
+    assert_refused(folder, right._replace(weights={}), "4 arrays for 2", "remove the folder to start anew")
+    assert_refused(folder, (right, right), "4 arrays for 8")
 
 
 def test_a_history_of_other_quantities_is_refused(folder):
@@ -204,7 +206,7 @@ def test_a_history_of_other_quantities_is_refused(folder):
 @pytest.mark.parametrize("how", ["cut", "missing"])
 def test_corrupt_descriptions_are_refused(folder, how):
     harm(folder / "2" / "_METADATA", how)
-    refused(folder, begin(), "2 that does not hold this run's state (unreadable)", "remove the folder")
+    assert_refused(folder, begin(), "2 that does not hold this run's state (unreadable)", "remove the folder")
 
 
 def test_corrupt_data_are_refused(folder):
@@ -242,11 +244,11 @@ def harm(place, how):
 def test_foreign_folders_are_refused(tmp_path):
     (tmp_path / "photos" / "7").mkdir(parents=True)
     (tmp_path / "photos" / "7" / "a.png").write_bytes(b"no state")
-    refused(tmp_path / "photos", begin(), "7 that does not hold this run's state (unreadable)")
+    assert_refused(tmp_path / "photos", begin(), "7 that does not hold this run's state (unreadable)")
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "7").write_text("a file")
-    refused(tmp_path / "files", begin(), "7 that does not hold")
-    refused(tmp_path / "files" / "7", begin(), "expected a folder")
+    assert_refused(tmp_path / "files", begin(), "7 that does not hold")
+    assert_refused(tmp_path / "files" / "7", begin(), "expected a folder")
     for every in (0, -1, 2.5, None):
         with pytest.raises(InputError, match=f"every: found {every}"):
             run(3, Checkpoints(tmp_path / "new", every))

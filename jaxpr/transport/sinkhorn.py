@@ -16,8 +16,6 @@ __all__ = ["SinkhornDivergence", "sinkhorn_divergence"]
 # Regularisations, as shares of the mean cost: beyond the first the solver's potentials are lost among the logarithms of
 # weights that they hold, and zero is a good start; beyond the second nothing changes any more.
 _LARGE, _INFINITE = 100.0, 1e12
-# Sinkhorn's iterations after the solver's, without its rounding. Each is an exact step, also where it converged.
-_LAST_STEPS = 3
 
 
 class SinkhornDivergence(NamedTuple):
@@ -52,8 +50,8 @@ def sinkhorn_divergence(
 
     Zero for equal sets; tends to the exact cost as epsilon goes to zero and to a kernel distance as it grows: for
     "squared_l2" to the squared distance of the means. Solved by ott-jax in the log domain, holding matrices of (n, m),
-    (n, n) and (m, m) costs, with last steps in which float32 does not cancel. Jits, vmaps and differentiates; gradients
-    are those of the optimum (envelope theorem) at fixed regularisation, so they need a converged result.
+    (n, n) and (m, m) costs, with a last step in which float32 does not cancel. Jits, vmaps and differentiates;
+    gradients are those of the optimum (envelope theorem) at fixed regularisation, so they need a converged result.
 
     Args:
         x: (n, d) points.
@@ -156,7 +154,7 @@ def _potentials(
 
 
 def _dual(costs: Array, a: Array, b: Array, start: Array, epsilon: Array) -> tuple[Array, Array]:
-    r"""Entropic cost of one problem and the error of its marginals, after the last steps from a second potential.
+    r"""Entropic cost of one problem and the error of its marginals, after a last step from a second potential.
 
     $\max_{f,g} \sum_i a_i f_i + \sum_j b_j g_j - \epsilon \sum_{ij} a_i b_j (e^{(f_i + g_j - c_ij)/\epsilon} - 1)$ is
     stationary in both potentials, so they need no gradient and their errors count twice small. All terms are about as
@@ -164,9 +162,9 @@ def _dual(costs: Array, a: Array, b: Array, start: Array, epsilon: Array) -> tup
     """
     fixed, g = jax.lax.stop_gradient(costs), start
     f = _soft_minimum(fixed, g, b, epsilon)
-    for _ in range(_LAST_STEPS):
-        g = _soft_minimum(fixed.T, f, a, epsilon)
-        f = _soft_minimum(fixed, g, b, epsilon)
+    # One of Sinkhorn's iterations after the solver's, without its rounding; more change the seventh digit.
+    g = _soft_minimum(fixed.T, f, a, epsilon)
+    f = _soft_minimum(fixed, g, b, epsilon)
     f, g = jax.lax.stop_gradient((f, g))
     excess = jnp.where(a[:, None] * b[None] > 0, jnp.expm1((f[:, None] + g[None] - costs) / epsilon), 0)
     columns = jnp.sum(a[:, None] * excess, axis=0)

@@ -159,7 +159,7 @@ def test_bad_records_and_folders_are_refused(tmp_path):
     with pytest.raises(InputError, match="no restorers"):
         write_report({"restorers": []}, out=tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="in the way"):
+    with pytest.raises(InputError, match="found a file at"):
         write_report(record("a"), out=tmp_path / "file")
 
 

@@ -29,6 +29,7 @@ NOTEBOOK = {"ipython": "cells of a notebook, which the notebook's own test runs"
 ELSEWHERE = {
     "jaxpr doctor": "ends with code 1 where something is wrong; tests/test_cli_doctor.py",
     "jaxpr weights fetch swinir-classical-x4": "downloads; tests/test_cli_weights.py, from a server of its own",
+    "jaxpr weights fetch bsrgan-x2": "downloads, too",
     "jaxpr evaluate --out runs/swinir-fetched": "needs that download",
     "jaxpr evaluate --out runs/fid": "needs Inception's file of 90 MB; tests/models/test_models_inception.py",
 }

@@ -21,16 +21,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpr import metrics
-from jaxpr._core import Array, InputError, Key, Objective, map_chunks
 from jaxpr.attacks import epsilon_for_psnr, input_psnr, l2_adam
-from jaxpr.cli_data import named_images
-from jaxpr.cli_train import WEIGHTS, load_recipes
+from jaxpr.cli.train import WEIGHTS, load_recipes
+from jaxpr.core import Array, InputError, Key, Objective, map_chunks
+from jaxpr.data.words import named_images
 from jaxpr.degradations import LinearOperator, parse_degradation
-from jaxpr.models import digit_classifier, feature_extractor
-from jaxpr.models.restorer import RestorerConfig, restorer
-from jaxpr.models.trained import packaged_restorer, read_restorer
+from jaxpr.models.restorer_network import RestorerConfig, restorer_network
 from jaxpr.report.style import COLOURS, INK
 from jaxpr.training.recipes import Recipe
+from jaxpr.weights import digit_classifier, feature_extractor
+from jaxpr.weights.packaged import packaged_restorer, read_restorer
 
 ERRATIC, ROBUST = "deterministic erratic", "deterministic robust"
 STO_ERRATIC, STO_ROBUST = "stochastic erratic", "stochastic robust"
@@ -243,7 +243,7 @@ def family(task: Task, kind: str, seeds: Sequence[int], runs: Path | None) -> Fa
         if found != wanted or file.packed.config != config:
             words = "(degradation, consistent, stochastic)"
             raise InputError(f"{name}: found {words} = {found}, expected {wanted} and one network for all seeds")
-    made = restorer(config, operators=parse_degradation(config.degradation).operator)
+    made = restorer_network(config, operators=parse_degradation(config.degradation).operator)
     return Family(config, Sampling(made.seeds, made.apply, config.stochastic), [file.packed.params for file in files])
 
 

@@ -27,10 +27,10 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxpr.distributions import JointMixture, planar_mixture
-from jaxpr.experiment import Claim, Experiment, Picture, Table, main
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, FAINT, INK, MUTED, new_figure, styled
+from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
+from jaxpr.toys import JointMixture, planar_mixture
 from jaxpr.transport import emd, gaussian_map, gaussian_w2, transport_points
 
 NOISE, OTHER_NOISES, SEED = 1.5, (1.0, 2.0, 3.0), 0

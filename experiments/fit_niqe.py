@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import jaxpr.metrics
-from jaxpr._core import write_atomically
+from jaxpr.core import write_atomically
 from jaxpr.data import photos
 from jaxpr.metrics import NiqeParameters, fit_niqe, niqe
 

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import spearmanr
 
+from jaxpr.records.reading import measured
 from jaxpr.report.planes import Axis, Point, draw_plane
-from jaxpr.report.record import measured
 from jaxpr.report.style import INK, looks, new_figure, styled
 
 

@@ -28,9 +28,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr.experiment import Claim, Experiment, Picture, Table, main
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, FAINT, INK, MUTED, new_figure, styled
+from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
 from jaxpr.selection import farthest_points, kmeans_representatives, uniformization
 
 DRAWS = {"smoke": 8, "small": 256, "paper": 4096}

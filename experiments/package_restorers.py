@@ -5,7 +5,7 @@
 
 Weights are stored in half precision. On test images that moves outputs, in grey levels of 255 (root mean square), by at
 most 0.005 for photographs and by 0.05 to 1.6 for digits of the first seed, most for robust deterministic restorers.
-Everything that says how they were made stays. Writes `jaxpr/models/weights/NAME.safetensors` and `restorers.json`, the
+Everything that says how they were made stays. Writes `jaxpr/weights/files/NAME.safetensors` and `restorers.json`, the
 list of names and hashes, in the order of the configs.
 """
 
@@ -18,12 +18,12 @@ import jax
 import numpy as np
 
 import jaxpr
-from jaxpr._core import write_atomically
-from jaxpr.cli_train import load_recipes
-from jaxpr.models.restorer import pack_restorer
-from jaxpr.models.trained import read_restorer
+from jaxpr.cli.train import load_recipes
+from jaxpr.core import write_atomically
+from jaxpr.weights.native import pack_restorer
+from jaxpr.weights.packaged import read_restorer
 
-FOLDER = Path(jaxpr.__file__).parent / "models" / "weights"
+FOLDER = Path(jaxpr.__file__).parent / "weights" / "files"
 INDEX = FOLDER / "restorers.json"
 LARGEST = 2_000_000  # bytes of one file
 CONFIGS = ("photographs", "digits")

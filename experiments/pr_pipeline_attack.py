@@ -40,16 +40,16 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxpr._core import Estimator
+from jaxpr.core import Estimator
 from jaxpr.data import digits
-from jaxpr.estimators.trained import trained_restorer
 from jaxpr.evaluation import DecisionAttack, DecisionResults, sweep_decisions
 from jaxpr.evaluation.decision_results import Judgement, RestorerDecisions, decisions_record
-from jaxpr.experiment import Claim, Experiment, Picture, Table, main
-from jaxpr.models import digit_classifier
 from jaxpr.report import figure_decisions
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, FAINT, INK, MUTED, new_figure, styled
+from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
+from jaxpr.restorers.trained import trained_restorer
+from jaxpr.weights import digit_classifier
 
 SEED = 0
 TASKS = {

@@ -32,13 +32,13 @@ from scipy.stats import rankdata
 from jaxpr.attacks import alpha_psnr, explore_posterior, input_psnr, range_coverage, range_maps
 from jaxpr.data import digits
 from jaxpr.degradations import parse_degradation
-from jaxpr.estimators.trained import trained_restorer
 from jaxpr.evaluation.measure import degrader
-from jaxpr.experiment import Claim, Experiment, Picture, Table, main
 from jaxpr.metrics import Moments, SmallSampleWarning, frechet_distance
-from jaxpr.models import digit_classifier
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, FAINT, INK, MUTED, new_figure, styled
+from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
+from jaxpr.restorers.trained import trained_restorer
+from jaxpr.weights import digit_classifier
 
 SEED, ALPHA, SAMPLES, LEVELS = 0, 8 / 255, 5, 16
 TASKS = {"average-x8": "average-x8", "average-x4": "average-x4", "inpainting": "inpaint-top-0.75"}

@@ -37,24 +37,30 @@ import jax
 import joint_indices as ji
 import numpy as np
 
-from jaxpr._core import Estimator, InputError, Sampler
+from jaxpr.core import Estimator, InputError, Sampler
 from jaxpr.data import ImageSource, image_folder, photos
 from jaxpr.degradations import parse_degradation
-from jaxpr.estimators import Training, build_restorers
-from jaxpr.estimators.published import PUBLISHED_RESTORERS
-from jaxpr.estimators.trained import trained_restorer
 from jaxpr.evaluation import SCALES, Protocol, evaluate
 from jaxpr.evaluation.examples import examples_of
 from jaxpr.evaluation.measure import degrader
 from jaxpr.evaluation.pictures import load_strips
 from jaxpr.evaluation.sets import merged_groups, moments_by_block
 from jaxpr.evaluation.state import BatchStore
-from jaxpr.experiment import Claim, Experiment, Picture, Table, main
 from jaxpr.metrics import Moments, SmallSampleWarning, frechet_distance
-from jaxpr.models import OFFICIAL_FILES, weights_folder
-from jaxpr.report import Strip, figure_consistency, figure_robustness, figure_strip, figure_tradeoff
+from jaxpr.report import (
+    Strip,
+    figure_consistency,
+    figure_robustness,
+    figure_strip,
+    figure_tradeoff,
+)
 from jaxpr.report.experiments import Cell
 from jaxpr.report.text import format_value
+from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
+from jaxpr.restorers import Training, build_restorers
+from jaxpr.restorers.published import PUBLISHED_RESTORERS
+from jaxpr.restorers.trained import trained_restorer
+from jaxpr.weights import OFFICIAL_FILES, weights_folder
 
 SEED, FACTOR, DEGRADATION = 0, 4, "bicubic-x4"
 WEIGHTS = ("0.001", "0.003", "0.01", "0.03", "0.1")

@@ -25,8 +25,11 @@ import numpy as np
 import scipy.optimize
 from matplotlib.axes import Axes
 
-from jaxpr.distributions import denoising_gaussian
-from jaxpr.estimators.toy_denoising import (
+from jaxpr.report.experiments import Cell
+from jaxpr.report.style import COLOURS, INK, MUTED, new_figure, styled
+from jaxpr.reproduce import Claim, Experiment, Picture, Table, main, sharded
+from jaxpr.toys import denoiser_losses, denoiser_optimizers, denoising_gaussian, start_denoiser, toy_denoiser
+from jaxpr.toys.denoising import (
     denoising_dmax,
     denoising_mmse,
     denoising_posterior,
@@ -34,10 +37,7 @@ from jaxpr.estimators.toy_denoising import (
     mmse_conditional_mse,
     posterior_conditional_mse,
 )
-from jaxpr.experiment import Claim, Experiment, Picture, Table, main, sharded
-from jaxpr.report.experiments import Cell
-from jaxpr.report.style import COLOURS, INK, MUTED, new_figure, styled
-from jaxpr.training import denoiser_losses, denoiser_optimizers, fit_gan, start_denoiser, toy_denoiser
+from jaxpr.training import fit_gan
 from jaxpr.transport import joint_emd
 
 WEIGHTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)

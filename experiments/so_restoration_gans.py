@@ -39,9 +39,9 @@ import digit_restorers as dr
 import jax
 import numpy as np
 
-from jaxpr.experiment import Claim, Experiment, Picture, Table, main
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import INK, MUTED, new_figure, styled
+from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
 
 EXACT = 1e-5  # RMSE; float32 leaves some 1e-7 in projections
 SHOWN, DRAWN = 4, 4  # examples, and draws of each

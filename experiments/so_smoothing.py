@@ -28,9 +28,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr.experiment import Claim, Experiment, Picture, Table, main
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, MUTED, new_figure, styled
+from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
 
 SIGMAS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)  # intensity units; the range is 1
 AS_IS, PROJECTED = "f(y + σN)", "projected"

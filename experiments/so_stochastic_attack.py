@@ -27,9 +27,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpr.attacks import ALPHAS, attack_sweep
-from jaxpr.experiment import Claim, Experiment, Picture, Table, main
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import MUTED, new_figure, styled
+from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
 
 
 class Sizes(NamedTuple):

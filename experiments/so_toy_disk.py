@@ -27,20 +27,22 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from jaxpr.attacks import l2_adam
-from jaxpr.distributions import EllipticRing, elliptic_ring, uniform_disk, uniform_square
-from jaxpr.estimators.toy_planar import disk_wave, ring_avoiding, ring_crossing, zigzag, zigzag_w2_bound
-from jaxpr.experiment import Claim, Experiment, Picture, Table, main, sharded
 from jaxpr.metrics import precision_recall
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, INK, MUTED, new_figure, styled
-from jaxpr.training import (
-    adversarial_robustness,
-    fit_gan,
+from jaxpr.reproduce import Claim, Experiment, Picture, Table, main, sharded
+from jaxpr.toys import (
+    EllipticRing,
+    elliptic_ring,
     planar_losses,
     planar_optimizers,
     start_planar,
     toy_restorer,
+    uniform_disk,
+    uniform_square,
 )
+from jaxpr.toys.planar_estimators import disk_wave, ring_avoiding, ring_crossing, zigzag, zigzag_w2_bound
+from jaxpr.training import adversarial_robustness, fit_gan
 from jaxpr.transport import emd
 
 Restorer = Callable[[jax.Array, jax.Array], jax.Array]

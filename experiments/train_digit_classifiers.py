@@ -3,7 +3,7 @@ r"""Train the two packaged classifiers of 8×8 digits that attack and judge deci
     python -m experiments.train_digit_classifiers [--scale smoke|small] [--write]
 
 Both learn on digits("train"), 1,438 digits of scikit-learn, and are tested on digits("test"), 359 others. They differ
-in architecture, seed, augmentation and label smoothing. --write stores the weights in jaxpr/models/weights and prints
+in architecture, seed, augmentation and label smoothing. --write stores the weights in jaxpr/weights/files and prints
 their SHA-256, which `jaxpr/models/classifier.py` must then name. Two runs on one machine give the same bytes.
 
 smoke: 20 steps, nothing worth keeping. small: 2,000 steps, what is packaged.
@@ -29,10 +29,11 @@ import numpy as np
 import optax
 
 import jaxpr.models
-from jaxpr._core import write_atomically
+from jaxpr.core import write_atomically
 from jaxpr.data import digits
-from jaxpr.models.classifier import digit_model, pack_weights
+from jaxpr.models.classifier import digit_model
 from jaxpr.training import augment, classification_loss, fit, start
+from jaxpr.weights.native import pack_weights
 
 BATCH = 128
 
@@ -98,7 +99,7 @@ def main() -> None:
     parser.add_argument("--scale", choices=tuple(STEPS), default="small")
     parser.add_argument("--write", action="store_true", help="store the weights in the package")
     arguments = parser.parse_args()
-    folder = Path(jaxpr.models.__file__).parent / "weights"
+    folder = Path(jaxpr.__file__).parent / "weights" / "files"
     for name, recipe in RECIPES.items():
         begin = time.perf_counter()
         content, test, training = train(name, recipe, STEPS[arguments.scale])

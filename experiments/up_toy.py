@@ -21,11 +21,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from jaxpr import uncertainty as up
-from jaxpr.distributions import JointGaussian, JointMixture, linear_gaussian, planar_mixture
-from jaxpr.estimators import toy_gaussian as toy
-from jaxpr.experiment import Claim, Experiment, Picture, Table, main
 from jaxpr.numerics import Moments
 from jaxpr.report.style import COLOURS, INK, MUTED, new_figure, styled
+from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
+from jaxpr.toys import JointGaussian, JointMixture, linear_gaussian, planar_mixture
+from jaxpr.toys import gaussian_estimators as toy
 
 SEED, DIM, NOISE = 0, 8, 1.5
 SHARES = (1.0, 0.7, 0.4, 0.2, 0.08, 0.02)  # of the posterior's covariance

@@ -13,5 +13,5 @@ __all__ = ["InputError", "__version__"]
 
 def __getattr__(name: str) -> Any:
     if name == "InputError":  # on demand: importing jaxpr imports nothing, so that `jaxpr doctor` always runs
-        return importlib.import_module("jaxpr._core").InputError
+        return importlib.import_module("jaxpr.core").InputError
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The `jaxpr` command as it is installed: `jaxpr.cli`, or where that cannot be imported `jaxpr doctor` alone.
+"""The `jaxpr` command as it is installed: `jaxpr.cli.commands`, or where that cannot be imported `jaxpr doctor` alone.
 
 A package that is missing or of the wrong version may keep every command from being imported; the one that says which
 package must still run then.
@@ -6,7 +6,7 @@ package must still run then.
 
 import sys
 
-from jaxpr.cli_guard import one_line_endings
+from jaxpr.endings import one_line_endings
 
 __all__ = ["main"]
 
@@ -15,14 +15,14 @@ def main() -> None:
     """Run the command line of the terminal."""
     with one_line_endings(may_exit=True):
         try:
-            from jaxpr.cli import main as run
+            from jaxpr.cli.commands import main as run
         except Exception as error:  # whatever packages raise when they do not fit each other
             _stop_or_examine(f"{type(error).__name__}: {' '.join(str(error).split())}")
     run()
 
 
 def _stop_or_examine(error: str) -> None:
-    from jaxpr.cli_doctor import examine  # needs no package but Python
+    from jaxpr.cli.doctor import examine  # needs no package but Python
 
     if sys.argv[1:2] == ["doctor"]:
         sys.exit(0 if examine(json="--json" in sys.argv, import_error=error) else 1)

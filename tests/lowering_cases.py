@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr import distributions, estimators, numerics, selection
-from jaxpr._core import map_chunks
+from jaxpr import numerics, selection, toys
+from jaxpr.core import map_chunks
 from jaxpr.metrics import Moments
 from jaxpr.selection.farthest import farthest_from_start, farthest_in_distances
 from jaxpr.selection.hierarchy import farthest_tree, priority_tree
@@ -114,7 +114,7 @@ NUMERICS = [
         lambda x: numerics.resize(x, (8, 24), kernel=numerics.CUBIC, antialias=True),
         IMAGES,
     ),
-    case("_core.chunks: map_chunks", lambda x: map_chunks(smooth, x, size=3), POINTS),
+    case("core.chunks: map_chunks", lambda x: map_chunks(smooth, x, size=3), POINTS),
 ]
 
 
@@ -135,18 +135,18 @@ def of_planar(law: Any, key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[Any
 
 
 def of_gaussian(mean: jax.Array, cov: jax.Array, alpha: jax.Array, y: jax.Array) -> tuple[Any, ...]:
-    law = distributions.joint_gaussian(mean, cov, width=2)
-    found = estimators.gaussian_interpolation(law, alpha=alpha)
+    law = toys.joint_gaussian(mean, cov, width=2)
+    found = toys.gaussian_interpolation(law, alpha=alpha)
     return (
-        (estimators.gaussian_mmse(law), estimators.gaussian_posterior(law), estimators.gaussian_dmax(law)),
-        (estimators.gaussian_tradeoff(law, alpha=alpha), estimators.gaussian_mse(law, found)),
-        (estimators.gaussian_conditional_mse(law, found, y), estimators.gaussian_output_law(law, found)),
-        (estimators.gaussian_residual_law(law, found, np.eye(2, dtype=np.float32)), found.mean(y)),
+        (toys.gaussian_mmse(law), toys.gaussian_posterior(law), toys.gaussian_dmax(law)),
+        (toys.gaussian_tradeoff(law, alpha=alpha), toys.gaussian_mse(law, found)),
+        (toys.gaussian_conditional_mse(law, found, y), toys.gaussian_output_law(law, found)),
+        (toys.gaussian_residual_law(law, found, np.eye(2, dtype=np.float32)), found.mean(y)),
     )
 
 
 def of_denoising(key: jax.Array, y: jax.Array, std: jax.Array) -> tuple[Any, ...]:
-    e = estimators
+    e = toys
     given = {"noise_std": std}
     return (
         (e.denoising_mmse(y, **given), e.denoising_dmax(y, **given), e.denoising_posterior(key, y, **given)),
@@ -167,9 +167,9 @@ PLANAR += "contains slices"
 PAIRS = (KEY, floats(8, 2), floats(8, 2))
 TOYS = [
     case(
-        "distributions.normal: normal Normal.sample Normal.log_density Normal.score Normal.covariance",
+        "toys.normal: normal Normal.sample Normal.log_density Normal.score Normal.covariance",
         lambda mean, cov, key, x: (
-            (law := distributions.normal(mean, cov)).sample(key, 3),
+            (law := toys.normal(mean, cov)).sample(key, 3),
             law.log_density(x),
             law.score(x),
             law.covariance,
@@ -180,30 +180,30 @@ TOYS = [
         POINTS,
     ),
     case(
-        "distributions.gaussian: denoising_gaussian linear_gaussian " + members("JointGaussian", LAW),
-        lambda std, *rest: of_law(distributions.denoising_gaussian(noise_std=std, dim=2), *rest),
+        "toys.gaussian: denoising_gaussian linear_gaussian " + members("JointGaussian", LAW),
+        lambda std, *rest: of_law(toys.denoising_gaussian(noise_std=std, dim=2), *rest),
         COUNT,
         *PAIRS,
     ),
     case(
-        "distributions.mixture: planar_mixture linear_mixture " + members("JointMixture", LAW),
-        lambda std, *rest: of_law(distributions.planar_mixture(noise_std=std), *rest),
+        "toys.mixture: planar_mixture linear_mixture " + members("JointMixture", LAW),
+        lambda std, *rest: of_law(toys.planar_mixture(noise_std=std), *rest),
         COUNT,
         *PAIRS,
     ),
     case(
-        "distributions.mixture: imbalanced_mixture JointMixture.matched_gaussian JointMixture.posterior_weights",
+        "toys.mixture: imbalanced_mixture JointMixture.matched_gaussian JointMixture.posterior_weights",
         lambda std, y: (
-            (law := distributions.imbalanced_mixture(noise_std=std)).matched_gaussian(),
+            (law := toys.imbalanced_mixture(noise_std=std)).matched_gaussian(),
             law.posterior_weights(y),
         ),
         COUNT,
         floats(8, 2),
     ),
     case(
-        "distributions.planar: elliptic_ring EllipticRing.area " + members("EllipticRing", PLANAR),
+        "toys.planar: elliptic_ring EllipticRing.area " + members("EllipticRing", PLANAR),
         lambda outer, *rest: (
-            of_planar(law := distributions.elliptic_ring(outer / 2, outer), *rest),
+            of_planar(law := toys.elliptic_ring(outer / 2, outer), *rest),
             law.area,
         ),
         floats(2),
@@ -212,15 +212,15 @@ TOYS = [
         floats(8, 1),
     ),
     case(
-        "distributions.planar: uniform_square " + members("UniformSquare", PLANAR),
-        lambda side, *rest: of_planar(distributions.uniform_square(side=side), *rest),
+        "toys.planar: uniform_square " + members("UniformSquare", PLANAR),
+        lambda side, *rest: of_planar(toys.uniform_square(side=side), *rest),
         COUNT,
         KEY,
         floats(8, 2),
         floats(8, 1),
     ),
     case(
-        "estimators.toy_gaussian: gaussian_mmse gaussian_posterior gaussian_dmax gaussian_interpolation "
+        "toys.gaussian_estimators: gaussian_mmse gaussian_posterior gaussian_dmax gaussian_interpolation "
         "gaussian_tradeoff gaussian_mse gaussian_conditional_mse gaussian_output_law gaussian_residual_law "
         "AffineEstimator.mean",
         of_gaussian,
@@ -230,15 +230,15 @@ TOYS = [
         floats(8, 2),
     ),
     case(
-        "estimators.toy_gaussian: AffineEstimator.sample",
-        lambda law, *rest: estimators.gaussian_posterior(law).sample(*rest),
-        jax.eval_shape(lambda: distributions.denoising_gaussian(noise_std=1.0, dim=2)),
+        "toys.gaussian_estimators: AffineEstimator.sample",
+        lambda law, *rest: toys.gaussian_posterior(law).sample(*rest),
+        jax.eval_shape(lambda: toys.denoising_gaussian(noise_std=1.0, dim=2)),
         KEY,
         floats(8, 2),
     ),
-    case("distributions.gaussian: joint_gaussian", functools.partial(distributions.joint_gaussian, width=2), MEAN, COV),
+    case("toys.gaussian: joint_gaussian", functools.partial(toys.joint_gaussian, width=2), MEAN, COV),
     case(
-        "estimators.toy_denoising: denoising_mmse denoising_dmax denoising_posterior mmse_conditional_mse "
+        "toys.denoising: denoising_mmse denoising_dmax denoising_posterior mmse_conditional_mse "
         "dmax_conditional_mse posterior_conditional_mse mmse_residual_noise dmax_residual_noise "
         "posterior_residual_noise posterior_second_moment independent_conditional_mse",
         of_denoising,
@@ -246,46 +246,42 @@ TOYS = [
         floats(8, 1),
         COUNT,
     ),
-    case("distributions.planar: uniform_disk", lambda r: distributions.uniform_disk(radius=r), COUNT),
+    case("toys.planar: uniform_disk", lambda r: toys.uniform_disk(radius=r), COUNT),
     case(
-        "estimators.toy_dmax: planar_dmax interpolated",
-        lambda key, y, alpha: estimators.interpolated(
-            estimators.planar_dmax(distributions.uniform_disk()), smooth2, alpha=alpha
-        )(key, y),
+        "toys.dmax: planar_dmax interpolated",
+        lambda key, y, alpha: toys.interpolated(toys.planar_dmax(toys.uniform_disk()), smooth2, alpha=alpha)(key, y),
         KEY,
         floats(8, 1),
         COUNT,
     ),
     case(
-        "estimators.toy_dmax: monotone_dmax",
-        lambda law, y: estimators.monotone_dmax(law, y),
+        "toys.dmax: monotone_dmax",
+        lambda law, y: toys.monotone_dmax(law, y),
         jax.eval_shape(
-            lambda: distributions.linear_mixture(
-                np.ones(2), np.array([[-1.0], [1.0]]), np.ones((2, 1, 1)), np.eye(1), np.eye(1)
-            )
+            lambda: toys.linear_mixture(np.ones(2), np.array([[-1.0], [1.0]]), np.ones((2, 1, 1)), np.eye(1), np.eye(1))
         ),
         floats(8, 1),
     ),
     case(
-        "estimators.toy_planar: disk_wave zigzag zigzag_transport zigzag_transport_cost zigzag_w2_bound",
+        "toys.planar_estimators: disk_wave zigzag zigzag_transport zigzag_transport_cost zigzag_w2_bound",
         lambda x, y, f: (
-            estimators.zigzag_transport_cost(frequency=f),
-            estimators.zigzag_w2_bound(frequency=f),
-            estimators.disk_wave(y, alpha=0.5),
-            estimators.zigzag(y, frequency=3),
-            estimators.zigzag_transport(x, frequency=3),
+            toys.zigzag_transport_cost(frequency=f),
+            toys.zigzag_w2_bound(frequency=f),
+            toys.disk_wave(y, alpha=0.5),
+            toys.zigzag(y, frequency=3),
+            toys.zigzag_transport(x, frequency=3),
         ),
         floats(8, 2),
         floats(8, 1),
         COUNT,
     ),
     case(
-        "estimators.toy_planar: ring_avoiding ring_crossing",
+        "toys.planar_estimators: ring_avoiding ring_crossing",
         lambda law, y: (
-            estimators.ring_avoiding(law, y, alpha=0.5),
-            estimators.ring_crossing(law, y, alpha=0.5),
+            toys.ring_avoiding(law, y, alpha=0.5),
+            toys.ring_crossing(law, y, alpha=0.5),
         ),
-        jax.eval_shape(lambda: distributions.elliptic_ring((0.5, 0.5), (1.0, 1.0))),
+        jax.eval_shape(lambda: toys.elliptic_ring((0.5, 0.5), (1.0, 1.0))),
         floats(8, 1),
     ),
 ]

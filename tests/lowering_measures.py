@@ -25,9 +25,9 @@ from lowering_cases import (
     smooth,
 )
 
-from jaxpr import attacks, degradations, estimators, metrics, models, transport, uncertainty
+from jaxpr import attacks, degradations, metrics, restorers, transport, uncertainty, weights
 from jaxpr.degradations.degradation import parse_degradation
-from jaxpr.estimators.patches import PatchGrid
+from jaxpr.restorers.patches import PatchGrid
 
 SHAPE, OUTPUTS = (16, 16, 3), floats(3, 2, 16, 16, 3)
 OPERATORS = {
@@ -143,42 +143,42 @@ GRID = PatchGrid(factor=2, core=2, margin=1, stride=1)
 ENTRIES = 3 * GRID.context**2
 ESTIMATORS = [
     case(
-        "estimators.upscaling: nearest bicubic lanczos",
+        "restorers.upscaling: nearest bicubic lanczos",
         lambda y: (
-            estimators.nearest(y, factor=2),
-            estimators.bicubic(y, factor=2),
-            estimators.lanczos(y, factor=2),
+            restorers.nearest(y, factor=2),
+            restorers.bicubic(y, factor=2),
+            restorers.lanczos(y, factor=2),
         ),
         IMAGES,
     ),
-    case("estimators.nlm: nlm", lambda y, h: estimators.nlm(y, h=h, patch=3, window=5), IMAGES, COUNT),
+    case("restorers.nlm: nlm", lambda y, h: restorers.nlm(y, h=h, patch=3, window=5), IMAGES, COUNT),
     case(
-        "estimators.tiled: tiled",
-        lambda y: estimators.tiled(smooth, tile=8, overlap=2, scale=1)(y),
+        "restorers.tiled: tiled",
+        lambda y: restorers.tiled(smooth, tile=8, overlap=2, scale=1)(y),
         IMAGES,
     ),
     case(
-        "estimators.consistent: consistent",
-        lambda y: estimators.consistent(
-            functools.partial(estimators.nearest, factor=4), parse_degradation("bicubic-x4")
-        )(y),
+        "restorers.consistent: consistent",
+        lambda y: restorers.consistent(functools.partial(restorers.nearest, factor=4), parse_degradation("bicubic-x4"))(
+            y
+        ),
         floats(2, 4, 4, 3),
     ),
     case(
-        "estimators.lmmse: lmmse",
-        functools.partial(estimators.lmmse, grid=GRID),
-        estimators.Lmmse(floats(ENTRIES, 3 * 16), floats(3 * 16)),
+        "restorers.lmmse: lmmse",
+        functools.partial(restorers.lmmse, grid=GRID),
+        restorers.Lmmse(floats(ENTRIES, 3 * 16), floats(3 * 16)),
         floats(2, 8, 8, 3),
     ),
     case(
-        "estimators.patches.PatchGrid: contexts assemble",
+        "restorers.patches.PatchGrid: contexts assemble",
         lambda y, p: (GRID.contexts(y), GRID.assemble(p, (8, 8))),
         floats(2, 8, 8, 3),
         jax.eval_shape(lambda y: GRID.contexts(y)[..., : 3 * 16], floats(2, 8, 8, 3)),
     ),
     case(
-        "estimators.exemplar: exemplar",
-        lambda c, d, y, t: estimators.exemplar(_exemplars(c, d), y, grid=GRID, temperature=t),
+        "restorers.exemplar: exemplar",
+        lambda c, d, y, t: restorers.exemplar(_exemplars(c, d), y, grid=GRID, temperature=t),
         floats(5, ENTRIES),
         floats(5, 3 * 16),
         floats(2, 8, 8, 3),
@@ -188,7 +188,7 @@ ESTIMATORS = [
 
 
 def _exemplars(contexts: jax.Array, details: jax.Array) -> Any:
-    return estimators.Exemplars(contexts, details)
+    return restorers.Exemplars(contexts, details)
 
 
 def noise_of(x: jax.Array, y: jax.Array) -> Any:
@@ -265,8 +265,8 @@ METRICS = [
     case(
         "metrics.perceptual: lpips lpips_map",
         lambda x, y: (
-            gradient(functools.partial(metrics.lpips, network=models.perceptual_network("alexnet")))(x, y),
-            metrics.lpips_map(x, y, network=models.perceptual_network("alexnet")),
+            gradient(functools.partial(metrics.lpips, network=weights.perceptual_network("alexnet")))(x, y),
+            metrics.lpips_map(x, y, network=weights.perceptual_network("alexnet")),
         ),
         floats(1, 32, 32, 3),
         floats(1, 32, 32, 3),

@@ -11,11 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from lowering_cases import KEY, Case, case, classify, floats, gradient, keys, noisy, smooth
 
-from jaxpr import estimators, models
+from jaxpr import models, restorers, weights
 from jaxpr.attacks import l2_adam
 from jaxpr.degradations import parse_degradation
 from jaxpr.evaluation import Protocol, decisions, devices, measure, planes, probes
-from jaxpr.evaluation.restorers import as_restorer
 from jaxpr.models.adm_classifier import ADMClassifierConfig, adm_classifier
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
 from jaxpr.models.autoencoder_kl import AutoencoderKLConfig, autoencoder_kl
@@ -25,16 +24,18 @@ from jaxpr.models.discriminators import UNetCriticConfig, VggCriticConfig, unet_
 from jaxpr.models.functional import Model
 from jaxpr.models.gfpgan import GFPGANConfig, gfpgan, gfpgan_noises
 from jaxpr.models.inception import half_pixel_input, inception, tf1_input
-from jaxpr.models.lpips_weights import HeadsConfig, TrunkConfig, lpips_heads, lpips_trunk
+from jaxpr.models.lpips import HeadsConfig, TrunkConfig, lpips_heads, lpips_trunk
 from jaxpr.models.resnet_critic import resnet_critic, table4
-from jaxpr.models.restorer import RestorerConfig, restorer
+from jaxpr.models.restorer_network import RestorerConfig, restorer_network
 from jaxpr.models.restormer import RestormerConfig, restormer
 from jaxpr.models.rrdbnet import RRDBNetConfig, rrdbnet
 from jaxpr.models.swin2sr import Swin2SRConfig, swin2sr
 from jaxpr.models.swinir import SwinIRConfig, swinir
 from jaxpr.models.unet import UNetConfig, unet
 from jaxpr.models.vit import ViTConfig, vit
-from jaxpr.training import gan, images, losses, pool, supervised, toy
+from jaxpr.restorers.restorer import as_restorer
+from jaxpr.toys import gans as toy
+from jaxpr.training import gan, images, losses, pool, supervised
 from jaxpr.training.recipes import Recipe, build_procedure
 
 PIXELS, TINY = floats(1, 8, 8, 3), RRDBNetConfig(num_feat=4, num_block=1, num_grow_ch=2)
@@ -101,8 +102,8 @@ NETWORKS = [
     network("models.discriminators.vgg_critic", lambda: vgg_critic(VggCriticConfig(8, 3, 2)), PIXELS),
     network("models.discriminators.unet_critic", lambda: unet_critic(UNetCriticConfig(3, 2)), PIXELS),
     network("models.classifier.digit_model", lambda: digit_model("judge"), floats(2, 8, 8, 1)),
-    network("models.lpips_weights.lpips_trunk", lambda: lpips_trunk(TrunkConfig("alexnet")), floats(1, 64, 64, 3)),
-    network("models.lpips_weights.lpips_heads", lambda: lpips_heads(HeadsConfig((3,))), (PIXELS,), backward=False),
+    network("models.lpips.lpips_trunk", lambda: lpips_trunk(TrunkConfig("alexnet")), floats(1, 64, 64, 3)),
+    network("models.lpips.lpips_heads", lambda: lpips_heads(HeadsConfig((3,))), (PIXELS,), backward=False),
     Case(
         (
             "models.autoencoder_kl.autoencoder_kl",
@@ -127,13 +128,13 @@ NETWORKS = [
         floats(3, 5),
     ),
     case(
-        "models.features: feature_extractor",
-        lambda x: models.feature_extractor("pixels").apply(x),
+        "weights.features: feature_extractor",
+        lambda x: weights.feature_extractor("pixels").apply(x),
         PIXELS,
     ),
     Case(
-        ("models.classifier.digit_classifier",),
-        lambda: (gradient(models.digit_classifier("judge")), floats(2, 8, 8, 1)),
+        ("weights.classifiers.digit_classifier",),
+        lambda: (gradient(weights.digit_classifier("judge")), floats(2, 8, 8, 1)),
     ),
 ]
 
@@ -208,8 +209,8 @@ def decided() -> tuple[Any, ...]:
 
 EVALUATION = [
     Case(
-        ("estimators.trained.trained_restorer",),
-        lambda: (gradient(estimators.trained_restorer("digits-average-x2-deterministic-l1-0")), floats(2, 4, 4, 1)),
+        ("restorers.trained.trained_restorer",),
+        lambda: (gradient(restorers.trained_restorer("digits-average-x2-deterministic-l1-0")), floats(2, 4, 4, 1)),
     ),
     of_restorer("restore", smooth, MEASURED),
     of_restorer("restore", noisy, MEASURED),
@@ -301,7 +302,9 @@ def supervised_chunk() -> tuple[Any, ...]:
 
 def tied(config: Any) -> tuple[Any, ...]:
     parsed = parse_degradation(RECIPE.degradation)
-    made = restorer(RestorerConfig(config, RECIPE.degradation, parsed.factor, True, True), operators=parsed.operator)
+    made = restorer_network(
+        RestorerConfig(config, RECIPE.degradation, parsed.factor, True, True), operators=parsed.operator
+    )
     y = jax.eval_shape(parsed.operator((8, 8, 1)), floats(2, 8, 8, 1))
 
     def run(params: Any, key: jax.Array, y: jax.Array) -> Any:
@@ -314,7 +317,7 @@ POINTS_XY = (np.zeros((6, 1), np.float32), np.zeros((6, 1), np.float32))
 WEIGHTS = np.ones(2, np.float32)
 STEP = "adversarial_robustness critic_loss generator_loss r1_penalty fit_gan gan_step"
 TRAINING = [
-    Case(("models.restorer.restorer",), lambda: tied(RECIPE.network)),
+    Case(("models.restorer_network.restorer_network",), lambda: tied(RECIPE.network)),
     Case(
         (
             *(f"training.images.{n}" for n in ("fit_restorer", "restorer_step", "average_weights", "start_restorer")),
@@ -326,22 +329,25 @@ TRAINING = [
     Case(("training.losses.squared_error",), lambda: (gradient(losses.squared_error), PIXELS, PIXELS)),
     Case(
         ("training.losses.perceptual_error",),
-        lambda: (gradient(losses.perceptual_error(models.perceptual_network("alexnet"))), *(floats(1, 32, 32, 3),) * 2),
+        lambda: (
+            gradient(losses.perceptual_error(weights.perceptual_network("alexnet"))),
+            *(floats(1, 32, 32, 3),) * 2,
+        ),
     ),
     Case(
-        (*(f"training.gan.{n}" for n in STEP.split()), "training.toy.denoiser_losses", "training.toy.toy_denoiser"),
+        (*(f"training.gan.{n}" for n in STEP.split()), "toys.gans.denoiser_losses", "toys.gans.toy_denoiser"),
         lambda: gan_chunk(
             toy.start_denoiser, toy.denoiser_losses(), toy.denoiser_optimizers(steps=10), POINTS_XY, WEIGHTS
         ),
     ),
     Case(
-        ("training.toy.plain_denoiser_losses",),
+        ("toys.gans.plain_denoiser_losses",),
         lambda: gan_chunk(
             toy.start_denoiser, toy.plain_denoiser_losses(), toy.denoiser_optimizers(steps=10), POINTS_XY, WEIGHTS
         ),
     ),
     Case(
-        ("training.toy.planar_losses", "training.toy.toy_restorer"),
+        ("toys.gans.planar_losses", "toys.gans.toy_restorer"),
         lambda: gan_chunk(
             functools.partial(toy.start_planar, width=4),
             toy.planar_losses(width=4, attack=ATTACK, draws=2),
@@ -351,7 +357,7 @@ TRAINING = [
         ),
     ),
     case(
-        "training.toy: start_denoiser start_planar",
+        "toys.gans: start_denoiser start_planar",
         lambda k: (toy.start_denoiser(k), toy.start_planar(k, width=4)),
         KEY,
     ),

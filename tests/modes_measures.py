@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxpr import metrics, numerics, selection, transport, uncertainty
 from jaxpr.degradations import AverageDownsample
-from jaxpr.models import perceptual_network
+from jaxpr.weights import perceptual_network
 
 KEY = jax.random.key(3)
 

@@ -10,11 +10,11 @@ import numpy as np
 import optax
 from modes_measures import KEY, uniform
 
-from jaxpr import attacks, evaluation, models, training
+from jaxpr import attacks, evaluation, models, toys, training, weights
 from jaxpr.data import from_arrays
 from jaxpr.degradations import parse_degradation
-from jaxpr.estimators import bicubic
 from jaxpr.evaluation import devices, stream
+from jaxpr.restorers import bicubic
 
 LARGE, SMALL = uniform(1, 32, 32, 3), uniform(1, 8, 8, 3)
 UNET = models.ADMUNetConfig(
@@ -87,8 +87,8 @@ MODELS = {
         SMALL,
         np.int32([3]),
     ),
-    "digit_classifier": lambda: models.digit_classifier("judge")(jnp.asarray(uniform(1, 8, 8, 1))),
-    "feature_extractor": lambda: models.feature_extractor("pixels").apply(jnp.asarray(LARGE)),
+    "digit_classifier": lambda: weights.digit_classifier("judge")(jnp.asarray(uniform(1, 8, 8, 1))),
+    "feature_extractor": lambda: weights.feature_extractor("pixels").apply(jnp.asarray(LARGE)),
     "functional": lambda: network(models.functional(lambda rngs: models.Conv(3, 2, (3, 3), rngs=rngs)), SMALL),
     "gfpgan": lambda: network(models.gfpgan(FACES), 2 * SMALL - 1, *gfpgan_inputs()),
     "gfpgan_noises": lambda: models.gfpgan_noises(KEY, FACES, 2),
@@ -97,7 +97,7 @@ MODELS = {
     "input_gradient": lambda: models.input_gradient(layers(), models.mlp_with_pattern(layers(), COLUMNS)[1]),
     "mlp": lambda: models.mlp(layers(), jnp.asarray(COLUMNS)),
     "mlp_with_pattern": lambda: models.mlp_with_pattern(layers(), jnp.asarray(COLUMNS)),
-    "perceptual_network": lambda: models.perceptual_network("alexnet").taps(jnp.asarray(LARGE)),
+    "perceptual_network": lambda: weights.perceptual_network("alexnet").taps(jnp.asarray(LARGE)),
     "restormer": lambda: network(
         models.restormer(models.RestormerConfig(dim=4, num_blocks=(0, 0, 0, 1), heads=(1, 1, 2, 2))), SMALL
     ),
@@ -151,15 +151,15 @@ def stepped():
     return training.train_step(KEY, begin(optimizer), batch, loss=squared, optimizer=optimizer)
 
 
-def denoiser(losses=training.denoiser_losses):
-    state, batch = training.start_denoiser(KEY), (POINTS[:, :1], POINTS[:, 1:])
+def denoiser(losses=toys.denoiser_losses):
+    state, batch = toys.start_denoiser(KEY), (POINTS[:, :1], POINTS[:, 1:])
     return training.gan_step(
         KEY,
         state,
         batch,
         jnp.int32(0),
         losses=losses(),
-        optimizers=training.denoiser_optimizers(steps=100),
+        optimizers=toys.denoiser_optimizers(steps=100),
         options=jnp.float32(1.0),
     )
 
@@ -169,13 +169,13 @@ def attack(key, objective, y):
 
 
 def planar():
-    state = training.start_planar(KEY, width=8)
+    state = toys.start_planar(KEY, width=8)
     return training.fit_gan(
         KEY,
         state,
         POINTS,
-        losses=training.planar_losses(width=8, attack=attack, draws=2, every=2),
-        optimizers=training.planar_optimizers(),
+        losses=toys.planar_losses(width=8, attack=attack, draws=2, every=2),
+        optimizers=toys.planar_optimizers(),
         steps=2,
         batch_size=4,
         options=(jnp.float32(1.0), jnp.float32(1.0)),
@@ -210,15 +210,15 @@ TRAINING = {
     "fit_gan": planar,
     "generator_loss": lambda: training.generator_loss(jnp.asarray(POINTS)),
     "multi_step": lambda: training.multi_step(0.1, factor=0.5, at=[2])(jnp.int32(3)),
-    "plain_denoiser_losses": lambda: denoiser(training.plain_denoiser_losses),
+    "plain_denoiser_losses": lambda: denoiser(toys.plain_denoiser_losses),
     "r1_penalty": lambda: training.r1_penalty(lambda x: jnp.sum(x**3, axis=1), jnp.asarray(POINTS)),
     "random_robustness": lambda: training.random_robustness(KEY, jnp.square, jnp.asarray(POINTS), variance=0.2),
     "run_steps": lambda: training.run_steps(step, jnp.zeros(3, jnp.float32), None, steps=3),
     "start": lambda: begin(optax.adam(0.1)),
-    "start_denoiser": lambda: training.start_denoiser(KEY),
-    "start_planar": lambda: training.start_planar(KEY, width=8),
-    "toy_denoiser": lambda: training.toy_denoiser(training.start_denoiser(KEY).generator)(jnp.asarray(POINTS[:, :1])),
-    "toy_restorer": lambda: training.toy_restorer(training.start_planar(KEY, width=8).generator, width=8, span=1.0)(
+    "start_denoiser": lambda: toys.start_denoiser(KEY),
+    "start_planar": lambda: toys.start_planar(KEY, width=8),
+    "toy_denoiser": lambda: toys.toy_denoiser(toys.start_denoiser(KEY).generator)(jnp.asarray(POINTS[:, :1])),
+    "toy_restorer": lambda: toys.toy_restorer(toys.start_planar(KEY, width=8).generator, width=8, span=1.0)(
         KEY, jnp.asarray(POINTS[:, :1])
     ),
     "train_step": stepped,

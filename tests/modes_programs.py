@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from modes_measures import COV, KEY, MEAN, X, Y, on_device, uniform
 
-from jaxpr import attacks, degradations, distributions, estimators
+from jaxpr import attacks, degradations, restorers, toys
 
 SMALL = X[:, :8, :8]
 LINE, PLANE, SHARE = uniform(5, 1, seed=1), uniform(5, 2, seed=2), np.float32(0.5)
@@ -15,26 +15,26 @@ EYE = np.eye(2, dtype=np.float32)
 
 
 def law():
-    return distributions.joint_gaussian(MEAN, COV, width=2)
+    return toys.joint_gaussian(MEAN, COV, width=2)
 
 
 def singular():
-    return distributions.normal(np.zeros(2, np.float32), np.ones((2, 2), np.float32))
+    return toys.normal(np.zeros(2, np.float32), np.ones((2, 2), np.float32))
 
 
 def mixture():
-    return distributions.planar_mixture(noise_std=0.5)
+    return toys.planar_mixture(noise_std=0.5)
 
 
 def narrow():
     """A mixture whose measurement is a number."""
     weights, means = np.array([0.5, 0.5], np.float32), uniform(2, 1)
     covs, one = np.ones((2, 1, 1), np.float32), np.ones((1, 1), np.float32)
-    return distributions.linear_mixture(weights, means, covs, one, one)
+    return toys.linear_mixture(weights, means, covs, one, one)
 
 
 def ring():
-    return distributions.elliptic_ring(np.float32([0.6, 0.5]), np.float32([1.2, 1.0]))
+    return toys.elliptic_ring(np.float32([0.6, 0.5]), np.float32([1.2, 1.0]))
 
 
 def everything(made, dim_y: int):
@@ -63,25 +63,25 @@ def everything(made, dim_y: int):
 
 
 DISTRIBUTIONS = {
-    "denoising_gaussian": lambda: distributions.denoising_gaussian(noise_std=0.5, dim=2).sample(KEY, 3),
+    "denoising_gaussian": lambda: toys.denoising_gaussian(noise_std=0.5, dim=2).sample(KEY, 3),
     "elliptic_ring": ring,
-    "imbalanced_mixture": lambda: distributions.imbalanced_mixture(noise_std=0.5).sample(KEY, 3),
+    "imbalanced_mixture": lambda: toys.imbalanced_mixture(noise_std=0.5).sample(KEY, 3),
     "joint_gaussian": law,
-    "linear_gaussian": lambda: distributions.linear_gaussian(MEAN[:2], COV[:2, :2], EYE, EYE),
+    "linear_gaussian": lambda: toys.linear_gaussian(MEAN[:2], COV[:2, :2], EYE, EYE),
     "linear_mixture": lambda: narrow().sample(KEY, 3),
-    "normal": lambda: distributions.normal(MEAN, COV),
+    "normal": lambda: toys.normal(MEAN, COV),
     "planar_mixture": mixture,
-    "uniform_disk": lambda: distributions.uniform_disk(radius=2.0).sample(KEY, 4),
-    "uniform_square": lambda: distributions.uniform_square(side=2.0),
+    "uniform_disk": lambda: toys.uniform_disk(radius=2.0).sample(KEY, 4),
+    "uniform_square": lambda: toys.uniform_square(side=2.0),
     "EllipticRing": everything(ring, 1),
     "JointGaussian": everything(law, 2),
     "JointMixture": everything(mixture, 2),
     "Normal": lambda: [
         (n.sample(KEY, 3), n.log_density(jnp.asarray(PLANE)), n.score(jnp.asarray(PLANE)))
-        for n in (distributions.normal(MEAN[:2], COV[:2, :2]), singular())
+        for n in (toys.normal(MEAN[:2], COV[:2, :2]), singular())
     ],
-    "UniformSquare": everything(distributions.uniform_square, 1),
-    "JointGaussian: singular": lambda: distributions.linear_gaussian(
+    "UniformSquare": everything(toys.uniform_square, 1),
+    "JointGaussian: singular": lambda: toys.linear_gaussian(
         np.zeros(2, np.float32), np.ones((2, 2), np.float32), EYE, 0 * EYE
     ).log_density(*on_device(PLANE, PLANE)),
 }
@@ -123,86 +123,82 @@ DEGRADATIONS = {
     "real_world: JPEG": lambda: degradations.real_world(KEY, jnp.asarray(uniform(1, 32, 32, 3)), factor=2),
 }
 
-GRID = estimators.PatchGrid(factor=2, core=2, margin=1, stride=2)
+GRID = restorers.PatchGrid(factor=2, core=2, margin=1, stride=2)
 PAIRS = [(uniform(16, 16, 3, seed=4), uniform(8, 8, 3, seed=5))]
-twice = functools.partial(estimators.nearest, factor=2)
+twice = functools.partial(restorers.nearest, factor=2)
 
 
 def training():
     degradation = degradations.parse_degradation("average-x2")
-    return estimators.Training(lambda: [uniform(32, 32, 3)], degradation, degradation, 3, 20, KEY)
+    return restorers.Training(lambda: [uniform(32, 32, 3)], degradation, degradation, 3, 20, KEY)
 
 
 def built():
     specs = ("bicubic", "lmmse", "exemplar-0.1")
-    return [restorer(jnp.asarray(SMALL)) for restorer in estimators.build_restorers(specs, training()).values()]
+    return [restorer(jnp.asarray(SMALL)) for restorer in restorers.build_restorers(specs, training()).values()]
 
 
 def trained():
-    return estimators.trained_restorer("digits-average-x2-deterministic-l1-0")(jnp.asarray(uniform(1, 4, 4, 1)))
+    return restorers.trained_restorer("digits-average-x2-deterministic-l1-0")(jnp.asarray(uniform(1, 4, 4, 1)))
 
 
 def drawn_estimators():
-    affine = estimators.gaussian_posterior(law())
+    affine = toys.gaussian_posterior(law())
     return affine.mean(jnp.asarray(PLANE)), affine.sample(KEY, jnp.asarray(PLANE))
 
 
 ESTIMATORS = {
     "AffineEstimator": drawn_estimators,
     "PatchGrid": lambda: GRID.assemble(jnp.asarray(GRID.contexts(SMALL))[..., :48], (8, 8)),
-    "bicubic": lambda: estimators.bicubic(jnp.asarray(SMALL), factor=2),
+    "bicubic": lambda: restorers.bicubic(jnp.asarray(SMALL), factor=2),
     "build_restorers": built,
-    "consistent": lambda: estimators.consistent(twice, degradations.parse_degradation("bicubic-x2"))(
-        jnp.asarray(SMALL)
+    "consistent": lambda: restorers.consistent(twice, degradations.parse_degradation("bicubic-x2"))(jnp.asarray(SMALL)),
+    "denoising_dmax": lambda: toys.denoising_dmax(jnp.asarray(LINE), noise_std=1.0),
+    "denoising_mmse": lambda: toys.denoising_mmse(jnp.asarray(LINE), noise_std=1.0),
+    "denoising_posterior": lambda: toys.denoising_posterior(KEY, jnp.asarray(LINE), noise_std=1.0),
+    "disk_wave": lambda: toys.disk_wave(jnp.asarray(LINE), alpha=8.0),
+    "dmax_conditional_mse": lambda: toys.dmax_conditional_mse(jnp.asarray(LINE), noise_std=1.0),
+    "dmax_residual_noise": lambda: toys.dmax_residual_noise(noise_std=1.0),
+    "exemplar": lambda: restorers.exemplar(
+        restorers.fit_exemplars(KEY, PAIRS, grid=GRID, count=12), jnp.asarray(SMALL), grid=GRID, temperature=0.1
     ),
-    "denoising_dmax": lambda: estimators.denoising_dmax(jnp.asarray(LINE), noise_std=1.0),
-    "denoising_mmse": lambda: estimators.denoising_mmse(jnp.asarray(LINE), noise_std=1.0),
-    "denoising_posterior": lambda: estimators.denoising_posterior(KEY, jnp.asarray(LINE), noise_std=1.0),
-    "disk_wave": lambda: estimators.disk_wave(jnp.asarray(LINE), alpha=8.0),
-    "dmax_conditional_mse": lambda: estimators.dmax_conditional_mse(jnp.asarray(LINE), noise_std=1.0),
-    "dmax_residual_noise": lambda: estimators.dmax_residual_noise(noise_std=1.0),
-    "exemplar": lambda: estimators.exemplar(
-        estimators.fit_exemplars(KEY, PAIRS, grid=GRID, count=12), jnp.asarray(SMALL), grid=GRID, temperature=0.1
+    "fit_exemplars": lambda: restorers.fit_exemplars(KEY, PAIRS, grid=GRID, count=12),
+    "fit_lmmse": lambda: restorers.fit_lmmse(PAIRS, grid=GRID),
+    "gaussian_conditional_mse": lambda: toys.gaussian_conditional_mse(
+        law(), toys.gaussian_mmse(law()), jnp.asarray(PLANE)
     ),
-    "fit_exemplars": lambda: estimators.fit_exemplars(KEY, PAIRS, grid=GRID, count=12),
-    "fit_lmmse": lambda: estimators.fit_lmmse(PAIRS, grid=GRID),
-    "gaussian_conditional_mse": lambda: estimators.gaussian_conditional_mse(
-        law(), estimators.gaussian_mmse(law()), jnp.asarray(PLANE)
-    ),
-    "gaussian_dmax": lambda: estimators.gaussian_dmax(law()),
-    "gaussian_interpolation": lambda: estimators.gaussian_interpolation(law(), alpha=0.5),
-    "gaussian_mmse": lambda: estimators.gaussian_mmse(law()),
-    "gaussian_mse": lambda: estimators.gaussian_mse(law(), estimators.gaussian_posterior(law())),
-    "gaussian_output_law": lambda: estimators.gaussian_output_law(law(), estimators.gaussian_mmse(law())).gain,
-    "gaussian_posterior": lambda: estimators.gaussian_posterior(law()),
-    "gaussian_residual_law": lambda: (
-        estimators.gaussian_residual_law(law(), estimators.gaussian_posterior(law()), EYE).gain
-    ),
-    "gaussian_tradeoff": lambda: estimators.gaussian_tradeoff(law(), alpha=0.5),
-    "independent_conditional_mse": lambda: estimators.independent_conditional_mse(*on_device(LINE, LINE, LINE, LINE)),
-    "interpolated": lambda: estimators.interpolated(estimators.planar_dmax(ring()), ring().posterior_mean, alpha=0.5)(
+    "gaussian_dmax": lambda: toys.gaussian_dmax(law()),
+    "gaussian_interpolation": lambda: toys.gaussian_interpolation(law(), alpha=0.5),
+    "gaussian_mmse": lambda: toys.gaussian_mmse(law()),
+    "gaussian_mse": lambda: toys.gaussian_mse(law(), toys.gaussian_posterior(law())),
+    "gaussian_output_law": lambda: toys.gaussian_output_law(law(), toys.gaussian_mmse(law())).gain,
+    "gaussian_posterior": lambda: toys.gaussian_posterior(law()),
+    "gaussian_residual_law": lambda: toys.gaussian_residual_law(law(), toys.gaussian_posterior(law()), EYE).gain,
+    "gaussian_tradeoff": lambda: toys.gaussian_tradeoff(law(), alpha=0.5),
+    "independent_conditional_mse": lambda: toys.independent_conditional_mse(*on_device(LINE, LINE, LINE, LINE)),
+    "interpolated": lambda: toys.interpolated(toys.planar_dmax(ring()), ring().posterior_mean, alpha=0.5)(
         KEY, jnp.asarray(LINE)
     ),
-    "lanczos": lambda: estimators.lanczos(jnp.asarray(SMALL), factor=3),
-    "lmmse": lambda: estimators.lmmse(estimators.fit_lmmse(PAIRS, grid=GRID), jnp.asarray(SMALL), grid=GRID),
-    "mmse_conditional_mse": lambda: estimators.mmse_conditional_mse(noise_std=1.0),
-    "mmse_residual_noise": lambda: estimators.mmse_residual_noise(noise_std=1.0),
-    "monotone_dmax": lambda: estimators.monotone_dmax(narrow(), jnp.asarray(LINE)),
+    "lanczos": lambda: restorers.lanczos(jnp.asarray(SMALL), factor=3),
+    "lmmse": lambda: restorers.lmmse(restorers.fit_lmmse(PAIRS, grid=GRID), jnp.asarray(SMALL), grid=GRID),
+    "mmse_conditional_mse": lambda: toys.mmse_conditional_mse(noise_std=1.0),
+    "mmse_residual_noise": lambda: toys.mmse_residual_noise(noise_std=1.0),
+    "monotone_dmax": lambda: toys.monotone_dmax(narrow(), jnp.asarray(LINE)),
     "nearest": lambda: twice(jnp.asarray(SMALL)),
-    "nlm": lambda: estimators.nlm(jnp.asarray(SMALL), h=0.1, window=3, patch=3),
-    "nlm: window of one pixel": lambda: estimators.nlm(jnp.asarray(SMALL), h=0.1, window=1, patch=3),
-    "planar_dmax": lambda: estimators.planar_dmax(ring())(KEY, jnp.asarray(LINE)),
-    "posterior_conditional_mse": lambda: estimators.posterior_conditional_mse(noise_std=1.0),
-    "posterior_residual_noise": lambda: estimators.posterior_residual_noise(noise_std=1.0),
-    "posterior_second_moment": lambda: estimators.posterior_second_moment(jnp.asarray(LINE), noise_std=1.0),
-    "ring_avoiding": lambda: estimators.ring_avoiding(ring(), jnp.asarray(LINE), alpha=8.0),
-    "ring_crossing": lambda: estimators.ring_crossing(ring(), jnp.asarray(LINE), alpha=8.0),
-    "tiled": lambda: estimators.tiled(twice, tile=4, overlap=2, scale=2, feather=1)(jnp.asarray(SMALL)),
+    "nlm": lambda: restorers.nlm(jnp.asarray(SMALL), h=0.1, window=3, patch=3),
+    "nlm: window of one pixel": lambda: restorers.nlm(jnp.asarray(SMALL), h=0.1, window=1, patch=3),
+    "planar_dmax": lambda: toys.planar_dmax(ring())(KEY, jnp.asarray(LINE)),
+    "posterior_conditional_mse": lambda: toys.posterior_conditional_mse(noise_std=1.0),
+    "posterior_residual_noise": lambda: toys.posterior_residual_noise(noise_std=1.0),
+    "posterior_second_moment": lambda: toys.posterior_second_moment(jnp.asarray(LINE), noise_std=1.0),
+    "ring_avoiding": lambda: toys.ring_avoiding(ring(), jnp.asarray(LINE), alpha=8.0),
+    "ring_crossing": lambda: toys.ring_crossing(ring(), jnp.asarray(LINE), alpha=8.0),
+    "tiled": lambda: restorers.tiled(twice, tile=4, overlap=2, scale=2, feather=1)(jnp.asarray(SMALL)),
     "trained_restorer": trained,
-    "zigzag": lambda: estimators.zigzag(jnp.asarray(LINE), frequency=3),
-    "zigzag_transport": lambda: estimators.zigzag_transport(jnp.asarray(PLANE), frequency=3),
-    "zigzag_transport_cost": lambda: estimators.zigzag_transport_cost(frequency=3),
-    "zigzag_w2_bound": lambda: estimators.zigzag_w2_bound(frequency=3),
+    "zigzag": lambda: toys.zigzag(jnp.asarray(LINE), frequency=3),
+    "zigzag_transport": lambda: toys.zigzag_transport(jnp.asarray(PLANE), frequency=3),
+    "zigzag_transport_cost": lambda: toys.zigzag_transport_cost(frequency=3),
+    "zigzag_w2_bound": lambda: toys.zigzag_w2_bound(frequency=3),
 }
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import jaxpr
-from jaxpr import attacks, data, degradations, estimators, evaluation, metrics, models, numerics, uncertainty
-from jaxpr._core.versions import enable_x64
+from jaxpr import attacks, data, degradations, evaluation, metrics, numerics, restorers, uncertainty, weights
+from jaxpr.core.versions import enable_x64
 from jaxpr.numerics import Moments
 
 KEY = jax.random.key(0)
@@ -70,8 +70,8 @@ def test_every_public_name_has_a_docstring(name):
 
 # Data, not options, that may be left out.
 OPTIONAL_DATA = {
-    "jaxpr.cli.main": {"arguments"},
-    "jaxpr.experiment.main": {"arguments"},
+    "jaxpr.cli.commands.main": {"arguments"},
+    "jaxpr.reproduce.main": {"arguments"},
     "jaxpr.numerics.statistics.grouped_mean": {"groups"},
     "jaxpr.report.decisions.figure_decisions": {"samples"},
     "jaxpr.report.page.write_report": {"strips"},
@@ -187,16 +187,16 @@ def attack(y):
 
 
 PURE = {
-    "nearest": (functools.partial(estimators.nearest, factor=2), IMAGES),
-    "bicubic": (functools.partial(estimators.bicubic, factor=2), IMAGES),
-    "lanczos": (functools.partial(estimators.lanczos, factor=3), IMAGES),
+    "nearest": (functools.partial(restorers.nearest, factor=2), IMAGES),
+    "bicubic": (functools.partial(restorers.bicubic, factor=2), IMAGES),
+    "lanczos": (functools.partial(restorers.lanczos, factor=3), IMAGES),
     "mse": (metrics.mse, IMAGES, OTHERS),
     "rmse": (metrics.rmse, IMAGES, OTHERS),
     "psnr": (functools.partial(metrics.psnr, data_range=1.0), IMAGES, OTHERS),
     "ssim": (functools.partial(metrics.ssim, data_range=1.0), IMAGES, OTHERS),
     "extract_patches": (functools.partial(metrics.extract_patches, size=5, stride=3), IMAGES),
     "joint_features": (metrics.joint_features, POINTS, POINTS),
-    "pixels": (models.feature_extractor("pixels").apply, IMAGES),
+    "pixels": (weights.feature_extractor("pixels").apply, IMAGES),
     "gaussian_noise": (lambda x: degradations.gaussian_noise(KEY, x, std=0.1), IMAGES),
     "jpeg_surrogate": (functools.partial(degradations.jpeg_surrogate, quality=50), IMAGES),
     "bicubic_downsample": (degradations.BicubicDownsample((16, 16, 3), 4), IMAGES),

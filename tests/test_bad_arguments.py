@@ -15,7 +15,7 @@ from modes_exclusions import EXCLUDED
 from modes_measures import MEASURES
 from modes_programs import PROGRAMS
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 
 PACKAGES = ("attacks", "metrics", "transport", "selection", "uncertainty", "degradations")
 CASES = {

@@ -16,11 +16,11 @@ import pytest
 from PIL import Image
 
 from jaxpr import evaluation
-from jaxpr.cli import main
+from jaxpr.cli.commands import main
+from jaxpr.models.naming import abstract_parameters, torch_shapes
 from jaxpr.models.rrdbnet import RRDBNetConfig, rrdbnet
 from jaxpr.models.swinir import SwinIRConfig, swinir
-from jaxpr.models.torch_files import write_checkpoint
-from jaxpr.models.torch_weights import abstract_parameters, torch_shapes
+from jaxpr.weights.torch_files import write_checkpoint
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from jaxpr import attacks
-from jaxpr.cli import main
-from jaxpr.estimators import trained_restorer
+from jaxpr.cli.commands import main
+from jaxpr.restorers import trained_restorer
 
 pytestmark = pytest.mark.versions
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr import distributions, metrics, numerics, transport, uncertainty
-from jaxpr._core import in_float64, precision
+from jaxpr import metrics, numerics, toys, transport, uncertainty
+from jaxpr.core import in_float64, precision
 from jaxpr.metrics import Moments
 
 # Relative to the largest value; float32 has 6e-8. A factor of about three above what was found for d = 4 and 64.
@@ -134,7 +134,7 @@ def test_gradients_are_those_of_float64(argument, monkeypatch):
 
 
 def test_singular_laws_are_recognised_in_float32():
-    law = jax.jit(distributions.normal)(np.zeros(8, np.float32), covariance(8, "singular", 0))
+    law = jax.jit(toys.normal)(np.zeros(8, np.float32), covariance(8, "singular", 0))
     assert np.isnan(law.log_peak)
     draws = law.sample(jax.random.key(0), 4)
     assert np.isfinite(draws).all()

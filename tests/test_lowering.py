@@ -20,7 +20,7 @@ from lowering_programs import CASES as PROGRAM_CASES
 from test_api import FUNCTIONS
 
 from jaxpr import transport
-from jaxpr._core.versions import enable_x64
+from jaxpr.core.versions import enable_x64
 
 pytestmark = pytest.mark.versions
 

@@ -19,10 +19,10 @@ from modes_measures import MEASURES
 from modes_networks import NETWORKS
 from modes_programs import PROGRAMS
 
-from jaxpr import models
-from jaxpr._core import InputError
-from jaxpr._core.versions import enable_x64
+from jaxpr import weights
 from jaxpr.attacks import ifgsm, lipschitz_ratio, output_shift
+from jaxpr.core import InputError
+from jaxpr.core.versions import enable_x64
 
 pytestmark = pytest.mark.versions
 
@@ -65,8 +65,8 @@ def expected():
 @pytest.fixture(scope="module", autouse=True)
 def cached():
     """Networks that are made once are made outside of all traces."""
-    models.perceptual_network("alexnet")
-    models.digit_classifier("judge")
+    weights.perceptual_network("alexnet")
+    weights.digit_classifier("judge")
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in ON_HOST])

@@ -1,71 +1,194 @@
-"""The papers' experiments run at the smallest scale and say what a reader needs; the command line runs them."""
+"""What runs the scripts: loading, the command line, one page of several, members spread over devices."""
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from jaxpr.cli import main
-from jaxpr.experiment import GROUPS, NAMES, load_script
-
-QUICK = ("up_toy",)
-# What no sample size decides: closed forms, exact transport, formulas drawn by hand.
-SURE = {
-    "pr_toy_denoising": ("conditional errors",),
-    "so_toy_disk": ("Drawn by hand", "Ring: what avoids"),
-    "dot_mixture": ("least MSE", "better W2 than x*"),
-    "up_toy": ("η lies", "Gaussian given y", "D(P) ≥ U(P)"),
-    "md_toy_selection": ("cover all modes", "between", "redundant"),
-    "pr_superresolution": ("smaller K̄",),
-    "pr_pipeline_attack": (),
-    "pr_posterior_exploration": (),
-    "so_restoration_gans": ("All are consistent",),
-    "so_stochastic_attack": (),
-    "so_smoothing": ("consistency is lost",),
-}
+import jaxpr
+import jaxpr.reproduce
+from jaxpr.core import InputError
+from jaxpr.report.style import new_figure
+from jaxpr.reproduce import NAMES, Claim, Experiment, Picture, Table, load_script, main, reproduce, sharded
 
 
-@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES])
-def test_smoke(name, tmp_path, capsys):
-    main(["reproduce", name, "--scale", "smoke", "--out", str(tmp_path)])
-    printed = capsys.readouterr().out
-    assert f"Page: {tmp_path / 'index.html'}" in printed
-    record = json.loads((tmp_path / name / "record.json").read_text("utf-8"))
+def tiny(name, scale, **changes):
+    table = Table("Numbers", ["", "value"], [["mean", (1.5, 0.1)]])
+    pictures = {"curve": Picture(new_figure(2, 2), "Nothing to see")}
+    claims = [Claim("It runs", True, "it ran")]
+    return Experiment(name, f"Title of {name}", "[key]", scale, {}, [table], claims, pictures)._replace(**changes)
+
+
+def run(scale):
+    return tiny("tiny", scale)
+
+
+def test_main_writes_the_record_and_prints_it(tmp_path, capsys):
+    main(run, ["--scale", "smoke", "--out", str(tmp_path / "out")])
+    record = json.loads((tmp_path / "out" / "record.json").read_text("utf-8"))
     assert record["scale"] == "smoke"
-    assert all((tmp_path / name / picture["file"]).stat().st_size > 10_000 for picture in record["pictures"])
-    for table in record["tables"]:
-        assert table["title"] in printed
-    for words in SURE[name]:
-        (claim,) = (claim for claim in record["claims"] if words in claim["text"])
-        assert claim["holds"], claim
+    assert record["tables"][0]["rows"] == [["mean", [1.5, 0.1]]]
+    assert (tmp_path / "out" / "curve.png").exists()
+    provenance = record["provenance"]
+    assert provenance["jaxpr"] == jaxpr.__version__
+    assert provenance["jax"] == jax.__version__
+    assert re.fullmatch("[0-9a-f]{64}", provenance["code_sha256"])
+    assert provenance["device"].startswith("8 × ")
+    assert 0 <= provenance["seconds"] < 60
+    printed = capsys.readouterr().out
+    assert printed.startswith("Title of tiny ([key]); scale smoke\n")
+    assert "yes It runs: it ran" in printed
+    assert printed.endswith(f"Record and figures: {tmp_path / 'out'}\n")
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_headers_say_the_command_and_what_it_printed(name):
-    text = load_script(name).__doc__ or ""
-    assert f"python experiments/{name}.py" in text
-    assert re.search(r"[Ss]mall\b.*, two .*CPU cores, \d", text)
+def test_main_runs_small_into_a_folder_of_its_name_by_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    main(run, [])
+    record = json.loads((tmp_path / "runs" / "test_experiment" / "record.json").read_text("utf-8"))
+    assert record["scale"] == "small"
 
 
-def test_unknown_names_stop_with_one_line(tmp_path, capsys):
+@pytest.mark.parametrize("arguments", [["--scale", "huge"], ["--speed"], ["--scale"]])
+def test_main_refuses_unknown_arguments(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        main(run, arguments)
+    assert "error:" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_scripts_on_trained_restorers_take_other_ones(tmp_path, capsys):
+    seen = []
+
+    def run(scale, runs=None, given=()):
+        seen.append((runs, tuple(given)))
+        return tiny("script", scale)
+
+    out = ["--scale", "smoke", "--out", str(tmp_path / "out")]
+    main(run, out)
+    main(run, [*out, "--runs", "here", "--given", "bicubic", "network:file.pth"])
+    assert seen == [(None, ()), (Path("here"), ("bicubic", "network:file.pth"))]
+
+
+def test_what_a_script_cannot_use_is_said_in_one_line(tmp_path, capsys):
+    def run(scale):
+        raise InputError("runs: found no folder")
+
     with pytest.raises(SystemExit) as stop:
-        main(["reproduce", "nope", "--out", str(tmp_path)])
+        main(run, ["--out", str(tmp_path)])
     assert stop.value.code == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: names: found 'nope', expected one of pr_toy_denoising")
-    assert error.count("\n") == 1
+    assert capsys.readouterr().err == "error: runs: found no folder\n"
 
 
-@pytest.mark.parametrize(
-    ("words", "names"),
-    [
-        (["all"], NAMES),
-        (["toys"], GROUPS["toys"]),
-        (["restorers", "up_toy", "so_smoothing"], (*GROUPS["restorers"], "up_toy")),
-    ],
-)
-def test_groups_stand_for_their_scripts(words, names, tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr("jaxpr.cli_reproduce.reproduce", lambda names, *_: asked.append(names) or tmp_path)
-    main(["reproduce", *words, "--scale", "smoke", "--out", str(tmp_path)])
-    assert asked == [names]
+def test_a_script_makes_each_core_a_device(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        '"""First line.\n\nMore."""\n'
+        "import os, jax\n"
+        "from jaxpr.reproduce import Experiment, main\n"
+        "def run(scale):\n"
+        "    assert len(jax.devices()) == len(os.sched_getaffinity(0))\n"
+        '    return Experiment("script", "T", "S", scale, {}, [], [], {})\n'
+        'if __name__ == "__main__":\n'
+        "    main(run)\n"
+    )
+    command = [sys.executable, str(script), "--scale", "smoke"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "runs" / "script" / "record.json").read_text("utf-8"))["name"] == "script"
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """Stubs in place of the scripts; the scales that they were run at, by name."""
+    ran = {}
+
+    def load(name):
+        if name == "missing":
+            raise InputError("name: found 'missing'")
+
+        def run(scale):
+            ran[name] = scale
+            return tiny(name, scale)
+
+        return SimpleNamespace(run=run)
+
+    monkeypatch.setattr(jaxpr.reproduce, "load_script", load)
+    return ran
+
+
+def test_reproduce_runs_scripts_and_writes_one_page(scripts, tmp_path):
+    said = []
+    page = reproduce(["second", "first"], "smoke", tmp_path / "all", report=said.append)
+    assert list(scripts.items()) == [("second", "smoke"), ("first", "smoke")]
+    assert page == tmp_path / "all" / "index.html"
+    text = page.read_text("utf-8")
+    assert text.index("Title of second") < text.index("Title of first")
+    assert text.count("data:image/png;base64,") == 2
+    for name, words in zip(("second", "first"), said, strict=True):
+        assert f"Title of {name}" in words
+        assert json.loads((tmp_path / "all" / name / "record.json").read_text("utf-8"))["name"] == name
+
+
+def test_reproduce_looks_up_all_names_before_it_runs_one(scripts, tmp_path):
+    with pytest.raises(InputError, match="name: found 'missing'"):
+        reproduce(["first", "missing"], "smoke", tmp_path)
+    assert scripts == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reproduce_into_a_file(scripts, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="out: found a file"):
+        reproduce(["first"], "smoke", tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["", "unknown", "../jaxpr/cli", "PR_TOY_DENOISING", "pr_toy_denoising.py"])
+def test_unknown_scripts(name):
+    with pytest.raises(InputError, match="names: found ") as error:
+        load_script(name)
+    assert all(known in str(error.value) for known in NAMES)
+
+
+def test_scripts_that_are_not_there(tmp_path, monkeypatch):
+    (tmp_path / "jaxpr").mkdir()
+    monkeypatch.setattr(jaxpr, "__file__", str(tmp_path / "jaxpr" / "__init__.py"))
+    with pytest.raises(InputError, match="expected the experiments beside the package"):
+        load_script(NAMES[0])
+
+
+@pytest.mark.parametrize("folder", ["experiments", "jaxpr/_experiments"])
+def test_scripts_of_a_checkout_and_of_a_wheel(folder, tmp_path, monkeypatch):
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / f"{NAMES[0]}.py").write_text("def run(scale):\n    return scale + '!'\n")
+    monkeypatch.setattr(jaxpr, "__file__", str(tmp_path / "jaxpr" / "__init__.py"))
+    monkeypatch.delitem(sys.modules, f"jaxpr_experiments.{NAMES[0]}", raising=False)
+    assert load_script(NAMES[0]).run("smoke") == "smoke!"
+    sys.modules.pop(f"jaxpr_experiments.{NAMES[0]}")
+
+
+@pytest.mark.parametrize(("count", "devices"), [(1, 1), (2, 2), (6, 6), (8, 8), (16, 8), (20, 5), (7, 7), (11, 1)])
+def test_members_are_spread_over_as_many_devices_as_divide_them(count, devices):
+    members = {"w": jnp.arange(3.0 * count).reshape(count, 3), "key": jax.random.split(jax.random.key(0), count)}
+    spread = sharded(members)
+    for name, leaf in spread.items():
+        assert len(leaf.sharding.device_set) == devices
+        assert leaf.shape == members[name].shape
+        assert leaf.addressable_shards[0].data.shape[0] == count // devices
+    np.testing.assert_array_equal(spread["w"], members["w"])
+    np.testing.assert_array_equal(jax.random.key_data(spread["key"]), jax.random.key_data(members["key"]))
+
+
+def test_programs_of_spread_members_stay_spread():
+    spread = sharded(jnp.arange(16.0))
+    doubled = jax.jit(jax.vmap(lambda x: 2 * x))(spread)
+    assert len(doubled.sharding.device_set) == 8
+    np.testing.assert_array_equal(doubled, 2 * np.arange(16))

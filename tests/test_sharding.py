@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxpr._core import example_keys
 from jaxpr.attacks import ifgsm, lipschitz_ratio, output_shift
+from jaxpr.core import example_keys
 from jaxpr.degradations import BicubicDownsample
-from jaxpr.estimators import Exemplars, PatchGrid, bicubic, exemplar
 from jaxpr.metrics import extract_patches, psnr, ssim
-from jaxpr.models import feature_extractor
 from jaxpr.numerics import nearest_distances
+from jaxpr.restorers import Exemplars, PatchGrid, bicubic, exemplar
+from jaxpr.weights import feature_extractor
 
 COUNT = 8
 FLOAT32 = 1e-5  # relative; products of matrices of another height may be summed in another order

@@ -71,14 +71,15 @@ class Gate:
 
 def ours(steps: int, pieces: int, *, spread: bool) -> Callable[[], Any]:
     """One call of `fit_gan`."""
-    from jaxpr.experiment import sharded, use_all_cores
+    from jaxpr.reproduce import sharded, use_all_cores
 
     if spread:
         use_all_cores()
     import jax
     import jax.numpy as jnp
 
-    from jaxpr.training import denoiser_losses, denoiser_optimizers, fit_gan, start_denoiser
+    from jaxpr.toys import denoiser_losses, denoiser_optimizers, start_denoiser
+    from jaxpr.training import fit_gan
 
     keys = jax.random.split(jax.random.key(0), len(WEIGHTS))
     state = jax.vmap(start_denoiser)(jnp.broadcast_to(jax.random.key(1), keys.shape))
@@ -119,7 +120,7 @@ class TorchGan:
         import jax
         import torch
 
-        from jaxpr.training import start_denoiser
+        from jaxpr.toys import start_denoiser
 
         state = start_denoiser(jax.random.key(1))
         self.torch, self.weights, lead = torch, torch.tensor(weights), np.shape(weights)

@@ -34,8 +34,8 @@ def evaluation(count: int) -> Callable[[], Any]:
     import jax
 
     from jaxpr.data import image_folder
-    from jaxpr.estimators import bicubic, nearest
     from jaxpr.evaluation import SCALES, evaluate
+    from jaxpr.restorers import bicubic, nearest
 
     root = Path(tempfile.mkdtemp())
     write_images(root, count)

@@ -4,7 +4,7 @@ import math
 
 import jax.numpy as jnp
 
-from jaxpr._core import (
+from jaxpr.core import (
     Array,
     InputError,
     check_count,

@@ -5,7 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import (
+from jaxpr.attacks.boundary import check_measurements, restorations
+from jaxpr.attacks.budget import alpha_psnr, moved_psnr
+from jaxpr.attacks.ifgsm import ifgsm
+from jaxpr.attacks.objectives import farthest_from
+from jaxpr.core import (
     Array,
     Estimator,
     InputError,
@@ -17,10 +21,6 @@ from jaxpr._core import (
     may_be_undefined,
     scan,
 )
-from jaxpr.attacks.boundary import check_measurements, restorations
-from jaxpr.attacks.budget import alpha_psnr, moved_psnr
-from jaxpr.attacks.ifgsm import ifgsm
-from jaxpr.attacks.objectives import farthest_from
 from jaxpr.numerics.convolution import canonical_convolutions
 from jaxpr.numerics.guards import widened
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, Estimator, InputError, Key, example_keys
 from jaxpr.attacks.boundary import check_measurements, restorations
+from jaxpr.core import Array, Estimator, InputError, Key, example_keys
 from jaxpr.numerics.balls import example_norms
 from jaxpr.numerics.guards import widened
 

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, Key, Objective, check_positive
 from jaxpr.attacks.boundary import ascent_gradient, check_attack
+from jaxpr.core import Array, Key, Objective, check_positive
 from jaxpr.numerics.balls import sample_linf
 from jaxpr.numerics.guards import widened
 

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxpr._core import Array, Key, Objective, check_positive, lenient_promotion
 from jaxpr.attacks.boundary import ascent_gradient, check_attack
+from jaxpr.core import Array, Key, Objective, check_positive, lenient_promotion
 from jaxpr.numerics.balls import project_l2, sample_l2
 from jaxpr.numerics.guards import widened
 

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import (
+from jaxpr.attacks.boundary import check_measurements, restorations
+from jaxpr.core import (
     Array,
     Estimator,
     InputError,
@@ -16,7 +17,6 @@ from jaxpr._core import (
     defined_where,
     example_keys,
 )
-from jaxpr.attacks.boundary import check_measurements, restorations
 from jaxpr.numerics.balls import example_norms
 from jaxpr.numerics.convolution import canonical_convolutions
 from jaxpr.numerics.guards import power_of_two, widened

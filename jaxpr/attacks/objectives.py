@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import (
+from jaxpr.attacks.boundary import restorations
+from jaxpr.core import (
     Array,
     ArrayLike,
     Estimator,
@@ -27,7 +28,6 @@ from jaxpr._core import (
     example_keys,
     is_traced,
 )
-from jaxpr.attacks.boundary import restorations
 from jaxpr.numerics.guards import widened
 
 __all__ = ["class_log_probability", "expected_output_shift", "farthest_from", "negated", "output_shift"]

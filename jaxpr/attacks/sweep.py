@@ -7,7 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import (
+from jaxpr.attacks.boundary import check_measurements, restorations
+from jaxpr.attacks.budget import moved_psnr
+from jaxpr.attacks.ifgsm import ifgsm
+from jaxpr.attacks.lipschitz import guarded_ratio
+from jaxpr.attacks.objectives import output_shift
+from jaxpr.core import (
     Array,
     ArrayLike,
     Estimator,
@@ -18,11 +23,6 @@ from jaxpr._core import (
     defined_where,
     described,
 )
-from jaxpr.attacks.boundary import check_measurements, restorations
-from jaxpr.attacks.budget import moved_psnr
-from jaxpr.attacks.ifgsm import ifgsm
-from jaxpr.attacks.lipschitz import guarded_ratio
-from jaxpr.attacks.objectives import output_shift
 from jaxpr.numerics.convolution import canonical_convolutions
 from jaxpr.numerics.guards import widened
 

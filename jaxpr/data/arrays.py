@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxpr._core import InputError, check_images
+from jaxpr.core import InputError, check_images
 from jaxpr.data.source import ImageSource, writable_names
 
 __all__ = ["Arrays", "from_arrays"]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpr._core import InputError, check_count
+from jaxpr.core import InputError, check_count
 from jaxpr.data.source import ImageSource, Skipped
 
 __all__ = ["crop_grid", "crops", "crops_at", "without_small"]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps
 
-from jaxpr._core import InputError, file_at, printable
+from jaxpr.core import InputError, file_at, printable
 
 __all__ = ["EXTENSIONS", "check_channels", "image_shape", "read_image"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpr._core import InputError, file_at, given_path, printable
+from jaxpr.core import InputError, file_at, given_path, printable
 from jaxpr.data.decode import EXTENSIONS, check_channels, image_shape, read_image
 from jaxpr.data.source import ImageSource, Skipped, writable_names
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.data.arrays import Arrays
 from jaxpr.data.folder import Files
 from jaxpr.data.source import ImageSource

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import NamedTuple
 
-from jaxpr._core import InputError, printable
+from jaxpr.core import InputError, printable
 from jaxpr.data.decode import EXTENSIONS
 
 __all__ = ["Pairing", "check_pattern", "pair_names"]

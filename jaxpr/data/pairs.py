@@ -5,7 +5,7 @@ import os
 from dataclasses import replace
 from typing import NamedTuple
 
-from jaxpr._core import InputError, check_count, given_path, printable
+from jaxpr.core import InputError, check_count, given_path, printable
 from jaxpr.data.crops import crops, crops_at
 from jaxpr.data.folder import folder_source
 from jaxpr.data.pairing import check_pattern, pair_names

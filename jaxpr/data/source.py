@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, overload
 
 import numpy as np
 
-from jaxpr._core import InputError, printable
+from jaxpr.core import InputError, printable
 
 __all__ = ["ImageSource", "Reader", "Skipped", "writable_names"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxpr._core import InputError, missing_extra, printable
+from jaxpr.core import InputError, missing_extra, printable
 from jaxpr.data.source import ImageSource
 
 __all__ = ["tfds_images"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, ArrayLike, InputError, check_count, check_positive, is_traced
+from jaxpr.core import Array, ArrayLike, InputError, check_count, check_positive, is_traced
 from jaxpr.degradations.linear import (
     SVD,
     LinearOperator,

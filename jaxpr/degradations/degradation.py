@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, ArrayLike, InputError, Key, check_images, check_positive
+from jaxpr.core import Array, ArrayLike, InputError, Key, check_images, check_positive
 from jaxpr.degradations.blur import Blur, gaussian_kernel
 from jaxpr.degradations.jpeg import check_quality, jpeg
 from jaxpr.degradations.linear import LinearOperator, Shape, check_shape

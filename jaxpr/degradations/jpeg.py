@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from jaxpr._core import HIGHEST, Array, ArrayLike, InputError, check_count, check_images, is_traced
+from jaxpr.core import HIGHEST, Array, ArrayLike, InputError, check_count, check_images, is_traced
 from jaxpr.degradations.linear import cosine_basis
 from jaxpr.numerics.resampling import LINEAR, resize
 

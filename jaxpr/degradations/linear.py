@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, ArrayLike, InputError, check_count, check_floats, described, is_traced
+from jaxpr.core import Array, ArrayLike, InputError, check_count, check_floats, described, is_traced
 
 __all__ = ["CUTOFF", "SVD", "LinearOperator", "Shape"]
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, ArrayLike, Key, check_examples, check_positive, example_keys
+from jaxpr.core import Array, ArrayLike, Key, check_examples, check_positive, example_keys
 
 __all__ = ["gaussian_noise"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import HIGHEST, Array, ArrayLike, InputError, check_count, check_floats, is_traced
+from jaxpr.core import HIGHEST, Array, ArrayLike, InputError, check_count, check_floats, is_traced
 from jaxpr.degradations.linear import (
     SVD,
     LinearOperator,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import HIGHEST, Array, InputError, Key, check_count, check_images, example_keys, is_traced
+from jaxpr.core import HIGHEST, Array, InputError, Key, check_count, check_images, example_keys, is_traced
 from jaxpr.degradations.jpeg import check_quality, jpeg
 from jaxpr.degradations.separable import BicubicDownsample
 

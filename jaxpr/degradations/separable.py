@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import HIGHEST, Array, ArrayLike, InputError, check_count, is_traced
+from jaxpr.core import HIGHEST, Array, ArrayLike, InputError, check_count, is_traced
 from jaxpr.degradations.linear import (
     SVD,
     LinearOperator,

@@ -135,7 +135,7 @@ def _computing() -> tuple[str | None, tuple[Device, ...], dict[str, str], str | 
 
 
 def _first_line(error: BaseException) -> str:
-    """As `jaxpr._core.first_line`, which is not there where JAX is missing."""
+    """As `jaxpr.core.first_line`, which is not there where JAX is missing."""
     return next((line for line in str(error).splitlines() if line.strip()), f"{type(error).__name__} without a message")
 
 
@@ -167,7 +167,7 @@ def _dtype_support(name: str, device: Any) -> str:
     try:
         import jax.numpy as jnp
 
-        from jaxpr._core.versions import enable_x64
+        from jaxpr.core.versions import enable_x64
 
         digits = int(jnp.finfo(name).nmant) // 2
         with enable_x64(name == "float64"):

@@ -4,20 +4,15 @@ from jaxpr.evaluation.compare import compare
 from jaxpr.evaluation.decision_results import DecisionResults
 from jaxpr.evaluation.decisions import DecisionAttack, evaluate_decisions, sweep_decisions
 from jaxpr.evaluation.protocol import SCALES, Protocol
-from jaxpr.evaluation.results import Metric, RestorerResult, Results, to_record
 from jaxpr.evaluation.run import evaluate
 
 __all__ = [
-    "SCALES",
     "DecisionAttack",
     "DecisionResults",
-    "Metric",
     "Protocol",
-    "RestorerResult",
-    "Results",
+    "SCALES",
     "compare",
     "evaluate",
     "evaluate_decisions",
     "sweep_decisions",
-    "to_record",
 ]

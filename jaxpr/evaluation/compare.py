@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxpr._core import InputError, claim_folder, given_path, printable, read_json, write_atomically
+from jaxpr.core import InputError, claim_folder, given_path, printable, read_json, write_atomically
 from jaxpr.evaluation.pictures import load_strips
-from jaxpr.evaluation.results import record_csv, record_json
 from jaxpr.evaluation.state import BatchStore
-from jaxpr.report import Strip, check_record, write_report
+from jaxpr.records import check_record
+from jaxpr.records.results import record_csv, record_json
+from jaxpr.report import Strip, write_report
 
 __all__ = ["compare"]
 

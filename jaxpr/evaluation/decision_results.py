@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpr._core import claim_folder, utf8, write_atomically
+from jaxpr.core import claim_folder, utf8, write_atomically
 from jaxpr.numerics.statistics import Estimate
 from jaxpr.report.decisions import DecisionSample, decisions_table, figure_decisions
 from jaxpr.report.style import png_bytes

@@ -17,7 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import (
+from jaxpr.attacks import class_log_probability, ifgsm, input_psnr
+from jaxpr.attacks.gradients import gradient_status
+from jaxpr.core import (
     Array,
     Estimator,
     InputError,
@@ -27,8 +29,6 @@ from jaxpr._core import (
     example_keys,
     users_code,
 )
-from jaxpr.attacks import class_log_probability, ifgsm, input_psnr
-from jaxpr.attacks.gradients import gradient_status
 from jaxpr.data import ImageSource, from_arrays
 from jaxpr.degradations import Degradation, as_degradation
 from jaxpr.degradations.linear import LinearOperator

@@ -11,8 +11,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxpr._core import InputError
-from jaxpr._core.versions import on_main_process, wait_for_processes
+from jaxpr.core import InputError
+from jaxpr.core.versions import on_main_process, wait_for_processes
 
 __all__ = ["barrier", "local_devices", "main_first", "my_share", "piece_size", "spread"]
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxpr._core import InputError, printable
+from jaxpr.core import InputError, printable
 from jaxpr.data import ImageSource, PairedSource, crops, from_arrays, paired_crops
 from jaxpr.data.crops import without_small
 from jaxpr.degradations import Degradation

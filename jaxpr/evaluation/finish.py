@@ -7,15 +7,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxpr._core import Key
+from jaxpr.core import Key
 from jaxpr.evaluation.planes import PlaneReference, plane_metrics, plane_reference
 from jaxpr.evaluation.probes import ONE_DERIVATIVE, SWEEP
 from jaxpr.evaluation.provenance import provenance_record
-from jaxpr.evaluation.results import Metric, RestorerResult, Results, mean_metrics
 from jaxpr.evaluation.sets import PatchSets, classes_score, patch_sets, set_metrics
 from jaxpr.evaluation.state import BatchStore
 from jaxpr.evaluation.stream import Run
 from jaxpr.numerics.statistics import grouped_mean
+from jaxpr.records.results import Metric, RestorerResult, Results, mean_metrics
 
 __all__ = ["METRIC_PREFIX", "finish"]
 

@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import AnyArray, Array, Estimator, Key, defined_where, may_be_undefined
 from jaxpr.attacks import expected_output_shift, gradient_status, ifgsm, l2_adam, output_shift
+from jaxpr.core import AnyArray, Array, Estimator, Key, defined_where, may_be_undefined
 from jaxpr.degradations import Degradation
 from jaxpr.evaluation.devices import spread
 from jaxpr.evaluation.protocol import Protocol
-from jaxpr.evaluation.restorers import Restorer
 from jaxpr.metrics import (
     NIQE_SMALLEST,
     crop_border,
@@ -31,8 +30,9 @@ from jaxpr.metrics import (
     rmse,
     ssim,
 )
-from jaxpr.models import feature_extractor, perceptual_network
 from jaxpr.numerics.balls import example_norms
+from jaxpr.restorers.restorer import Restorer
+from jaxpr.weights import feature_extractor, perceptual_network
 
 __all__ = [
     "Programs",

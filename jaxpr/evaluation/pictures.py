@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxpr._core import Array
+from jaxpr.core import Array
 from jaxpr.evaluation.state import BatchStore
 from jaxpr.report import Strip
 

@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, Key
+from jaxpr.core import Array, Key
 from jaxpr.evaluation.devices import spread
 from jaxpr.evaluation.protocol import Protocol
-from jaxpr.evaluation.results import Metric, leave_one_out
 from jaxpr.evaluation.sets import choose, gather, merged_groups
 from jaxpr.evaluation.state import BatchStore
 from jaxpr.metrics import Moments
+from jaxpr.records.results import Metric, leave_one_out
 from jaxpr.uncertainty import (
     conditional_gaussian,
     conditional_knn_entropy,

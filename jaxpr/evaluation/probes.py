@@ -6,12 +6,12 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, Estimator, InputError, Key, may_be_undefined
 from jaxpr.attacks import attack_sweep, explore_posterior, local_lipschitz, range_coverage
+from jaxpr.core import Array, Estimator, InputError, Key, may_be_undefined
 from jaxpr.evaluation.devices import spread
 from jaxpr.evaluation.measure import gradient_size
 from jaxpr.evaluation.protocol import Protocol
-from jaxpr.evaluation.restorers import Restorer
+from jaxpr.restorers.restorer import Restorer
 
 __all__ = ["ONE_DERIVATIVE", "SWEEP", "probe_program"]
 

@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpr._core import InputError, check_count, check_positive
-from jaxpr.models.features import check_feature_name
+from jaxpr.core import InputError, check_count, check_positive
+from jaxpr.weights.features import check_feature_name
 
 __all__ = ["SCALES", "Protocol"]
 

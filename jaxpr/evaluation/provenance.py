@@ -15,12 +15,12 @@ import numpy as np
 
 import jaxpr
 from jaxpr import __version__
-from jaxpr._core import Key, printable
+from jaxpr.core import Key, printable
 from jaxpr.degradations import Degradation
 from jaxpr.evaluation.examples import Examples
 from jaxpr.evaluation.protocol import Protocol
 from jaxpr.metrics import packaged_niqe_parameters
-from jaxpr.models import feature_extractor, packaged_weights
+from jaxpr.weights import feature_extractor, packaged_weights
 
 __all__ = ["code_sha256", "protocol_record", "provenance_record", "script_sha256"]
 

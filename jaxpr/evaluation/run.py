@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxpr._core import (
+from jaxpr.core import (
     AnyArray,
     Array,
     Estimator,
@@ -34,12 +34,12 @@ from jaxpr.evaluation.planes import block_extractor
 from jaxpr.evaluation.probes import probe_program
 from jaxpr.evaluation.protocol import Protocol
 from jaxpr.evaluation.provenance import code_sha256, protocol_record
-from jaxpr.evaluation.restorers import as_restorer
-from jaxpr.evaluation.results import Results, from_record, to_csv, to_json, to_record
 from jaxpr.evaluation.state import BatchStore, check_unclaimed, codes_of, open_run
 from jaxpr.evaluation.stream import Compute, Run, prepare, stream
 from jaxpr.evaluation.trial import Trial, check_finite, try_restorer
+from jaxpr.records.results import Results, from_record, to_csv, to_json, to_record
 from jaxpr.report import write_report
+from jaxpr.restorers.restorer import as_restorer
 
 __all__ = ["evaluate"]
 

@@ -13,8 +13,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxpr._core import Key
-from jaxpr.evaluation.results import Metric, leave_one_out
+from jaxpr.core import Key
 from jaxpr.evaluation.state import BatchStore
 from jaxpr.metrics import (
     Moments,
@@ -29,6 +28,7 @@ from jaxpr.metrics import (
     manifold_scores,
 )
 from jaxpr.numerics.statistics import grouped_mean
+from jaxpr.records.results import Metric, leave_one_out
 
 __all__ = [
     "PatchSets",

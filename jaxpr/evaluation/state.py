@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxpr._core import (
+from jaxpr.core import (
     TEMPORARY_PREFIX,
     InputError,
     check_folder,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jaxpr._core import Array, Key
+from jaxpr.core import Array, Key
 from jaxpr.evaluation.devices import local_devices, my_share, piece_size
 from jaxpr.evaluation.examples import Examples, batch_indices
 from jaxpr.evaluation.pictures import without_pictures

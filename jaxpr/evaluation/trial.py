@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, InputError, Key, first_line, may_be_undefined, users_code
+from jaxpr.core import Array, InputError, Key, first_line, may_be_undefined, users_code
 from jaxpr.evaluation.measure import Programs
 from jaxpr.evaluation.stream import Run
 
@@ -18,7 +18,7 @@ _SHARE = "98 % of it"
 _BRIGHTEST = 2.0
 _TOPS = (255, 1023, 4095, 65535)
 _DECLARE = (
-    "`estimators.in_range` declares another range, on the command line NAME+range:LOW:HIGH (y and x̂) or "
+    "`restorers.in_range` declares another range, on the command line NAME+range:LOW:HIGH (y and x̂) or "
     "NAME+output:LOW:HIGH (x̂ alone)"
 )
 

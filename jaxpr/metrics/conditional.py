@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxpr._core import AnyArray, InputError, check_count, in_float64, is_float32, is_traced, rounding_unit
+from jaxpr.core import AnyArray, InputError, check_count, in_float64, is_float32, is_traced, rounding_unit
 from jaxpr.numerics.moments import Moments
 from jaxpr.numerics.psd import squared_gap
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import (
+from jaxpr.core import (
     Array,
     InputError,
     check_count,

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import HIGHEST, Array, InputError, check_images, check_positive, check_same_shape, is_traced
+from jaxpr.core import HIGHEST, Array, InputError, check_images, check_positive, check_same_shape, is_traced
 from jaxpr.numerics.balls import example_norms
 from jaxpr.numerics.guards import widened
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import AnyArray, Array, InputError, check_finite, check_floats, check_images
+from jaxpr.core import AnyArray, Array, InputError, check_finite, check_floats, check_images
 from jaxpr.numerics.guards import power_of_two, widened
 
 __all__ = ["pairwise_diversity", "per_pixel_std", "per_pixel_std_map"]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpr._core import AnyArray, InputError, check_count, check_points, in_float64, is_traced
+from jaxpr.core import AnyArray, InputError, check_count, check_points, in_float64, is_traced
 
 __all__ = ["InceptionScore", "inception_score"]
 

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import AnyArray, Array, InputError, check_count, check_images, check_points
+from jaxpr.core import AnyArray, Array, InputError, check_count, check_images, check_points
 
 __all__ = ["extract_patches", "joint_features"]
 

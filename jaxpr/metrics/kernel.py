@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import AnyArray, Array, InputError, Key, check_count, check_points, in_float64, is_traced
+from jaxpr.core import AnyArray, Array, InputError, Key, check_count, check_points, in_float64, is_traced
 from jaxpr.numerics.kernels import KernelSums, kernel_sums
 from jaxpr.numerics.statistics import Estimate
 

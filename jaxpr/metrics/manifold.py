@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jaxpr._core import AnyArray, Array, InputError, check_count, check_points
+from jaxpr.core import AnyArray, Array, InputError, check_count, check_points
 from jaxpr.numerics.overlap import count_balls, neighbour_radii
 
 __all__ = [

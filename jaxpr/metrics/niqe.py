@@ -20,7 +20,7 @@ import scipy.ndimage
 import scipy.sparse
 from scipy.special import gamma
 
-from jaxpr._core import ArrayLike, InputError, check_images, check_positive, first_line, in_float64, is_traced
+from jaxpr.core import ArrayLike, InputError, check_images, check_positive, first_line, in_float64, is_traced
 from jaxpr.numerics.resampling import CUBIC, resize_matrix
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from jaxpr._core import HIGHEST, Array, PerceptualNetwork, check_images, check_same_shape
+from jaxpr.core import HIGHEST, Array, PerceptualNetwork, check_images, check_same_shape
 from jaxpr.numerics.guards import safe_sqrt, widened
 from jaxpr.numerics.resampling import LINEAR, resize
 
@@ -18,7 +18,7 @@ def lpips(restored: Array, reference: Array, *, network: PerceptualNetwork) -> A
     Args:
         restored: (N, H, W, 3) in [0, 1], overshoot allowed.
         reference: (N, H, W, 3) in [0, 1].
-        network: trunk and channel weights, from `jaxpr.models.perceptual_network`.
+        network: trunk and channel weights, from `jaxpr.weights.perceptual_network`.
 
     Returns:
         (N,), non-negative; 0 for identical images.
@@ -39,7 +39,7 @@ def lpips_map(restored: Array, reference: Array, *, network: PerceptualNetwork) 
     Args:
         restored: (N, H, W, 3) in [0, 1], overshoot allowed.
         reference: (N, H, W, 3) in [0, 1].
-        network: trunk and channel weights, from `jaxpr.models.perceptual_network`.
+        network: trunk and channel weights, from `jaxpr.weights.perceptual_network`.
 
     Returns:
         (N, H, W), non-negative.

@@ -6,7 +6,7 @@ Both are plain functions to be composed with `psnr` and `ssim`, so that a protoc
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import HIGHEST, Array, InputError, check_count, check_images
+from jaxpr.core import HIGHEST, Array, InputError, check_count, check_images
 
 __all__ = ["crop_border", "luma"]
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxpr._core import Array, InputError
+from jaxpr.core import Array, InputError
 from jaxpr.models.adm_unet import (
     EPSILON,
     NAMING,
@@ -25,7 +25,7 @@ from jaxpr.models.adm_unet import (
 from jaxpr.models.diffusion_parts import attend, batch_of_times
 from jaxpr.models.functional import Model, functional
 from jaxpr.models.layers import Compute, Keys, check_channels, conv2d, group_norm, linear
-from jaxpr.models.torch_weights import Network, Shapes
+from jaxpr.models.naming import Network, Shapes
 
 __all__ = ["ADM_CLASSIFIER", "ADMClassifierConfig", "Pool", "adm_classifier"]
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxpr._core import Array, InputError
+from jaxpr.core import Array, InputError
 from jaxpr.models.diffusion_parts import (
     Downsample,
     ResidualBlock,
@@ -31,7 +31,7 @@ from jaxpr.models.diffusion_parts import (
 )
 from jaxpr.models.functional import Model, functional
 from jaxpr.models.layers import Compute, Keys, check_channels, conv2d, group_norm, in_turn, linear
-from jaxpr.models.torch_weights import Naming, Network, Shapes, indices
+from jaxpr.models.naming import Naming, Network, Shapes, indices
 
 __all__ = [
     "ADM_UNET",

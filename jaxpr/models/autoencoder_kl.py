@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxpr._core import Array, InputError, Key
+from jaxpr.core import Array, InputError, Key
 from jaxpr.models.diffusion_parts import (
     Downsample,
     Level,
@@ -26,7 +26,7 @@ from jaxpr.models.diffusion_parts import (
 )
 from jaxpr.models.functional import Model, functional
 from jaxpr.models.layers import Compute, Conv, Keys, check_channels, conv2d, group_norm, in_turn
-from jaxpr.models.torch_weights import Naming, Network, Shapes, indices
+from jaxpr.models.naming import Naming, Network, Shapes, indices
 
 __all__ = ["AUTOENCODER_KL", "AutoencoderKL", "AutoencoderKLConfig", "Posterior", "autoencoder_kl"]
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxpr._core import Array, InputError
+from jaxpr.core import Array, InputError
 from jaxpr.models.diffusion_parts import (
     Downsample,
     Level,
@@ -29,7 +29,7 @@ from jaxpr.models.diffusion_parts import (
 )
 from jaxpr.models.functional import Model, functional
 from jaxpr.models.layers import Compute, Keys, check_channels, conv2d, group_norm
-from jaxpr.models.torch_weights import Naming, Network, Shapes, indices
+from jaxpr.models.naming import Naming, Network, Shapes, indices
 
 __all__ = ["DDPM_UNET", "DDPMUNetConfig", "attention_levels", "ddpm_unet"]
 

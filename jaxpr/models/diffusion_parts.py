@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxpr._core import Array, InputError
+from jaxpr.core import Array, InputError
 from jaxpr.models.layers import Compute, Keys, conv2d, group_norm, in_turn, linear, upsample_nearest
 from jaxpr.models.windows import attention
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 from flax import nnx
 
-from jaxpr._core import Array, InputError
+from jaxpr.core import Array, InputError
 from jaxpr.models.functional import Model, functional
 from jaxpr.models.layers import Compute, Keys, check_channels, conv2d, linear
 from jaxpr.numerics.resampling import LINEAR, resize

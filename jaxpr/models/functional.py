@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 from flax import nnx
 
-from jaxpr._core import Key
+from jaxpr.core import Key
 
 __all__ = ["Model", "StatefulModel", "functional", "stateful"]
 

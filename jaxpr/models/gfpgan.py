@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxpr._core import Array, InputError, Key, example_keys
+from jaxpr.core import Array, InputError, Key, example_keys
 from jaxpr.models.functional import Model, functional
 from jaxpr.models.gfpgan_decoder import SLOPE, Decoder, noise_sides, widths
 from jaxpr.models.layers import Compute, Keys, check_channels, conv2d, halve, in_turn, linear, upsample_bilinear
-from jaxpr.models.torch_weights import Naming, Network, Shapes, indices
+from jaxpr.models.naming import Naming, Network, Shapes, indices
 
 __all__ = ["GFPGAN", "GFPGANConfig", "GFPGANOutput", "gfpgan", "gfpgan_noises"]
 

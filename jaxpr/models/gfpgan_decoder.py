@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxpr._core import HIGHEST, Array
+from jaxpr.core import HIGHEST, Array
 from jaxpr.models.layers import Compute, Keys, in_turn, linear, upsample_bilinear
 from jaxpr.numerics.convolution import conv
 

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxpr._core import HIGHEST, Array, InputError, check_count, check_images
+from jaxpr.core import HIGHEST, Array, InputError, check_count, check_images
 from jaxpr.models.functional import Model, functional
 from jaxpr.models.layers import Compute, Keys, batch_norm, check_channels, conv2d, in_turn, linear
-from jaxpr.models.torch_weights import Naming, Network, Shapes
+from jaxpr.models.naming import Naming, Network, Shapes
 from jaxpr.numerics.resampling import LINEAR, resize
 
 __all__ = [

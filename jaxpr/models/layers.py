@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxpr._core import HIGHEST, Array, InputError, Key
+from jaxpr.core import HIGHEST, Array, InputError, Key
 from jaxpr.numerics.convolution import canonical_convolutions
 
 __all__ = [

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, InputError, Key
+from jaxpr.core import Array, InputError, Key
 
 __all__ = ["Layer", "Layers", "init_mlp", "input_gradient", "mlp", "mlp_with_pattern"]
 

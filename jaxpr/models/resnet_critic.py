@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 from flax import nnx
 
-from jaxpr._core import Array, InputError
+from jaxpr.core import Array, InputError
 from jaxpr.models.functional import Model, functional
 from jaxpr.models.layers import Compute, Keys, conv2d, in_turn, linear
 

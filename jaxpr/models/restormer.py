@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxpr._core import Array, InputError
+from jaxpr.core import Array, InputError
 from jaxpr.models.functional import Model, functional
 from jaxpr.models.layers import (
     Compute,
@@ -29,7 +29,7 @@ from jaxpr.models.layers import (
     pixel_shuffle,
     pixel_unshuffle,
 )
-from jaxpr.models.torch_weights import Naming, Network, Shapes, indices
+from jaxpr.models.naming import Naming, Network, Shapes, indices
 
 __all__ = ["RESTORMER", "RestormerConfig", "restormer"]
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxpr._core import Array
+from jaxpr.core import Array
 from jaxpr.models.functional import Model, functional
 from jaxpr.models.layers import (
     Compute,
@@ -24,7 +24,7 @@ from jaxpr.models.layers import (
     pixel_unshuffle,
     upsample_nearest,
 )
-from jaxpr.models.torch_weights import Naming, Network, Shapes, indices
+from jaxpr.models.naming import Naming, Network, Shapes, indices
 
 __all__ = ["RRDBNET", "RRDBNetConfig", "rrdbnet"]
 

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxpr._core import Array, InputError
+from jaxpr.core import Array, InputError
 from jaxpr.models.layers import Compute, Conv, Keys, conv2d, pixel_shuffle, upsample_nearest
-from jaxpr.models.torch_weights import Shapes, indices
+from jaxpr.models.naming import Shapes, indices
 
 __all__ = [
     "FEATURES",

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxpr._core import Array
+from jaxpr.core import Array
 from jaxpr.models.functional import Model, functional
 from jaxpr.models.layers import (
     Compute,
@@ -27,6 +27,7 @@ from jaxpr.models.layers import (
     linear,
     pad_to_multiple,
 )
+from jaxpr.models.naming import Naming, Network, Shapes
 from jaxpr.models.swin_parts import (
     Reconstruction,
     ResidualConnection,
@@ -39,7 +40,6 @@ from jaxpr.models.swin_parts import (
     run_convolutions,
     uncentre,
 )
-from jaxpr.models.torch_weights import Naming, Network, Shapes
 from jaxpr.models.windows import in_windows, join_heads, relative_position_index, split_heads, window_attention
 
 __all__ = ["SWINIR", "SwinIRConfig", "swinir"]

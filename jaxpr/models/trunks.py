@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from jaxpr._core import Array, InputError
+from jaxpr.core import Array, InputError
 from jaxpr.models.functional import functional
 from jaxpr.models.layers import Compute, Keys, conv2d
 

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxpr._core import Array, InputError
+from jaxpr.core import Array, InputError
 from jaxpr.models.functional import StatefulModel, stateful
 from jaxpr.models.layers import Compute, Keys, check_channels, conv2d, group_norm, upsample_nearest
 

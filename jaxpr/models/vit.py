@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxpr._core import Array, InputError
+from jaxpr.core import Array, InputError
 from jaxpr.models.functional import Model, functional
 from jaxpr.models.layers import Compute, Keys, check_channels, conv2d, gelu, in_turn, layer_norm, linear
-from jaxpr.models.torch_weights import Naming, Network, Shapes, indices
+from jaxpr.models.naming import Naming, Network, Shapes, indices
 from jaxpr.models.windows import attention
 from jaxpr.numerics.resampling import CUBIC_SHARP, clamp, resize
 

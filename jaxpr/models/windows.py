@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array
+from jaxpr.core import Array
 from jaxpr.models.layers import Compute
 
 __all__ = [

@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, Key, check_positive, example_keys
+from jaxpr.core import Array, Key, check_positive, example_keys
 from jaxpr.numerics.guards import power_of_two, safe_sqrt, widened
 
 __all__ = ["example_norms", "project_l2", "project_linf", "sample_l2", "sample_linf"]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import AnyArray, Array, rounding_unit
+from jaxpr.core import AnyArray, Array, rounding_unit
 
 __all__ = ["Bures", "bures", "bures_forward", "eigen_root", "inverse_roots", "transposed"]
 

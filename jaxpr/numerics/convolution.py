@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from jaxpr._core import Array, InputError
-from jaxpr._core.versions import lower_as, new_primitive, same_result_as, with_primitive_swapped
+from jaxpr.core import Array, InputError
+from jaxpr.core.versions import lower_as, new_primitive, same_result_as, with_primitive_swapped
 
 __all__ = ["canonical_convolutions", "conv"]
 
@@ -48,7 +48,7 @@ def conv(
         input_dilation: zeros put between pixels, plus one, per axis: above one for transposed convolutions.
         kernel_dilation: the same for the kernel.
         feature_group_count: channels and features are split into so many groups that do not mix; C for depthwise.
-        precision: of the products; `_core.HIGHEST` for what enters a metric.
+        precision: of the products; `core.HIGHEST` for what enters a metric.
 
     Returns:
         (N, H', W', features).

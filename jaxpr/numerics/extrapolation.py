@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxpr._core import AnyArray, InputError
+from jaxpr.core import AnyArray, InputError
 
 __all__ = ["Line", "fit_line"]
 

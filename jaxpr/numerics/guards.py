@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, ArrayLike
+from jaxpr.core import Array, ArrayLike
 
 __all__ = ["power_of_two", "safe_sqrt", "widened"]
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import HIGHEST, AnyArray, Array, InputError, check_count, check_points, scan
+from jaxpr.core import HIGHEST, AnyArray, Array, InputError, check_count, check_points, scan
 
 __all__ = ["KernelSums", "kernel_sums"]
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import HIGHEST, Array, check_count, check_points
+from jaxpr.core import HIGHEST, Array, check_count, check_points
 
 __all__ = ["nearest_distances", "squared_distances"]
 

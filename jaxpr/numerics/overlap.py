@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import HIGHEST, AnyArray, Array, check_count, check_points, scan
+from jaxpr.core import HIGHEST, AnyArray, Array, check_count, check_points, scan
 
 __all__ = ["BallCounts", "count_balls", "neighbour_radii"]
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
-from jaxpr._core import AnyArray, Array, InputError, in_float64, is_float32, is_traced, rounding_unit
+from jaxpr.core import AnyArray, Array, InputError, in_float64, is_float32, is_traced, rounding_unit
 from jaxpr.numerics.bures import bures
 
 __all__ = ["bures_term", "psd_sqrt", "scaled_cholesky", "squared_gap"]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import HIGHEST, Array, ArrayLike, InputError, check_count, check_positive
+from jaxpr.core import HIGHEST, Array, ArrayLike, InputError, check_count, check_positive
 
 __all__ = ["BOX", "CUBIC", "CUBIC_SHARP", "LANCZOS3", "LINEAR", "Kernel", "clamp", "mirror", "resize", "resize_matrix"]
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import AnyArray, Array, InputError, Key, check_count
+from jaxpr.core import AnyArray, Array, InputError, Key, check_count
 
 __all__ = ["Bootstrap", "Estimate", "bootstrap", "grouped_mean", "jackknife"]
 

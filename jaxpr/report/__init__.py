@@ -7,20 +7,14 @@ ICML 2024.
 from jaxpr.report.bars import figure_consistency, figure_robustness
 from jaxpr.report.curves import figure_sweep
 from jaxpr.report.decisions import decisions_table, figure_decisions
-from jaxpr.report.metric_table import METRICS, MetricInfo, metric_info
 from jaxpr.report.page import write_report
-from jaxpr.report.record import MissingMetricError, check_record
 from jaxpr.report.scatter import figure_distortion_perception, figure_manifold, figure_tradeoff
 from jaxpr.report.strips import Strip, figure_strip
 from jaxpr.report.text import format_value, text_table
 from jaxpr.report.uncertainty import figure_uncertainty
 
 __all__ = [
-    "METRICS",
-    "MetricInfo",
-    "MissingMetricError",
     "Strip",
-    "check_record",
     "decisions_table",
     "figure_consistency",
     "figure_decisions",
@@ -32,7 +26,6 @@ __all__ = [
     "figure_tradeoff",
     "figure_uncertainty",
     "format_value",
-    "metric_info",
     "text_table",
     "write_report",
 ]

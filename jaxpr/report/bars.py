@@ -8,8 +8,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from jaxpr.records.reading import Measured, MissingMetricError, check_record, feature_names, measured, restorer_names
 from jaxpr.report.planes import Axis, Point, draw_plane, features_words, name_axis, root, skipped_note
-from jaxpr.report.record import Measured, MissingMetricError, check_record, feature_names, measured, restorer_names
 from jaxpr.report.scatter import gather
 from jaxpr.report.style import FAINT, INK, MUTED, Look, drawable, looks, new_figure, styled
 from jaxpr.report.text import format_value

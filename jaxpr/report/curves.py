@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from jaxpr.records.reading import MissingMetricError, check_record, restorer_names
 from jaxpr.report.planes import name_axis
-from jaxpr.report.record import MissingMetricError, check_record, restorer_names
 from jaxpr.report.style import FAINT, MUTED, drawable, looks, new_figure, styled
 
 __all__ = ["figure_sweep"]

@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.report.style import FAINT, INK, MUTED, Look, drawable, looks, new_figure, styled
 from jaxpr.report.text import elide, format_value
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from jaxpr._core import InputError, claim_folder, utf8, write_atomically
+from jaxpr.core import InputError, claim_folder, utf8, write_atomically
 from jaxpr.report.style import png_bytes
 from jaxpr.report.templates import render
 from jaxpr.report.text import format_value

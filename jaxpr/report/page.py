@@ -11,11 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxpr._core import claim_folder, utf8, write_atomically
-from jaxpr.report.bars import figure_consistency, figure_robustness
-from jaxpr.report.curves import figure_sweep
-from jaxpr.report.metric_table import GROUPS, MetricInfo, metric_info
-from jaxpr.report.record import (
+from jaxpr.core import claim_folder, utf8, write_atomically
+from jaxpr.records.metric_table import GROUPS, MetricInfo, metric_info
+from jaxpr.records.reading import (
     MissingMetricError,
     best_names,
     check_record,
@@ -24,6 +22,8 @@ from jaxpr.report.record import (
     metric_names,
     restorer_names,
 )
+from jaxpr.report.bars import figure_consistency, figure_robustness
+from jaxpr.report.curves import figure_sweep
 from jaxpr.report.scatter import figure_distortion_perception, figure_manifold, figure_tradeoff
 from jaxpr.report.strips import Strip, figure_strip
 from jaxpr.report.style import png_bytes

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.text import Text
 
+from jaxpr.records.metric_table import features_label
+from jaxpr.records.reading import Measured
 from jaxpr.report.labels import GAP, Obstacles, place_labels
-from jaxpr.report.metric_table import features_label
-from jaxpr.report.record import Measured
 from jaxpr.report.style import INK, MUTED, Look, drawable
 
 __all__ = ["Axis", "Point", "draw_plane", "features_words", "name_axis", "root", "skipped_note"]

@@ -6,9 +6,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from jaxpr.report.metric_table import metric_info
+from jaxpr.records.metric_table import metric_info
+from jaxpr.records.reading import MissingMetricError, check_record, feature_names, measured, restorer_names
 from jaxpr.report.planes import Axis, Point, draw_plane, features_words, root, skipped_note
-from jaxpr.report.record import MissingMetricError, check_record, feature_names, measured, restorer_names
 from jaxpr.report.style import MUTED, looks, new_figure, styled
 
 __all__ = ["choose_features", "figure_distortion_perception", "figure_manifold", "figure_tradeoff"]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.report.style import INK, MUTED, drawable, new_figure, styled
 
 __all__ = ["DIFFERENCE_GAIN", "Strip", "figure_strip"]

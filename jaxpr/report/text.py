@@ -5,9 +5,9 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxpr._core import InputError
-from jaxpr.report.metric_table import MetricInfo, metric_info
-from jaxpr.report.record import best_names, check_record, measured, metric_names
+from jaxpr.core import InputError
+from jaxpr.records.metric_table import MetricInfo, metric_info
+from jaxpr.records.reading import best_names, check_record, measured, metric_names
 
 __all__ = ["elide", "format_value", "text_table"]
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxpr.report.metric_table import metric_info
+from jaxpr.records.metric_table import metric_info
+from jaxpr.records.reading import MissingMetricError, check_record, measured, restorer_names
 from jaxpr.report.planes import Axis, Point, draw_plane, skipped_note
-from jaxpr.report.record import MissingMetricError, check_record, measured, restorer_names
 from jaxpr.report.scatter import gather
 from jaxpr.report.style import MUTED, Look, looks, new_figure, styled
 from jaxpr.uncertainty import eta

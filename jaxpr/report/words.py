@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jaxpr.report.metric_table import metric_info
-from jaxpr.report.record import best_names, measured, metric_names
+from jaxpr.records.metric_table import metric_info
+from jaxpr.records.reading import best_names, measured, metric_names
 from jaxpr.report.strips import DIFFERENCE_GAIN
 from jaxpr.report.text import format_value
 

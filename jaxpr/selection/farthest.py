@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, InputError, Key, check_count, check_key, is_traced
+from jaxpr.core import Array, InputError, Key, check_count, check_key, is_traced
 from jaxpr.selection.inputs import check_index, prepare_features, squared_gaps
 
 __all__ = ["FarthestPoints", "farthest_from_start", "farthest_in_distances", "farthest_points"]

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, InputError, Key, check_count, check_key
+from jaxpr.core import Array, InputError, Key, check_count, check_key
 from jaxpr.selection.inputs import check_vector, prepare_features
 from jaxpr.selection.uniformization import neighbour_distance
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import HIGHEST, Array, Key, check_count, check_key, check_points, scan
+from jaxpr.core import HIGHEST, Array, Key, check_count, check_key, check_points, scan
 from jaxpr.selection.inputs import prepare_features, squared_gaps
 
 __all__ = ["KMeansRepresentatives", "kmeans_from_centroids", "kmeans_representatives", "nearest_to_centroids"]

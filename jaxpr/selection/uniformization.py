@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, InputError, Key, check_count, check_floats, check_key, is_traced
+from jaxpr.core import Array, InputError, Key, check_count, check_floats, check_key, is_traced
 from jaxpr.selection.inputs import check_vector, prepare_features, squared_gaps
 
 __all__ = [

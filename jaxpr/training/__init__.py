@@ -16,32 +16,10 @@ from jaxpr.training.gan import (
     start_gan,
 )
 from jaxpr.training.runner import DivergenceError, Run, Step, multi_step, run_steps
-from jaxpr.training.supervised import (
-    History,
-    Loss,
-    TrainState,
-    augment,
-    classification_loss,
-    fit,
-    start,
-    train_step,
-)
-from jaxpr.training.toy import (
-    DENOISER_STEPS,
-    denoiser_losses,
-    denoiser_optimizers,
-    plain_denoiser_losses,
-    planar_losses,
-    planar_optimizers,
-    start_denoiser,
-    start_planar,
-    toy_denoiser,
-    toy_restorer,
-)
+from jaxpr.training.supervised import History, Loss, TrainState, augment, classification_loss, fit, start, train_step
 
 __all__ = [
     "Attack",
-    "DENOISER_STEPS",
     "Checkpoint",
     "Checkpoints",
     "DivergenceError",
@@ -57,24 +35,15 @@ __all__ = [
     "augment",
     "classification_loss",
     "critic_loss",
-    "denoiser_losses",
-    "denoiser_optimizers",
     "fit",
     "fit_gan",
     "gan_step",
     "generator_loss",
     "multi_step",
-    "plain_denoiser_losses",
-    "planar_losses",
-    "planar_optimizers",
     "r1_penalty",
     "random_robustness",
     "run_steps",
     "start",
-    "start_denoiser",
     "start_gan",
-    "start_planar",
-    "toy_denoiser",
-    "toy_restorer",
     "train_step",
 ]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import InputError, check_count, first_line
+from jaxpr.core import InputError, check_count, first_line
 
 __all__ = ["Checkpoint", "Checkpoints"]
 

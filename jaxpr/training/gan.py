@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxpr._core import (
+from jaxpr.core import (
     Array,
     ArrayLike,
     Estimator,

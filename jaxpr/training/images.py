@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxpr._core import Array, Key, lenient_promotion
-from jaxpr.models.restorer import Restorer
+from jaxpr.core import Array, Key, lenient_promotion
+from jaxpr.models.restorer_network import RestorerNetwork
 from jaxpr.training.checkpoints import Checkpoints
 from jaxpr.training.gan import Params, adversarial_robustness, generator_loss
 from jaxpr.training.losses import Adversary, Fidelity, Robustness, critic_objective
@@ -67,7 +67,7 @@ class Procedure(NamedTuple):
         decay: of the average of weights, per step; 0 keeps the last weights.
     """
 
-    restorer: Restorer
+    restorer: RestorerNetwork
     degrade: Callable[[Key, Array], Array]
     fidelities: tuple[Fidelity, ...]
     adversary: Adversary | None

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from jaxpr._core import InputError, check_count
+from jaxpr.core import InputError, check_count
 
 __all__ = ["history_csv", "sample_picture"]
 

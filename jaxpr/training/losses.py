@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, PerceptualNetwork
+from jaxpr.core import Array, PerceptualNetwork
 from jaxpr.metrics import lpips
 from jaxpr.models.functional import Model
 from jaxpr.training.gan import Attack, Params, critic_loss, r1_penalty

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, InputError, check_count, check_images
+from jaxpr.core import Array, InputError, check_count, check_images
 
 __all__ = ["ImagePool", "Symmetries", "draw_crops", "image_pool"]
 

@@ -13,14 +13,13 @@ from typing import Any, Literal, TypeAlias, get_args
 import jax.numpy as jnp
 import optax
 
-from jaxpr._core import InputError, check_count, check_positive
+from jaxpr.core import InputError, check_count, check_positive
 from jaxpr.degradations import Degradation, parse_degradation
-from jaxpr.models import perceptual_network
 from jaxpr.models.discriminators import UNetCriticConfig, VggCriticConfig, unet_critic, vgg_critic
 from jaxpr.models.functional import Model
 from jaxpr.models.layers import Compute
 from jaxpr.models.resnet_critic import ResNetCriticConfig, resnet_critic
-from jaxpr.models.restorer import RestorerConfig, restorer
+from jaxpr.models.restorer_network import RestorerConfig, restorer_network
 from jaxpr.models.rrdbnet import RRDBNetConfig
 from jaxpr.models.unet import UNetConfig
 from jaxpr.training.gan import Attack
@@ -35,6 +34,7 @@ from jaxpr.training.losses import (
 )
 from jaxpr.training.pool import Symmetries
 from jaxpr.training.runner import multi_step
+from jaxpr.weights import perceptual_network
 
 __all__ = ["CriticConfig", "Recipe", "build_procedure", "check_recipe_name", "measurement_shape", "recipe_record"]
 
@@ -212,7 +212,7 @@ def build_procedure(recipe: Recipe, *, attack: Attack | None) -> Procedure:
     degradation = recipe.parsed()
     dtype: Any = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}[recipe.dtype]
     compute = Compute(dtype=dtype, remat=recipe.remat)
-    made = restorer(recipe.restorer_config(), operators=degradation.operator, compute=compute)
+    made = restorer_network(recipe.restorer_config(), operators=degradation.operator, compute=compute)
     pixel = {"l1": absolute_error, "l2": squared_error}[recipe.pixel_norm]
     fidelities = [Fidelity("pixel", recipe.pixel, pixel)] if recipe.pixel else []
     if recipe.perceptual:

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from jaxpr._core import Array, ArrayLike, InputError, check_count, lenient_promotion
+from jaxpr.core import Array, ArrayLike, InputError, check_count, lenient_promotion
 from jaxpr.training.checkpoints import Checkpoints
 
 __all__ = ["DivergenceError", "Run", "Step", "Watch", "count_examples", "multi_step", "run_steps"]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxpr._core import (
+from jaxpr.core import (
     Array,
     InputError,
     Key,

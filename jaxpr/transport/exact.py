@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from jaxpr._core import ArrayLike, InputError, described, is_traced
+from jaxpr.core import ArrayLike, InputError, described, is_traced
 from jaxpr.transport.inputs import Cost, check_cost, check_pair, optional, weight_pair
 from jaxpr.transport.merging import Places, merge_points, split_mass
 from jaxpr.transport.sparse import Flow, pair_costs, reduced_costs, solve_assignment, solve_flow

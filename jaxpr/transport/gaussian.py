@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import (
+from jaxpr.core import (
     HIGHEST,
     AnyArray,
     Array,

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import ArrayLike, InputError, check_points, described, is_traced, missing_extra
+from jaxpr.core import ArrayLike, InputError, check_points, described, is_traced, missing_extra
 
 __all__ = ["Cost", "check_cost", "check_pair", "optional", "weight_pair"]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxpr._core import AnyArray, InputError, check_floats, is_traced
+from jaxpr.core import AnyArray, InputError, check_floats, is_traced
 from jaxpr.transport.exact import Transport, emd
 from jaxpr.transport.inputs import Cost
 

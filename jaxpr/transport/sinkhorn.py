@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpr._core import Array, ArrayLike, check_count, check_positive, lenient_promotion
+from jaxpr.core import Array, ArrayLike, check_count, check_positive, lenient_promotion
 from jaxpr.numerics.guards import power_of_two, widened
 from jaxpr.transport.inputs import Cost, check_cost, check_pair, optional, weight_pair
 

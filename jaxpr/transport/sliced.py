@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import (
+from jaxpr.core import (
     HIGHEST,
     Array,
     ArrayLike,

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, InputError, check_count, check_images
+from jaxpr.core import Array, InputError, check_count, check_images
 
 __all__ = ["local_blocks"]
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import Array, ArrayLike, check_count, check_positive
+from jaxpr.core import Array, ArrayLike, check_count, check_positive
 
 __all__ = ["Region", "UncertaintyBounds", "eta", "region", "uncertainty_bounds"]
 

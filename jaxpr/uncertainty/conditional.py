@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr._core import (
+from jaxpr.core import (
     AnyArray,
     Array,
     InputError,

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve, solve_triangular
 
-from jaxpr._core import (
+from jaxpr.core import (
     AnyArray,
     Array,
     InputError,

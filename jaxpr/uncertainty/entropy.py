@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import digamma
 
-from jaxpr._core import (
+from jaxpr.core import (
     AnyArray,
     Array,
     InputError,

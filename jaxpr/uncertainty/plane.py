@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxpr._core import InputError, check_count, check_positive
+from jaxpr.core import InputError, check_count, check_positive
 from jaxpr.numerics.moments import Moments
 from jaxpr.uncertainty.conditional import conditional_gaussian, conditional_renyi
 from jaxpr.uncertainty.entropy import entropy_power, gaussian_entropy

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError, example_keys
 from jaxpr.attacks import explore_posterior, farthest_from, ifgsm, range_coverage, range_maps
+from jaxpr.core import InputError, example_keys
 
 KEY = jax.random.key(4)
 SHAPE = (3, 4, 4, 2)

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError, example_keys
 from jaxpr.attacks import GradientState, classify_gradient, gradient_status, local_lipschitz
+from jaxpr.core import InputError, example_keys
 from jaxpr.degradations import AverageDownsample, BicubicDownsample, Blur, gaussian_kernel
 
 KEY = jax.random.key(8)

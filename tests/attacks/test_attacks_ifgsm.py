@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError, example_keys
 from jaxpr.attacks import ifgsm, lipschitz_ratio, output_shift
+from jaxpr.core import InputError, example_keys
 from jaxpr.numerics import sample_linf
 
 KEY = jax.random.key(11)

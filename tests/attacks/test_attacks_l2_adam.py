@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError, example_keys
 from jaxpr.attacks import (
     alpha_psnr,
     epsilon_for_psnr,
@@ -17,6 +16,7 @@ from jaxpr.attacks import (
     lipschitz_ratio,
     output_shift,
 )
+from jaxpr.core import InputError, example_keys
 from jaxpr.numerics import example_norms, sample_l2
 
 KEY = jax.random.key(3)

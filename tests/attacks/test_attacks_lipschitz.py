@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError
 from jaxpr.attacks import lipschitz_ratio, local_lipschitz, output_shift, shift_ratio
+from jaxpr.core import InputError
 
 FLOAT32 = 1e-6  # float32 sums of 24 terms, relative
 SHAPE = (4, 3, 4, 2)

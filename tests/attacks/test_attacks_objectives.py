@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import scipy.special
 
-from jaxpr._core import InputError, example_keys
 from jaxpr.attacks import (
     class_log_probability,
     expected_output_shift,
@@ -15,6 +14,7 @@ from jaxpr.attacks import (
     negated,
     output_shift,
 )
+from jaxpr.core import InputError, example_keys
 
 KEY = jax.random.key(2)
 SHAPE = (4, 3, 2, 2)

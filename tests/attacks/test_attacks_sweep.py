@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError
 from jaxpr.attacks import ALPHAS, attack_sweep, ifgsm, lipschitz_ratio, output_shift
+from jaxpr.core import InputError
 
 KEY = jax.random.key(6)
 SHAPE = (3, 4, 3, 2)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import (
+from jaxpr.core import (
     InputError,
     check_count,
     check_examples,

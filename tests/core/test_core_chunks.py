@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError, map_chunks
+from jaxpr.core import InputError, map_chunks
 
 N = 7
 X = np.arange(N * 6, dtype=np.float32).reshape(N, 2, 3)

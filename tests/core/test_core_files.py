@@ -5,8 +5,8 @@ import stat
 
 import pytest
 
-from jaxpr._core import TEMPORARY_PREFIX, write_atomically
-from jaxpr._core import files as module
+from jaxpr.core import TEMPORARY_PREFIX, write_atomically
+from jaxpr.core import files as module
 
 
 @pytest.mark.parametrize("content", [b"", b"one", bytes(range(256)) * 1000])

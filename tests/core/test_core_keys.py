@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError, example_keys
+from jaxpr.core import InputError, example_keys
 
 
 def data(keys):

@@ -3,7 +3,7 @@ import os
 import pytest
 
 import jaxpr
-from jaxpr._core import InputError, did_you_mean, file_at, given_path, printable
+from jaxpr.core import InputError, did_you_mean, file_at, given_path, printable
 
 
 def test_the_home_folder_is_expanded_in_text_and_paths(monkeypatch, tmp_path):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import in_float64
+from jaxpr.core import in_float64
 
 LARGE = np.float32(1e8)  # its float32 neighbours are 8 away, so adding 1 is lost in float32
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.data import ImageSource, Skipped, crop_grid, crops, from_arrays, photos
 
 

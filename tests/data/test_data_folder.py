@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.data import image_folder, read_image
 
 

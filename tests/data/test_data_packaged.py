@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.data import digits, photos
 
 PHOTO_SHAPES = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.data.pairing import pair_names
 
 SCENES = ("001", "002", "010", "park_1x4")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.data import PairedSource, from_arrays, image_folder, paired_crops, paired_folder
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.data import ImageSource, from_arrays
 
 

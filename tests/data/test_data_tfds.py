@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.data import crops, tfds_images
 
 tfds = pytest.importorskip("tensorflow_datasets")

@@ -9,7 +9,7 @@ import pytest
 import skimage.data
 from PIL import features
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.degradations import jpeg, jpeg_surrogate
 from jaxpr.degradations.jpeg import _CHROMA, _LUMA, _table
 

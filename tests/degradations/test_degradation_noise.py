@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError, example_keys
+from jaxpr.core import InputError, example_keys
 from jaxpr.degradations import gaussian_noise
 
 X = jnp.full((4, 32, 32, 3), 0.5)

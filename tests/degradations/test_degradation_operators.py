@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.degradations import (
     AverageDownsample,
     BicubicDownsample,

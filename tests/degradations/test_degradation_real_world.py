@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError, example_keys
+from jaxpr.core import InputError, example_keys
 from jaxpr.degradations import BicubicDownsample, Degradation, RealWorldRanges, parse_degradation, real_world
 
 KEY = jax.random.key(0)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.evaluation import compare
 
 PROTOCOL = {"data": "photos", "alpha": 1 / 255, "examples": 4}

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError
-from jaxpr.cli_decisions import Decisions
+from jaxpr.cli.decisions import Decisions
+from jaxpr.core import InputError
 from jaxpr.data import digits, from_arrays
 from jaxpr.evaluation.decision_results import decisions_record, write_decisions
 from jaxpr.evaluation.decisions import DecisionAttack, evaluate_decisions, sweep_decisions

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from jaxpr.data import photos
-from jaxpr.estimators import bicubic
 from jaxpr.evaluation import Protocol, devices, evaluate, stream
+from jaxpr.restorers import bicubic
 
 PROTOCOL = Protocol(crop=64, patch_size=8, patch_stride=4, attack_steps=2, features="pixels", limit=12, probes=2)
 # Float32: the compiled program of one device among eight may sum in another order than the program of a single one.
@@ -68,7 +68,7 @@ def command(out: Path, *extra: str) -> list[str]:
         "pixels",
     ]
     words += ["--limit", "6", "--batch-size", "2", "--no-progress", "--out", str(out), *extra]
-    return [sys.executable, "-m", "jaxpr.cli", *words]
+    return [sys.executable, "-m", "jaxpr", *words]
 
 
 @pytest.mark.slow

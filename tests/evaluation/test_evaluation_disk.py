@@ -14,7 +14,7 @@ import resource, signal, sys
 # Files may not grow beyond so many bytes: writes fail as on a full disk.
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
-from jaxpr.cli import main
+from jaxpr.cli.commands import main
 main(sys.argv[2:])
 """
 WORDS = [

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxpr._core import InputError
-from jaxpr.cli_data import named_images
+from jaxpr.core import InputError
 from jaxpr.data import paired_folder
+from jaxpr.data.words import named_images
 from jaxpr.degradations import as_degradation
 from jaxpr.evaluation import Protocol
 from jaxpr.evaluation.examples import examples_of

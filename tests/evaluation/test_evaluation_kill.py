@@ -16,7 +16,7 @@ import functools, sys
 import jax
 from jaxpr.data import photos
 from jaxpr.degradations import parse_degradation
-from jaxpr.estimators import bicubic, lanczos, nearest
+from jaxpr.restorers import bicubic, lanczos, nearest
 from jaxpr.evaluation import Protocol, evaluate
 restorers = {f.__name__: functools.partial(f, factor=4) for f in (nearest, bicubic, lanczos)}
 protocol = Protocol(crop=96, patch_size=12, patch_stride=6, attack_steps=2, features="pixels", limit=8,

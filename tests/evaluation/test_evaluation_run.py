@@ -10,12 +10,11 @@ import pytest
 from flax import traverse_util
 from scipy.ndimage import gaussian_filter
 
-from jaxpr._core import InputError
 from jaxpr.attacks import ifgsm, lipschitz_ratio, output_shift
+from jaxpr.core import InputError
 from jaxpr.data import PairedSource, from_arrays
 from jaxpr.degradations import Degradation, parse_degradation
-from jaxpr.estimators import bicubic, consistent, nearest, with_weights
-from jaxpr.evaluation import Protocol, devices, evaluate, stream, to_record
+from jaxpr.evaluation import Protocol, devices, evaluate, stream
 from jaxpr.metrics import (
     Moments,
     SmallSampleWarning,
@@ -28,9 +27,11 @@ from jaxpr.metrics import (
     precision_recall,
     psnr,
 )
-from jaxpr.models import feature_extractor
 from jaxpr.models.inception import inception
-from jaxpr.models.torch_files import write_checkpoint
+from jaxpr.records import to_record
+from jaxpr.restorers import bicubic, consistent, nearest, with_weights
+from jaxpr.weights import feature_extractor
+from jaxpr.weights.torch_files import write_checkpoint
 
 KEY = jax.random.key(3)
 FULL = Protocol(crop=32, patch_size=8, patch_stride=4, attack_steps=2, features="pixels", lipschitz_iterations=3)
@@ -146,7 +147,7 @@ def test_stochastic_restorer_is_measured_as_such(complete):
 
 
 def test_record_and_results_are_the_same(complete):
-    from jaxpr.evaluation.results import from_record
+    from jaxpr.records.results import from_record
 
     out, results = complete
     again = from_record(json.loads((out / "results.json").read_text()))

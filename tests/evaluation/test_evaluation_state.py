@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr import data, estimators, evaluation
-from jaxpr._core import InputError
+from jaxpr import data, evaluation, restorers
+from jaxpr.core import InputError
 from jaxpr.evaluation import probes, provenance, run
-from jaxpr.evaluation.restorers import as_restorer
 from jaxpr.evaluation.state import BatchStore, codes_of, open_run
+from jaxpr.restorers.restorer import as_restorer
 
-UP = functools.partial(estimators.nearest, factor=4)
+UP = functools.partial(restorers.nearest, factor=4)
 FAST = evaluation.SCALES["smoke"]._replace(
     features="pixels", sweep=(), lipschitz_iterations=0, attack_steps=1, limit=2, crop=48, patch_size=8
 )
@@ -275,12 +275,12 @@ def test_a_declared_range_gives_the_same_numbers(low, high, measurements):
         return low + (high - low) * up(inside)
 
     y = jax.random.uniform(jax.random.key(0), (2, 8, 8, 3))
-    found = estimators.in_range(odd, low, high, measurements=measurements)(y)
+    found = restorers.in_range(odd, low, high, measurements=measurements)(y)
     np.testing.assert_allclose(found, up(y), atol=1e-6)  # a few roundings of numbers up to 255, over 255
-    stochastic = estimators.in_range(lambda key, y: odd(y), low, high, measurements=measurements)
+    stochastic = restorers.in_range(lambda key, y: odd(y), low, high, measurements=measurements)
     np.testing.assert_array_equal(stochastic(jax.random.key(0), y), found)
     with pytest.raises(InputError, match="low, high: found 1 and 0"):
-        estimators.in_range(odd, 1, 0)
+        restorers.in_range(odd, 1, 0)
 
 
 def test_the_hash_of_code_is_that_of_the_wheel(tmp_path, monkeypatch):

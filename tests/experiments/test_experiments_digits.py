@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.degradations import parse_degradation
-from jaxpr.experiment import load_script, write_experiment
-from jaxpr.models.restorer import RestorerConfig, pack_restorer, restorer
+from jaxpr.models.restorer_network import RestorerConfig, restorer_network
 from jaxpr.models.unet import UNetConfig
+from jaxpr.reproduce import load_script, write_experiment
+from jaxpr.weights.native import pack_restorer
 
 TASK = "average-x4"
 ROUNDING = 1e-4  # float32 sums over 64 pixels, relative
@@ -52,7 +53,7 @@ def runs(recipes, tmp_path_factory):
         if recipe.degradation != TASK or recipe.seed > 1:
             continue
         config = RestorerConfig(UNetConfig(channels=1, width=2, scales=1), TASK, 4, True, recipe.stochastic)
-        made = restorer(config, operators=parse_degradation(TASK).operator)
+        made = restorer_network(config, operators=parse_degradation(TASK).operator)
         params = made.init(jax.random.key(list(recipes).index(name)))
         (folder / name).mkdir()
         (folder / name / "weights.safetensors").write_bytes(pack_restorer(config, params, {}))

@@ -7,15 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.degradations import parse_degradation
 from jaxpr.evaluation import DecisionResults
 from jaxpr.evaluation.decision_results import Judgement, RestorerDecisions
-from jaxpr.experiment import load_script
-from jaxpr.models.restorer import RestorerConfig, pack_restorer, restorer
+from jaxpr.models.restorer_network import RestorerConfig, restorer_network
 from jaxpr.models.unet import UNetConfig
 from jaxpr.numerics.statistics import Estimate
 from jaxpr.report.experiments import experiment_record
+from jaxpr.reproduce import load_script
+from jaxpr.weights.native import pack_restorer
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def runs(tmp_path):
     ):
         network = UNetConfig(channels=1, width=4, scales=2)
         config = RestorerConfig(network, degradation.name, degradation.factor, True, stochastic)
-        params = restorer(config, operators=degradation.operator).init(jax.random.key(len(word)))
+        params = restorer_network(config, operators=degradation.operator).init(jax.random.key(len(word)))
         folder = tmp_path / f"digits-average-x4-{word}-0"
         folder.mkdir()
         (folder / "weights.safetensors").write_bytes(pack_restorer(config, params, {}))

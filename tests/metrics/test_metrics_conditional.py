@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.metrics import Moments, conditional_frechet_distance, frechet_distance, joint_features
 
 FLOAT64 = 1e-9  # float64 eigenproblems of at most 12 rows, condition up to 1e4

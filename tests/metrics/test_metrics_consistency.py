@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.degradations import AverageDownsample
 from jaxpr.metrics import measurement_deviation, measurement_psnr, measurement_rmse, residual_noise
 

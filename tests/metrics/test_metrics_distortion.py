@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.metrics import mse, psnr, rmse, ssim
 
 FOLDER = Path(__file__).parents[1] / "golden" / "image_metrics"

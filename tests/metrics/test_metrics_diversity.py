@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.color import rgb2ycbcr
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.metrics import crop_border, luma, pairwise_diversity, per_pixel_std, per_pixel_std_map, rmse
 
 SAMPLES = np.random.default_rng(0).random((5, 3, 6, 4, 2)).astype(np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.metrics import (
     Moments,
     SmallSampleWarning,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.metrics import inception_score
 
 FOLDER = Path(__file__).parents[1] / "golden" / "feature_metrics"

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError, PerceptualNetwork
+from jaxpr.core import InputError, PerceptualNetwork
 from jaxpr.metrics import lpips
-from jaxpr.models import ALEXNET, VGG16, PackagedWeights, functional, packaged_weights
-from jaxpr.models.features import _taps
+from jaxpr.models import ALEXNET, VGG16, functional
 from jaxpr.models.trunks import ConvTrunk
+from jaxpr.weights import PackagedWeights, packaged_weights
+from jaxpr.weights.features import _taps
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "lpips" / "golden.npz")
 SPECS = {"alex": ALEXNET, "vgg": VGG16}

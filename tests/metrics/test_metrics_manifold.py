@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.metrics import density_coverage, manifold_scores, precision_recall
 
 FOLDER = Path(__file__).parents[1] / "golden" / "feature_metrics"

@@ -9,7 +9,7 @@ import pytest
 from scipy.io import savemat
 from scipy.ndimage import gaussian_filter
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.data import photos
 from jaxpr.metrics import NiqeParameters, fit_niqe, load_niqe_parameters, niqe, packaged_niqe_parameters
 from jaxpr.metrics.niqe import _block_features, _gray

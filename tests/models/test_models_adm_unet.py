@@ -22,14 +22,14 @@ from golden_networks import (
     shapes,
 )
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.models.adm_classifier import ADM_CLASSIFIER, ADMClassifierConfig, adm_classifier
 from jaxpr.models.adm_unet import ADM_UNET, NAMING, ADMUNetConfig, adm_unet, split_heads
 from jaxpr.models.diffusion_parts import timestep_embedding
 from jaxpr.models.functional import Model
 from jaxpr.models.layers import Compute
-from jaxpr.models.networks import recognise
-from jaxpr.models.torch_weights import abstract_parameters, torch_shapes
+from jaxpr.models.naming import abstract_parameters, torch_shapes
+from jaxpr.weights.networks import recognise
 
 MANIFEST, ARRAYS = manifest("adm_unet"), arrays("adm_unet")
 CASES, NAMINGS = MANIFEST["cases"], (NAMING,)

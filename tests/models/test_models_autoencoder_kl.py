@@ -24,11 +24,11 @@ from golden_networks import (
     shapes,
 )
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.models.autoencoder_kl import AUTOENCODER_KL, AutoencoderKLConfig, Posterior, autoencoder_kl
 from jaxpr.models.layers import Compute
-from jaxpr.models.networks import recognise
-from jaxpr.models.torch_weights import abstract_parameters, convert, torch_shapes
+from jaxpr.models.naming import abstract_parameters, convert, torch_shapes
+from jaxpr.weights.networks import recognise
 
 MANIFEST, ARRAYS = manifest("sd_vae"), arrays("sd_vae")
 CASES, NAMINGS, OFFICIAL = MANIFEST["cases"], AUTOENCODER_KL.namings, MANIFEST["official_keys"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.models.functional import functional
 from jaxpr.models.layers import (
     Compute,

@@ -6,10 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.data import digits
 from jaxpr.models import classifier
-from jaxpr.models.classifier import DIGIT_CLASSIFIERS, digit_classifier, digit_model, pack_weights, unpack_weights
+from jaxpr.models.classifier import DIGIT_CLASSIFIERS, digit_model
+from jaxpr.weights.classifiers import digit_classifier
+from jaxpr.weights.native import pack_weights, unpack_weights
 
 
 @pytest.fixture(scope="module")

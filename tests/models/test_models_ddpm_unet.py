@@ -19,13 +19,13 @@ from golden_networks import (
     shapes,
 )
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.models.ddpm_unet import DDPM_UNET, DDPMUNetConfig, attention_levels, ddpm_unet
 from jaxpr.models.diffusion_parts import timestep_embedding
 from jaxpr.models.functional import Model
 from jaxpr.models.layers import Compute
-from jaxpr.models.networks import recognise
-from jaxpr.models.torch_weights import abstract_parameters, torch_shapes
+from jaxpr.models.naming import abstract_parameters, torch_shapes
+from jaxpr.weights.networks import recognise
 
 MANIFEST, ARRAYS = manifest("ddpm_unet"), arrays("ddpm_unet")
 CASES, NAMINGS = MANIFEST["cases"], DDPM_UNET.namings

@@ -23,11 +23,11 @@ from golden_networks import (
     shapes,
 )
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.models.functional import Model
 from jaxpr.models.gfpgan import GFPGAN, GFPGANConfig, gfpgan, gfpgan_noises
-from jaxpr.models.networks import recognise
-from jaxpr.models.torch_weights import abstract_parameters, torch_shapes
+from jaxpr.models.naming import abstract_parameters, torch_shapes
+from jaxpr.weights.networks import recognise
 
 MANIFEST, ARRAYS = manifest("gfpgan_clean"), arrays("gfpgan_clean")
 CASES, NAMINGS = MANIFEST["cases"], GFPGAN.namings

@@ -21,8 +21,7 @@ from golden_networks import (
     shapes,
 )
 
-from jaxpr._core import InputError
-from jaxpr.models import feature_extractor
+from jaxpr.core import InputError
 from jaxpr.models.functional import Model
 from jaxpr.models.inception import (
     INCEPTION,
@@ -32,10 +31,11 @@ from jaxpr.models.inception import (
     resize_tf1,
     tf1_input,
 )
-from jaxpr.models.networks import recognise
-from jaxpr.models.torch_files import file_sha256, write_checkpoint
-from jaxpr.models.torch_weights import abstract_parameters
+from jaxpr.models.naming import abstract_parameters
 from jaxpr.numerics.resampling import LINEAR, resize
+from jaxpr.weights import feature_extractor
+from jaxpr.weights.networks import recognise
+from jaxpr.weights.torch_files import file_sha256, write_checkpoint
 
 NETWORK = "fid_inception"
 ARRAYS, KEYS, GAIN = arrays(NETWORK), manifest(NETWORK)["official_keys"], manifest(NETWORK)["gain"]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxpr._core import InputError
 from jaxpr.attacks import explore_posterior, ifgsm, l2_adam, local_lipschitz, output_shift
+from jaxpr.core import InputError
 from jaxpr.models import functional
 from jaxpr.models.layers import Conv, halve, l2_normalise, upsample_bilinear
 from jaxpr.numerics import LINEAR, resize

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.models import init_mlp, input_gradient, mlp, mlp_with_pattern
 
 KEY = jax.random.key(3)

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.models.discriminators import UNetCriticConfig, VggCriticConfig, unet_critic, vgg_critic
 from jaxpr.models.layers import Compute
+from jaxpr.models.naming import Naming, abstract_parameters, convert, torch_shapes
 from jaxpr.models.resnet_critic import ResNetCriticConfig, resnet_critic, table4
-from jaxpr.models.torch_weights import Naming, abstract_parameters, convert, torch_shapes
 from jaxpr.training import r1_penalty
 
 FOLDER = Path(__file__).parents[1] / "golden" / "resnet_critic"

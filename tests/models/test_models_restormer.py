@@ -21,10 +21,10 @@ from golden_networks import (
     with_arrays,
 )
 
-from jaxpr._core import InputError
-from jaxpr.models.networks import recognise
+from jaxpr.core import InputError
+from jaxpr.models.naming import abstract_parameters, torch_shapes
 from jaxpr.models.restormer import RESTORMER, RestormerConfig, restormer
-from jaxpr.models.torch_weights import abstract_parameters, torch_shapes
+from jaxpr.weights.networks import recognise
 
 MANIFEST, ARRAYS = manifest("restormer"), arrays("restormer")
 CASES, NAMINGS = MANIFEST["cases"], RESTORMER.namings

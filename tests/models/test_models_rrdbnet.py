@@ -22,10 +22,10 @@ from golden_networks import (
     with_arrays,
 )
 
-from jaxpr._core import InputError
-from jaxpr.models.networks import recognise
+from jaxpr.core import InputError
+from jaxpr.models.naming import abstract_parameters
 from jaxpr.models.rrdbnet import RRDBNET, RRDBNetConfig, rrdbnet
-from jaxpr.models.torch_weights import abstract_parameters
+from jaxpr.weights.networks import recognise
 
 ESRGAN, REALESRGAN = "rrdbnet_esrgan", "rrdbnet_realesrgan"
 SMALL = RRDBNetConfig(num_feat=8, num_block=2, num_grow_ch=4)

@@ -24,11 +24,11 @@ from golden_networks import (
     with_arrays,
 )
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.models.layers import Compute
-from jaxpr.models.networks import recognise
+from jaxpr.models.naming import abstract_parameters, torch_shapes
 from jaxpr.models.swin2sr import SWIN2SR, Swin2SRConfig, swin2sr
-from jaxpr.models.torch_weights import abstract_parameters, torch_shapes
+from jaxpr.weights.networks import recognise
 
 MANIFEST, ARRAYS = manifest("swin2sr"), arrays("swin2sr")
 CASES, NAMINGS = MANIFEST["cases"], SWIN2SR.namings

@@ -22,11 +22,11 @@ from golden_networks import (
     with_arrays,
 )
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.models.layers import Compute
-from jaxpr.models.networks import recognise
+from jaxpr.models.naming import abstract_parameters, torch_shapes
 from jaxpr.models.swinir import SWINIR, SwinIRConfig, swinir
-from jaxpr.models.torch_weights import abstract_parameters, torch_shapes
+from jaxpr.weights.networks import recognise
 
 MANIFEST, ARRAYS = manifest("swinir"), arrays("swinir")
 CASES, NAMINGS = MANIFEST["cases"], SWINIR.namings

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.models.layers import Compute
 from jaxpr.models.unet import UNetConfig, noise_shapes, unet
 

@@ -18,11 +18,11 @@ from golden_networks import (
     with_arrays,
 )
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.models.layers import Compute
-from jaxpr.models.networks import recognise
-from jaxpr.models.torch_weights import abstract_parameters
+from jaxpr.models.naming import abstract_parameters
 from jaxpr.models.vit import VIT, ViTConfig, vit
+from jaxpr.weights.networks import recognise
 
 MANIFEST, ARRAYS = manifest("vit"), arrays("vit")
 CASES, KEYS = MANIFEST["cases"], MANIFEST["official_keys"]

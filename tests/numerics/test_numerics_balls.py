@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.numerics.balls import example_norms, project_l2, project_linf, sample_l2, sample_linf
 
 FLOAT32 = 1e-6  # relative rounding of norms of at most 60 entries

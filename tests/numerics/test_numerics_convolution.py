@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.numerics.convolution import canonical_convolutions, canonical_p, conv
 
 FLOAT32 = 2e-6  # relative to the largest entry: sums of up to 1000 float32 terms in another order

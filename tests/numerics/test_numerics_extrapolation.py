@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.numerics.extrapolation import fit_line
 
 FLOAT64 = 1e-12  # sums of 12 terms

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.numerics.moments import Moments
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "feature_metrics" / "golden.npz")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.numerics.neighbours import nearest_distances, squared_distances
 
 # |a|² + |b|² - 2ab in float32: a few roundings of squares of size 20 (5 dimensions), so 1e-5 on squared distances and

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.numerics.psd import bures_term, psd_sqrt
 
 FLOAT64 = 1e-10  # float64 eigenproblems of at most 24 rows with condition numbers up to 1e4

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.numerics.statistics import Estimate, bootstrap, grouped_mean, jackknife
 
 FLOAT64 = 1e-12  # float64 sums of at most 50 terms

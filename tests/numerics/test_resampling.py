@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.numerics.resampling import BOX, CUBIC, CUBIC_SHARP, LANCZOS3, LINEAR, clamp, mirror, resize, resize_matrix
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "resize" / "golden.npz")

@@ -3,7 +3,7 @@ import copy
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.report.decisions import decision_samples, decisions_table, figure_decisions
 from jaxpr.report.style import png_bytes
 

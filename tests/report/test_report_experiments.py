@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.report.experiments import (
     Claim,
     Experiment,

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
+from jaxpr.records import MissingMetricError
 from jaxpr.report import (
-    MissingMetricError,
     figure_consistency,
     figure_distortion_perception,
     figure_robustness,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.report import Strip, figure_strip, write_report
 from jaxpr.report.strips import DIFFERENCE_GAIN
 from jaxpr.report.style import png_bytes

@@ -3,9 +3,10 @@ import unicodedata
 
 import pytest
 
-from jaxpr._core import InputError
-from jaxpr.report import METRICS, format_value, metric_info, text_table
-from jaxpr.report.record import best_names, check_record, measured
+from jaxpr.core import InputError
+from jaxpr.records import METRICS, metric_info
+from jaxpr.records.reading import best_names, check_record, measured
+from jaxpr.report import format_value, text_table
 from jaxpr.report.text import elide
 
 

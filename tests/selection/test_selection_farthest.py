@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.selection import farthest_from_start, farthest_in_distances, farthest_points
 
 KEY = jax.random.key(0)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.selection import (
     children,
     farthest_tree,

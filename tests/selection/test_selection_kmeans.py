@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.selection import kmeans_from_centroids, kmeans_representatives, nearest_to_centroids
 
 KEY = jax.random.key(0)

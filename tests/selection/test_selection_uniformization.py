@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.special import log_softmax
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.selection import (
     neighbour_distance,
     uniformization,

@@ -15,8 +15,18 @@ import numpy as np
 import optax
 import pytest
 
-from jaxpr._core import InputError
-from jaxpr.training import Checkpoints, DivergenceError, GanLosses, GanState, fit, fit_gan, run_steps, start, start_gan
+from jaxpr.core import InputError
+from jaxpr.training import (
+    Checkpoints,
+    DivergenceError,
+    GanLosses,
+    GanState,
+    fit,
+    fit_gan,
+    run_steps,
+    start,
+    start_gan,
+)
 
 KEY = jax.random.key(9)
 QUICK = jax.random.key(9, impl="rbg")  # compiles faster than threefry

@@ -9,8 +9,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxpr._core import InputError
 from jaxpr.attacks import l2_adam
+from jaxpr.core import InputError
 from jaxpr.training import (
     DivergenceError,
     GanLosses,

@@ -9,21 +9,27 @@ import numpy as np
 import optax
 import pytest
 
-from jaxpr._core import InputError
 from jaxpr.attacks import l2_adam
+from jaxpr.core import InputError
 from jaxpr.data import digits
-from jaxpr.experiment import sharded
 from jaxpr.metrics import lpips
-from jaxpr.models import perceptual_network
 from jaxpr.models.discriminators import UNetCriticConfig, VggCriticConfig
 from jaxpr.models.resnet_critic import table4
 from jaxpr.models.rrdbnet import RRDBNetConfig
 from jaxpr.models.unet import UNetConfig
-from jaxpr.training import Checkpoints, DivergenceError, adversarial_robustness, critic_loss, generator_loss
+from jaxpr.reproduce import sharded
+from jaxpr.training import (
+    Checkpoints,
+    DivergenceError,
+    adversarial_robustness,
+    critic_loss,
+    generator_loss,
+)
 from jaxpr.training.images import average_weights, fit_restorer, restorer_step, start_restorer
 from jaxpr.training.losses import Adversary, absolute_error, critic_objective, perceptual_error, squared_error
 from jaxpr.training.pool import draw_crops, image_pool
 from jaxpr.training.recipes import Recipe, build_procedure, measurement_shape, recipe_record
+from jaxpr.weights import perceptual_network
 
 KEY = jax.random.key(6)
 ATTACK = functools.partial(l2_adam, epsilon=0.2, steps=2, learning_rate=1.0)

@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.training.log import history_csv, sample_picture
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.training import DivergenceError, multi_step, run_steps
 from jaxpr.training.runner import count_examples
 

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.training import DivergenceError, augment, classification_loss, fit, start, train_step
 
 KEY = jax.random.key(5)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from jaxpr._core import InputError
-from jaxpr._core.versions import enable_x64
+from jaxpr.core import InputError
+from jaxpr.core.versions import enable_x64
 from jaxpr.transport import emd, gaussian_w2, sinkhorn_divergence, sliced_wasserstein, wasserstein_1d
 
 COSTS = ["l1", "l2", "squared_l2"]

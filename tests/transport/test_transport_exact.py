@@ -7,8 +7,8 @@ import pytest
 import scipy.optimize
 from scipy.spatial.distance import cdist
 
-from jaxpr._core import InputError
-from jaxpr._core.versions import enable_x64
+from jaxpr.core import InputError
+from jaxpr.core.versions import enable_x64
 from jaxpr.transport import emd, joint_emd, wasserstein_1d
 
 COSTS = ["l1", "l2", "squared_l2"]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from jaxpr._core import InputError
-from jaxpr._core.versions import enable_x64
+from jaxpr.core import InputError
+from jaxpr.core.versions import enable_x64
 from jaxpr.transport import GaussianMap, gaussian_map, gaussian_w2, transport_points
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "transport_dmax" / "golden.npz")

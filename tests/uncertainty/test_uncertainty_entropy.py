@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.uncertainty import entropy_power, gaussian_entropy, knn_entropy, renyi_gaussian
 
 

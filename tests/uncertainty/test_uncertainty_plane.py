@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from jaxpr._core import InputError
+from jaxpr.core import InputError
 from jaxpr.numerics.moments import Moments
 from jaxpr.uncertainty import (
     Region,

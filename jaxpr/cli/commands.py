@@ -1,0 +1,60 @@
+"""The `jaxpr` command.
+
+Bad input ends with one line on stderr and exit code 2; an interrupted run resumes with the same command.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Annotated, TypeAlias
+
+import tyro
+
+from jaxpr.cli.decisions import Decisions
+from jaxpr.cli.doctor import Doctor
+from jaxpr.cli.evaluate import Compare, Evaluate
+from jaxpr.cli.reproduce import Reproduce
+from jaxpr.cli.train import Train
+from jaxpr.cli.weights import Weights
+from jaxpr.cli.words import in_users_words, parse
+from jaxpr.endings import one_line_endings
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "evaluate": Evaluate,
+    "compare": Compare,
+    "decisions": Decisions,
+    "reproduce": Reproduce,
+    "train": Train,
+    "weights": Weights,
+    "doctor": Doctor,
+}
+
+_RESUMED = (Evaluate, Train)
+_Command: TypeAlias = (
+    Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Decisions, tyro.conf.subcommand("decisions")]
+    | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Weights, tyro.conf.subcommand("weights")]
+    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Args:
+        arguments: words after the program's name; None takes them from the terminal.
+    """
+    with one_line_endings(may_exit=True):
+        command = parse(_Command, tuple(COMMANDS), arguments)
+    kept = "; the same command resumes the run" if isinstance(command, _RESUMED) else ""
+    words = functools.partial(in_users_words, command=command)
+    with one_line_endings(words=words, kept=kept, may_exit=isinstance(command, Doctor)):
+        command.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,305 @@
+"""`jaxpr evaluate` and `jaxpr compare`: measure restorers, and put runs side by side."""
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import tyro
+
+from jaxpr.core import InputError, check_count, first_line, given_path, seed_key
+from jaxpr.data import ImageSource, PairedSource, paired_folder
+from jaxpr.data.words import PACKAGED, named_images
+from jaxpr.degradations import parse_degradation
+from jaxpr.doctor import warn_of_idle_accelerator
+from jaxpr.evaluation import SCALES, Protocol, compare, evaluate
+from jaxpr.evaluation.measure import degrader
+from jaxpr.evaluation.state import check_unclaimed
+from jaxpr.records import to_record
+from jaxpr.report import text_table
+from jaxpr.restorers import Training, build_restorers, default_restorers
+
+__all__ = ["Compare", "Evaluate"]
+
+_LEVELS = 255
+_DICTIONARY = {"smoke": 256, "small": 4096, "paper": 16384}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Evaluate restorers on degraded images: distortion, perception, consistency, robustness; write a report."""
+
+    out: Path
+    """Folder of the run. The same command in the same folder resumes an interrupted run."""
+
+    data: str = "photos"
+    """photos or digits (packaged, test split), a folder of images, tfds:NAME:SPLIT[:IMAGE_KEY], or
+    pairs:LOW_FOLDER:HIGH_FOLDER for data that bring their own measurements."""
+
+    pair_pattern: str | None = None
+    """How the names of pairs: belong together, as LOW:HIGH with {} for what is equal, for example {}x4:{}; by default
+    equal names, or one addition of scale and side that pairs all files."""
+
+    train: str | None = None
+    """Where fitted restorers (lmmse, exemplar) learn: as --data; default: the train split of packaged data, else the
+    packaged photographs. Must not overlap with --data."""
+
+    degradation: str = "bicubic-x4"
+    """For example bicubic-x4, average-x2, blur-1.5, grayscale, noise-0.1, bicubic-x4+noise-0.02+jpeg-50, realworld-x4;
+    with pairs: given."""
+
+    restorers: tuple[str, ...] = ()
+    """nearest, bicubic, lanczos, nlm:H (H in intensity units, about 0.6 σ of the noise), lmmse, exemplar:TEMPERATURE;
+    trained:PATH of jaxpr train, or the name of a trained one that comes with jaxpr (photos-gan-0.01, for example);
+    NAME:PATH with a published file and a name of jaxpr weights fetch (swinir-classical-x4:FILE.pth), NAME alone once
+    fetched, network:PATH for one without a name, network:PATH#DICTIONARY if the file holds several; file.py:function or
+    package.module:function. Behind any of them +range:LOW:HIGH says that its images are in another range than 0 to 1,
+    +output:LOW:HIGH that only what it returns is; +project makes it perfectly consistent. By default classical ones,
+    and those that were trained for the degradation."""
+
+    scale: Literal["smoke", "small", "paper"] = "small"
+    """smoke: seconds; small: minutes on two CPU cores; paper: the sizes of the paper. The options below override it."""
+
+    crop: int | None = None
+    """Side of the crops that images are cut into; 0 for whole images."""
+
+    patch_size: int | None = None
+    """Side of the patches of y behind the Fréchet distances."""
+
+    patch_stride: int | None = None
+    """Step between these patches."""
+
+    alpha_levels: float | None = None
+    """Strength of the attack in grey levels of 255."""
+
+    attack_steps: int | None = None
+    """Steps of the attack."""
+
+    features: str | None = None
+    """Feature extractor of the set measures: alexnet, vgg16, pixels, or inception:FILE with the published weights, with
+    which distances are called FID and KID, and the inception score is measured too."""
+
+    tile: int | None = None
+    """Published networks restore in overlapping tiles of so many pixels of y, for large images."""
+
+    limit: int | None = None
+    """Evaluate only so many crops or images."""
+
+    border: int | None = None
+    """Pixels cut off on every side before RMSE, PSNR and SSIM."""
+
+    channel: Literal["rgb", "y"] | None = None
+    """RMSE, PSNR and SSIM on colours or on luma."""
+
+    attack: Literal["ifgsm", "l2_adam"] | None = None
+    """The attack behind K̄: ∞-norm (--alpha-levels) or Euclidean (--epsilon)."""
+
+    epsilon: float | None = None
+    """Radius of l2_adam, Euclidean norm over a measurement."""
+
+    probes: int | None = None
+    """Examples for the costly measures (attack sweep, spectral norm, exploration); 0 leaves these measures out."""
+
+    samples: int | None = None
+    """Draws per measurement from stochastic restorers."""
+
+    explore_samples: int | None = None
+    """Explore the posterior by attacks: outputs per measurement; 0 for none."""
+
+    explore_steps: int | None = None
+    """Steps of the exploration per output."""
+
+    dictionary: int | None = None
+    """Number of exemplars."""
+
+    seed: int = 0
+    """Decides noise, the attacks' starts and the choice of exemplars."""
+
+    batch_size: int = 8
+    """Images restored together; changes memory and speed, not the numbers."""
+
+    skip_bad: bool = False
+    """Leave out unreadable files of a folder, and report them, instead of stopping."""
+
+    accept_other_code: bool = False
+    """Go on with a run that another version of jaxpr's code began; the record then names both."""
+
+    progress: bool = True
+    """Show progress bars."""
+
+    distributed: bool = False
+    """One of several processes that share the folder --out; cluster schedulers and TPUs are recognised, elsewhere give
+    the next three options as well."""
+
+    coordinator: str | None = None
+    """HOST:PORT of process 0."""
+
+    processes: int | None = None
+    """Number of processes."""
+
+    process_id: int | None = None
+    """Number of this process, from 0."""
+
+    def protocol(self) -> Protocol:
+        """The scale's protocol with this command's changes."""
+        changes: dict[str, Any] = {
+            "patch_size": self.patch_size,
+            "patch_stride": self.patch_stride,
+            "alpha": None if self.alpha_levels is None else self.alpha_levels / 255,
+            "attack_steps": self.attack_steps,
+            "features": self.features,
+            "limit": self.limit,
+            "border": self.border,
+            "channel": self.channel,
+            "attack": self.attack,
+            "epsilon": self.epsilon,
+            "probes": self.probes or None,
+            "samples": self.samples,
+            "explore_samples": self.explore_samples,
+            "explore_steps": self.explore_steps,
+        }
+        protocol = SCALES[self.scale]._replace(**{name: value for name, value in changes.items() if value is not None})
+        if self.probes == 0:
+            protocol = protocol._replace(sweep=(), lipschitz_iterations=0, explore_samples=0)
+        return protocol if self.crop is None else protocol._replace(crop=self.crop or None)
+
+    def check(self) -> None:
+        """Raise unless every option that was given is valid, whether it is used or not."""
+        for name in ("tile", "dictionary", "batch_size", "limit", "samples", "attack_steps", "explore_steps"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
+        for name in ("crop", "border", "probes", "explore_samples"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name), at_least=0)
+        if self.alpha_levels is not None and not 0 < self.alpha_levels <= _LEVELS:
+            raise InputError(f"alpha_levels: found {self.alpha_levels:g}, expected more than 0 and at most {_LEVELS}")
+        self._check_processes()
+        self.protocol().check()
+
+    def _check_processes(self) -> None:
+        given = {name: getattr(self, name) for name in ("coordinator", "processes", "process_id")}
+        for name, value in given.items():
+            if value is not None and not self.distributed:
+                raise InputError(f"{name}: found {value!r} without --distributed, expected both or neither")
+        if self.coordinator is not None:
+            port = re.fullmatch(r"\S+:(\d{1,5})", self.coordinator)
+            if port is None or not 0 < int(port[1]) < 1 << 16:
+                raise InputError(f"coordinator: found {self.coordinator!r}, expected HOST:PORT")
+        if self.processes is not None:
+            check_count("processes", self.processes)
+        if self.process_id is not None:
+            check_count("process_id", self.process_id, at_least=0)
+            if self.processes is not None and self.process_id >= self.processes:
+                raise InputError(f"process_id: found {self.process_id}, expected less than {self.processes} processes")
+
+    def _check_stride(self, images: ImageSource | PairedSource, factor: int) -> None:
+        """Raise if the stride was given and no measurement has so many pixels."""
+        source = images.high if isinstance(images, PairedSource) else images
+        crop = self.protocol().crop
+        side = crop or max(max(source.shape(i)[:2]) for i in range(len(source)))
+        if self.patch_stride is not None and self.patch_stride > side // factor:
+            found = f"found {self.patch_stride} for measurements of at most {side // factor} pixels on a side"
+            raise InputError(f"patch_stride: {found}, expected at most that")
+
+    def run(self) -> None:
+        """Evaluate and print the table."""
+        self.check()
+        key, protocol, out = seed_key("seed", self.seed), self.protocol(), given_path(self.out)
+        check_unclaimed(out)
+        if self.distributed:
+            _join(self.coordinator, self.processes, self.process_id)
+        k_evaluate, k_fit = jax.random.split(key)
+        images = _test_images(self.data, skip_bad=self.skip_bad, pattern=self.pair_pattern)
+        train = _train_images(self.train, self.data, skip_bad=self.skip_bad)
+        degradation = parse_degradation(self.degradation)
+        if isinstance(images, PairedSource) and not degradation.has_operator:
+            degradation = dataclasses.replace(degradation, factor=images.factor)
+        self._check_stride(images, degradation.factor)
+        training = Training(
+            images=lambda: train,
+            degrade=degrader(degradation, bits=protocol.measurement_bits, compiled=jax.jit),
+            degradation=degradation,
+            channels=(images.high if isinstance(images, PairedSource) else images).shape(0)[2],
+            dictionary=_DICTIONARY[self.scale] if self.dictionary is None else self.dictionary,
+            key=k_fit,
+            tile=self.tile,
+        )
+        warn_of_idle_accelerator()
+        specs = self.restorers or default_restorers(degradation, training.channels)
+        restorers = build_restorers(specs, training)
+        results = evaluate(
+            k_evaluate,
+            restorers,
+            images,
+            degradation,
+            protocol=protocol,
+            out=out,
+            batch_size=self.batch_size,
+            progress=self.progress and jax.process_index() == 0,
+            accept_other_code=self.accept_other_code,
+        )
+        if jax.process_index() == 0:
+            _show(to_record(results), out)
+
+
+def _join(coordinator: str | None, processes: int | None, process_id: int | None) -> None:
+    """Join the other processes of a distributed run."""
+    try:
+        jax.distributed.initialize(coordinator, processes, process_id)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"distributed: cannot join the other processes ({first_line(error)}), expected a known cluster or "
+            "--coordinator, --processes and --process-id"
+        ) from error
+
+
+def _show(record: dict[str, Any], out: Path) -> None:
+    print(text_table(record))
+    print(f"\nReport: {out / 'report.html'}")
+
+
+def _test_images(spec: str, *, skip_bad: bool, pattern: str | None) -> ImageSource | PairedSource:
+    if not spec.startswith("pairs:"):
+        if pattern is not None:
+            raise InputError(f"pair_pattern: found {pattern!r} for {spec!r}, expected it with pairs:LOW:HIGH only")
+        return _named("data", spec, "test", skip_bad=skip_bad)
+    folders = spec.split(":")[1:]
+    if len(folders) != 2 or skip_bad:
+        raise InputError(f"data: found {spec!r}, expected pairs:LOW_FOLDER:HIGH_FOLDER, without --skip-bad")
+    try:
+        return paired_folder(*folders, pattern=pattern)
+    except InputError as error:
+        text = first_line(error)
+        raise InputError(text if text.startswith("pattern:") else f"data: {text}") from error
+
+
+def _train_images(spec: str | None, data: str, *, skip_bad: bool) -> ImageSource:
+    if spec is None:
+        return named_images(data if data in PACKAGED else "photos", "train")
+    return _named("train", spec, "train", skip_bad=skip_bad)
+
+
+def _named(option: str, spec: str, split: Literal["train", "test"], *, skip_bad: bool) -> ImageSource:
+    """The images that an option names; messages are about that option."""
+    try:
+        return named_images(spec, split, skip_bad=skip_bad)
+    except InputError as error:
+        raise InputError(re.sub(r"^(data|path):", f"{option}:", first_line(error))) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Merge finished runs of one protocol into one table and one set of figures."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of finished runs."""
+
+    out: Path
+    """Folder for the merged report."""
+
+    def run(self) -> None:
+        """Merge and print the table."""
+        out = given_path(self.out)
+        _show(compare([given_path(run) for run in self.runs], out=out), out)

@@ -1,0 +1,90 @@
+"""Floor 0: types, boundary checks, precision, keys and chunked maps. Imports nothing from jaxpr."""
+
+from jaxpr.core.checks import (
+    InputError,
+    check_count,
+    check_examples,
+    check_finite,
+    check_floats,
+    check_images,
+    check_points,
+    check_positive,
+    check_same_shape,
+    check_square,
+    described,
+    first_line,
+    is_number,
+    is_traced,
+)
+from jaxpr.core.chunks import map_chunks, scan
+from jaxpr.core.extras import missing_extra
+from jaxpr.core.files import TEMPORARY_PREFIX, check_folder, claim_folder, read_json, utf8, write_atomically
+from jaxpr.core.keys import check_key, example_keys, seed_key
+from jaxpr.core.modes import defined_where, floating_dtype, lenient_promotion, may_be_undefined
+from jaxpr.core.paths import file_at, given_path
+from jaxpr.core.plugins import load_python, users_code
+from jaxpr.core.precision import HIGHEST, in_float64, is_float32, rounding_unit
+from jaxpr.core.types import (
+    AnyArray,
+    Array,
+    ArrayLike,
+    Estimator,
+    Features,
+    Key,
+    Objective,
+    PerceptualNetwork,
+    Sampler,
+)
+from jaxpr.core.words import did_you_mean, printable
+
+__all__ = [
+    "AnyArray",
+    "Array",
+    "ArrayLike",
+    "Estimator",
+    "Features",
+    "HIGHEST",
+    "InputError",
+    "Key",
+    "Objective",
+    "PerceptualNetwork",
+    "Sampler",
+    "TEMPORARY_PREFIX",
+    "check_count",
+    "check_folder",
+    "check_examples",
+    "check_finite",
+    "check_floats",
+    "check_images",
+    "check_key",
+    "check_points",
+    "check_positive",
+    "check_same_shape",
+    "check_square",
+    "claim_folder",
+    "defined_where",
+    "did_you_mean",
+    "described",
+    "example_keys",
+    "file_at",
+    "first_line",
+    "floating_dtype",
+    "given_path",
+    "in_float64",
+    "is_float32",
+    "is_number",
+    "is_traced",
+    "lenient_promotion",
+    "load_python",
+    "map_chunks",
+    "may_be_undefined",
+    "missing_extra",
+    "printable",
+    "read_json",
+    "rounding_unit",
+    "scan",
+    "seed_key",
+    "users_code",
+    "utf8",
+    "write_atomically",
+]

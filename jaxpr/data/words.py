@@ -1,0 +1,36 @@
+"""The images that words of the command line name."""
+
+import os
+from typing import Literal
+
+from jaxpr.core import InputError, given_path
+from jaxpr.data import ImageSource, digits, photos, tfds_images
+from jaxpr.data.folder import folder_source
+
+__all__ = ["PACKAGED", "named_images"]
+
+PACKAGED = {"photos": photos, "digits": digits}
+"""Image sets that are installed with jaxpr, by name."""
+
+
+def named_images(spec: str, split: Literal["train", "test"], *, skip_bad: bool = False) -> ImageSource:
+    """The images of photos or digits (one split), a folder, or tfds:NAME:SPLIT[:IMAGE_KEY].
+
+    Args:
+        spec: which.
+        split: of the packaged sets; folders and TFDS names stand for themselves.
+        skip_bad: leave unreadable files of a folder out, and images that prove too small.
+
+    Raises:
+        InputError: an unknown name, or no folder of that name.
+    """
+    if spec in PACKAGED:
+        return PACKAGED[spec](split)
+    if spec.startswith("tfds:"):
+        parts = spec.split(":")
+        if len(parts) not in (3, 4):
+            raise InputError(f"data: found {spec!r}, expected tfds:NAME:SPLIT or tfds:NAME:SPLIT:IMAGE_KEY")
+        return tfds_images(parts[1], parts[2], image_key=parts[3] if len(parts) == 4 else "image")
+    if not spec or not os.path.exists(given_path(spec)):
+        raise InputError(f"data: found no folder {spec!r}, expected photos, digits, tfds:NAME:SPLIT or a folder")
+    return folder_source("data", spec, channels=3, skip_bad=skip_bad)

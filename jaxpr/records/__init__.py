@@ -1,0 +1,17 @@
+"""What an evaluation found: numbers with their errors, what each metric is, and how a record is written and read."""
+
+from jaxpr.records.metric_table import METRICS, MetricInfo, metric_info
+from jaxpr.records.reading import MissingMetricError, check_record
+from jaxpr.records.results import Metric, RestorerResult, Results, to_record
+
+__all__ = [
+    "METRICS",
+    "Metric",
+    "MetricInfo",
+    "MissingMetricError",
+    "RestorerResult",
+    "Results",
+    "check_record",
+    "metric_info",
+    "to_record",
+]

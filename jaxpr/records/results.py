@@ -1,0 +1,207 @@
+"""From values to the record: means with standard errors, jackknife, JSON and CSV."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from jaxpr.core import utf8
+from jaxpr.numerics.statistics import grouped_mean
+
+__all__ = [
+    "Metric",
+    "RestorerResult",
+    "Results",
+    "from_record",
+    "leave_one_out",
+    "mean_metrics",
+    "record_csv",
+    "record_json",
+    "to_csv",
+    "to_json",
+    "to_record",
+]
+
+T = TypeVar("T")
+
+
+class Metric(NamedTuple):
+    """One number of one restorer.
+
+    Attributes:
+        value: the number; inf or NaN where it is infinite or undefined.
+        stderr: its standard error; NaN where it cannot be estimated.
+        note: why the value is not finite, or what to know about it (how small samples bias it, for example), or "".
+    """
+
+    value: float
+    stderr: float
+    note: str = ""
+
+
+class RestorerResult(NamedTuple):
+    """All numbers of one restorer.
+
+    Attributes:
+        name: of the restorer.
+        metrics: by metric name.
+        curves: curve name to columns of equal length; an empty dict if none was measured.
+        labels: verdicts in words, such as the region of the uncertainty-perception plane.
+        weights: which file the restorer's weights are from, its hash, and how it is used; None where nothing is known.
+    """
+
+    name: str
+    metrics: dict[str, Metric]
+    curves: dict[str, dict[str, list[float]]]
+    labels: dict[str, str]
+    weights: dict[str, Any] | None = None
+
+
+class Results(NamedTuple):
+    """What an evaluation found.
+
+    Attributes:
+        protocol: everything that decides the numbers.
+        provenance: versions, devices, times: what does not.
+        restorers: in the order in which they were given.
+        references: numbers that belong to the problem, not to a restorer, such as its inherent uncertainty.
+    """
+
+    protocol: dict[str, Any]
+    provenance: dict[str, Any]
+    restorers: tuple[RestorerResult, ...]
+    references: dict[str, Any]
+
+
+def mean_metrics(values: Mapping[str, np.ndarray], groups: np.ndarray) -> dict[str, Metric]:
+    """Mean over examples of each metric, with standard errors over groups (photographs).
+
+    Args:
+        values: metric name to per-example values, (N,).
+        groups: (N,), the photograph that each example comes from.
+    """
+    return {name: _mean_metric(array, groups) for name, array in values.items()}
+
+
+def _mean_metric(values: np.ndarray, groups: np.ndarray) -> Metric:
+    estimate, count = grouped_mean(values, groups), len(values)
+    if math.isinf(estimate.value):
+        return Metric(*estimate, f"infinite for {int(np.isinf(values).sum())} of {count} examples")
+    if math.isnan(estimate.value):
+        return Metric(*estimate, f"undefined for {int(np.isnan(values).sum())} of {count} examples")
+    return Metric(*estimate)
+
+
+def leave_one_out(statistics: Callable[[Sequence[T]], dict[str, float]], blocks: Sequence[T]) -> dict[str, Metric]:
+    """Several statistics of blocks of data, each with its delete-one-block jackknife standard error.
+
+    Args:
+        statistics: maps blocks to named numbers; computed together because they share work.
+        blocks: for instance the moments of each photograph.
+    """
+    values = statistics(blocks)
+    if len(blocks) < 2:
+        return {name: Metric(value, math.nan) for name, value in values.items()}
+    left_out = [statistics([*blocks[:i], *blocks[i + 1 :]]) for i in range(len(blocks))]
+    metrics = {}
+    for name, value in values.items():
+        others = np.array([found[name] for found in left_out])
+        spread = (len(blocks) - 1) / len(blocks) * np.sum((others - others.mean()) ** 2)
+        metrics[name] = Metric(value, float(np.sqrt(spread)))
+    return metrics
+
+
+def to_record(results: Results) -> dict[str, Any]:
+    """The dict of `results.json`; numbers that JSON cannot hold become null with a note."""
+    return {
+        "protocol": results.protocol,
+        "provenance": results.provenance,
+        "references": results.references,
+        "restorers": [_restorer_record(restorer) for restorer in results.restorers],
+    }
+
+
+def from_record(record: Mapping[str, Any]) -> Results:
+    """The results that a record holds; numbers that JSON could not hold come back as NaN, or as inf by their note."""
+    restorers = tuple(
+        RestorerResult(
+            entry["name"],
+            {name: _metric(cell) for name, cell in entry["metrics"].items()},
+            {
+                name: {c: [_number(v) for v in values] for c, values in curve.items()}
+                for name, curve in entry["curves"].items()
+            },
+            dict(entry["labels"]),
+            entry.get("weights"),
+        )
+        for entry in record["restorers"]
+    )
+    return Results(record["protocol"], record["provenance"], restorers, record["references"])
+
+
+def _metric(cell: Mapping[str, Any]) -> Metric:
+    note = cell.get("note", "")
+    value = math.inf if cell["value"] is None and note.startswith("infinite") else _number(cell["value"])
+    return Metric(value, _number(cell["stderr"]), note)
+
+
+def _curve(columns: Mapping[str, Sequence[float | None]]) -> dict[str, list[float]]:
+    return {name: [_number(value) for value in values] for name, values in columns.items()}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _restorer_record(restorer: RestorerResult) -> dict[str, Any]:
+    record = {
+        "name": restorer.name,
+        "metrics": {name: _cell(metric) for name, metric in restorer.metrics.items()},
+        "curves": {
+            name: {column: [_finite(value) for value in values] for column, values in curve.items()}
+            for name, curve in restorer.curves.items()
+        },
+        "labels": restorer.labels,
+    }
+    return record if restorer.weights is None else {**record, "weights": restorer.weights}
+
+
+def _cell(metric: Metric) -> dict[str, Any]:
+    cell: dict[str, Any] = {"value": _finite(metric.value), "stderr": _finite(metric.stderr)}
+    return {**cell, "note": metric.note} if metric.note else cell
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def to_json(results: Results) -> bytes:
+    """`results.json`: the same results give the same bytes."""
+    return record_json(to_record(results))
+
+
+def record_json(record: Mapping[str, Any]) -> bytes:
+    """A record as the bytes of `results.json`."""
+    return utf8(json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def record_csv(record: Mapping[str, Any]) -> bytes:
+    """`results.csv`: one row per restorer, each metric followed by its standard error; empty where undefined."""
+    restorers = record["restorers"]
+    names = list(dict.fromkeys(name for restorer in restorers for name in restorer["metrics"]))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["restorer", *(column for name in names for column in (name, f"{name}_stderr"))])
+    for restorer in restorers:
+        cells = [restorer["metrics"].get(name, {"value": None, "stderr": None}) for name in names]
+        writer.writerow([restorer["name"], *(cell[field] for cell in cells for field in ("value", "stderr"))])
+    return utf8(text.getvalue())
+
+
+def to_csv(results: Results) -> bytes:
+    """`results.csv` of these results; see `record_csv`."""
+    return record_csv(to_record(results))

@@ -1,0 +1,44 @@
+"""Restorers: plain callables y -> x̂ on batches.
+
+Fitting is a separate pure function; bind parameters with `functools.partial`.
+"""
+
+from jaxpr.restorers.consistent import consistent
+from jaxpr.restorers.exemplar import Exemplars, exemplar, fit_exemplars
+from jaxpr.restorers.lmmse import Lmmse, fit_lmmse, lmmse
+from jaxpr.restorers.nlm import nlm
+from jaxpr.restorers.patches import PatchGrid
+from jaxpr.restorers.published import PUBLISHED_RESTORERS, published_restorer
+from jaxpr.restorers.ranges import in_range
+from jaxpr.restorers.tiled import tiled
+from jaxpr.restorers.torch_bridge import from_torch
+from jaxpr.restorers.trained import trained_degradation, trained_restorer, weights_of, with_weights
+from jaxpr.restorers.upscaling import bicubic, lanczos, nearest
+from jaxpr.restorers.words import Training, build_restorers, default_restorers
+
+__all__ = [
+    "Exemplars",
+    "Lmmse",
+    "PUBLISHED_RESTORERS",
+    "PatchGrid",
+    "Training",
+    "bicubic",
+    "build_restorers",
+    "consistent",
+    "default_restorers",
+    "exemplar",
+    "fit_exemplars",
+    "fit_lmmse",
+    "from_torch",
+    "in_range",
+    "lanczos",
+    "lmmse",
+    "nearest",
+    "nlm",
+    "published_restorer",
+    "tiled",
+    "trained_degradation",
+    "trained_restorer",
+    "weights_of",
+    "with_weights",
+]

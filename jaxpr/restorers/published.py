@@ -1,0 +1,220 @@
+"""Published networks as estimators, from their official files: range, padding, scale and channels are taken care of."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from jaxpr.core import Array, Estimator, InputError, check_images, printable
+from jaxpr.models.layers import Compute, pad_to_multiple
+from jaxpr.restorers.tiled import tiled
+from jaxpr.restorers.trained import with_weights
+from jaxpr.weights.fetch import fetched_weights
+from jaxpr.weights.networks import NETWORKS, LoadedNetwork, load_network
+from jaxpr.weights.official import OFFICIAL_FILES
+from jaxpr.weights.official_sizes import OFFICIAL_SIZES
+
+__all__ = ["PUBLISHED_RESTORERS", "published_restorer", "published_scale"]
+
+
+class _Family(NamedTuple):
+    """What an architecture's restorers have in common.
+
+    Attributes:
+        network: name of the architecture.
+        signed: its images lie in [-1, 1], not in [0, 1].
+        stride: product of the strides of its layers.
+        whole: it takes images of one size only.
+    """
+
+    network: str
+    signed: bool = False
+    stride: int = 1
+    whole: bool = False
+
+
+_FAMILIES = {
+    "swinir": _Family("SwinIR"),
+    "swin2sr": _Family("Swin2SR"),
+    "restormer": _Family("Restormer", stride=8),
+    "gfpgan": _Family("GFPGAN", signed=True, whole=True),
+    **dict.fromkeys(("esrgan", "realesrgan", "realesrnet", "bsrgan", "bsrnet"), _Family("RRDBNet")),
+}
+_BY_NETWORK = {family.network: family for family in _FAMILIES.values()}
+_NO_MATTER = ("img_size",)  # not for the outputs, as long as it is larger than the window
+_OVERLAP = 32
+
+PUBLISHED_RESTORERS = tuple(name for name in OFFICIAL_FILES if name.split("-")[0] in _FAMILIES)
+"""Names in `weights.OFFICIAL_FILES` whose networks restore images."""
+
+
+def published_restorer(
+    path: str | os.PathLike[str] | None,
+    *,
+    name: str | None = None,
+    dictionary: str | None = None,
+    channels: int = 3,
+    tile: int | None = None,
+    overlap: int | None = None,
+    compute: Compute = Compute(),  # noqa: B008 (immutable)
+) -> Estimator:
+    """A restorer from a published file.
+
+    Networks of one channel restore each channel of y on its own; networks of three see a single channel three times,
+    and their output is averaged. Values are not clipped. GFPGAN uses the noise in its file, so it is deterministic.
+
+    Args:
+        path: the file, or FILE#DICTIONARY; None for the one that `jaxpr weights fetch NAME` stored, which must still
+            be the known or accepted one.
+        name: one of `PUBLISHED_RESTORERS`, which the file must agree with as far as its tensors tell (architecture and
+            all sizes); None for any restorer that is recognised.
+        dictionary: where in the file the network is, see `weights.read_checkpoint`; None for the place that fits.
+        channels: of y and x̂, 1 or 3.
+        tile: side of overlapping tiles, in pixels of y, that are restored one by one; None for whole images.
+            Restormer's attention sees whole images: in tiles it restores differently, also away from seams.
+        overlap: of tiles, in pixels of y, half of which is a ramp (see `tiled`); None for 32, or half a small tile.
+        compute: dtype, precision and memory.
+
+    Returns:
+        Callable y (N, h, w, channels) in [0, 1] -> x̂ (N, scale · h, scale · w, channels). Its `weights` name the file,
+        its hash, what was taken of it (`dictionary`, and the `prefix` of its names), the architecture and its sizes,
+        and whether the hash (of a converted file, the one of its source in
+        its header) is that of the published file, where that is known.
+
+    Raises:
+        InputError: unknown name, no such file, or one of another network, or of one that takes several images; tiles
+            that do not fit, or of GFPGAN, which takes whole faces. When called: sizes that it does not take.
+        WeightsError: the file's tensors are not exactly those of the network.
+    """
+    if channels not in (1, 3):
+        raise InputError(f"channels: found {channels}, expected 1 or 3")
+    if name is not None and name not in PUBLISHED_RESTORERS:
+        raise InputError(f"name: found {name!r}, expected one of {', '.join(PUBLISHED_RESTORERS)}")
+    wanted = [_FAMILIES[name.split("-")[0]]] if name else list(_BY_NETWORK.values())
+    loaded = load_network(
+        _located(path, name),
+        dictionary=dictionary,
+        among=[network for network in NETWORKS if network.name in {family.network for family in wanted}],
+        compute=compute,
+    )
+    family = _BY_NETWORK.get(loaded.name)
+    if family is None:
+        raise InputError(f"{_file(loaded)}: found {loaded.name}, expected a network that restores images")
+    _check_one_image(loaded)
+    if name is not None:
+        _check_agreement(name, loaded)
+    restored = _on_unit_range(loaded, family, channels)
+    record = _record(loaded, name, compute)
+    if tile is not None:
+        if family.whole:
+            raise InputError(f"tile: found {tile}, expected None for {loaded.name}, which takes images of one size")
+        overlap = min(_OVERLAP, tile // 2) if overlap is None else overlap
+        multiple = math.lcm(*(getattr(loaded.config, part, 1) for part in ("window_size", "unshuffle")), family.stride)
+        restored = tiled(
+            restored, tile=tile, overlap=overlap, scale=loaded.config.scale, feather=overlap // 2, multiple=multiple
+        )
+        record |= {"tile": tile, "overlap": overlap}
+    return with_weights(lambda y: restored(y), record)
+
+
+def published_scale(estimator: Estimator) -> int:
+    """Pixels of x̂ per pixel of y of a published restorer."""
+    return int(vars(estimator)["weights"]["scale"])
+
+
+def _located(path: str | os.PathLike[str] | None, name: str | None) -> str | os.PathLike[str]:
+    if path is not None:
+        return path
+    if name is None:
+        raise InputError("path: found None and no name, expected at least one of them")
+    return fetched_weights(name)
+
+
+def _file(loaded: LoadedNetwork) -> str:
+    return printable(loaded.checkpoint.path)
+
+
+def _check_agreement(name: str, loaded: LoadedNetwork) -> None:
+    """Raise if the file's network is not what its name says."""
+    wanted, found = OFFICIAL_SIZES[name], loaded.config
+    if type(found) is not type(wanted):
+        network = _FAMILIES[name.split("-")[0]].network
+        raise InputError(f"{_file(loaded)}: found {loaded.name}, expected {network} for {name!r}")
+    fields = [field for field in ("scale", *wanted._fields) if field not in _NO_MATTER]
+    other = [field for field in fields if getattr(found, field) != getattr(wanted, field)]
+    if other:
+        words = [", ".join(f"{field}={getattr(config, field)!r}" for field in other) for config in (found, wanted)]
+        raise InputError(
+            f"{_file(loaded)}: found {loaded.name} with {words[0]}, expected {words[1]} for {name!r}; network:PATH "
+            "takes any sizes"
+        )
+
+
+def _check_one_image(loaded: LoadedNetwork) -> None:
+    """Raise if the network does not make one image of one image of as many channels."""
+    inputs, outputs = _channels(loaded), _channels(loaded, ("num_out_ch", "in_chans", "out_channels"))
+    if getattr(loaded.config, "dual_pixel_task", False) or inputs == 2 * outputs:
+        found = "which takes two pictures at once (a dual-pixel pair) and is not supported"
+    elif inputs != outputs or inputs not in (1, 3):
+        found = f"of {inputs} channels in and {outputs} out"
+    else:
+        return
+    raise InputError(
+        f"{_file(loaded)}: found {loaded.name} {found}, expected a network that takes one picture of 1 or 3 channels"
+    )
+
+
+def _channels(loaded: LoadedNetwork, fields: tuple[str, ...] = ("num_in_ch", "in_chans", "inp_channels")) -> int:
+    return next((int(getattr(loaded.config, field)) for field in fields if hasattr(loaded.config, field)), 3)
+
+
+def _on_unit_range(loaded: LoadedNetwork, family: _Family, channels: int) -> Estimator:
+    """The network on y in [0, 1] with so many channels, of any size that it can be brought to take."""
+    model, params, own = loaded.model, loaded.params, _channels(loaded)
+    multiple, scale = getattr(loaded.config, "unshuffle", 1), loaded.config.scale
+
+    def run(y: Array) -> Array:
+        height, width = y.shape[1:3]
+        padded = pad_to_multiple(y, multiple, mode="reflect") if multiple > 1 else y
+        x = model.apply(params, 2 * padded - 1 if family.signed else padded)
+        x = x[:, : scale * height, : scale * width]
+        return (x + 1) / 2 if family.signed else x
+
+    def restored(y: Array) -> Array:
+        check_images("y", y, channels=channels, data_range=None)
+        if own == channels:
+            return run(y)
+        if own == 3:
+            return jnp.mean(run(jnp.repeat(y, 3, axis=-1)), axis=-1, keepdims=True)
+        return jnp.concatenate([run(y[..., i : i + 1]) for i in range(channels)], axis=-1)
+
+    return restored
+
+
+def _record(loaded: LoadedNetwork, name: str | None, compute: Compute) -> dict[str, Any]:
+    found, official = loaded.checkpoint, OFFICIAL_FILES[name] if name else None
+    source = _converted_from(found.metadata)
+    return {
+        "file": found.path.name,
+        "sha256": found.sha256,
+        "dictionary": found.dictionary,
+        "prefix": found.prefix,
+        **({"converted_from": source} if source else {}),
+        # None: its hash is not known
+        "published": (source or found.sha256) == official.sha256 if official and official.known else None,
+        "network": loaded.name,
+        "config": dict(loaded.config._asdict()),
+        "scale": loaded.config.scale,
+        "dtype": jnp.dtype(compute.dtype).name,
+    }
+
+
+def _converted_from(metadata: Mapping[str, str]) -> str:
+    """The SHA-256 of the file that `jaxpr weights convert` read, as the header says; empty if it does not."""
+    try:
+        return str(json.loads(metadata["jaxpr"])["source_sha256"])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return ""

@@ -1,0 +1,181 @@
+"""What tests of published networks share: golden cases with drawn weights, checks that hold for every network."""
+
+import functools
+import gzip
+import json
+import math
+import re
+import zlib
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpr.models.layers import Compute
+from jaxpr.models.naming import abstract_parameters, compare, convert
+
+FOLDER = Path(__file__).parent / "golden"
+
+# Maximum error over maximum magnitude: float32 sums in another order, over tens of layers.
+FLOAT32 = 1e-5
+# Eight bits of mantissa through tens of layers, with residual connections around them.
+BFLOAT16 = 5e-2
+
+
+@functools.cache
+def manifest(network: str) -> dict:
+    return json.loads(gzip.decompress((FOLDER / network / "manifest.json.gz").read_bytes()))
+
+
+@functools.cache
+def arrays(network: str) -> dict[str, np.ndarray]:
+    return dict(np.load(FOLDER / network / "golden.npz"))
+
+
+def with_arrays(network: str) -> list[str]:
+    """Cases whose inputs and outputs are there."""
+    return [name for name, case in manifest(network)["cases"].items() if case["input"] in arrays(network)]
+
+
+def quick(names, *kept) -> list:
+    """Cases to test, all but the kept ones marked slow: each builds or compiles a network of its own."""
+    assert set(kept) <= set(names)
+    return [name if name in kept else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+def shapes(keys: list) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(shape) for name, shape, *_ in keys}
+
+
+def drawn(keys: list, gain: float) -> dict[str, np.ndarray]:
+    """The tensors of a file by the rule of tests/golden; those that the network computes are left out."""
+    return {name: draw(name, tuple(shape), fill, gain) for name, shape, _, fill, *_ in keys if fill != "k"}
+
+
+def draw(name: str, shape: tuple[int, ...], fill: str, gain: float) -> np.ndarray:
+    random = np.random.default_rng(zlib.crc32(name.encode()))
+    if fill == "v":
+        return (0.5 + random.random(shape)).astype(np.float32)
+    values = random.standard_normal(shape)
+    scaled = {
+        "w": values * gain / math.sqrt(max(1, math.prod(shape[1:]))),
+        "s": 1 + 0.1 * values,
+        "b": 0.1 * values,
+        "m": 0.1 * values,
+    }
+    return scaled[fill].astype(np.float32)
+
+
+def fills(named: dict[str, tuple[int, ...]]) -> list:
+    """Key lists, with the usual fills, for shapes alone."""
+    return [
+        [name, shape, "float32", "w" if len(shape) > 1 else "s" if name.endswith("weight") else "b"]
+        for name, shape in named.items()
+    ]
+
+
+def parameters(model, keys: list, gain: float, namings) -> dict:
+    return convert(abstract_parameters(model), drawn(keys, gain), namings, source="drawn")
+
+
+def nhwc(images: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+
+
+def nchw(images) -> np.ndarray:
+    return np.asarray(images).transpose(0, 3, 1, 2)
+
+
+def error(found, expected: np.ndarray) -> float:
+    """Maximum error over maximum magnitude."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.shape == expected.shape
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def repeated(entry: dict, *, groups: int, blocks: int) -> list:
+    """The complete list where a manifest lists the first group for all, and its blocks 0 and 1 for the others."""
+    keys = list(entry["keys_outside_layers"])
+    for group in range(groups):
+        for name, *rest in entry["layer0"]:
+            name = name.replace("layers.0.", f"layers.{group}.", 1)
+            match = re.search(r"\.blocks\.(\d+)\.", name)
+            copies = [name]
+            if match:
+                if int(match[1]) > 1:
+                    continue
+                same = range(int(match[1]), blocks, 2)
+                copies = [name.replace(match[0], f".blocks.{block}.") for block in same]
+            keys += [[copy, *rest] for copy in copies]
+    return keys
+
+
+def assert_full_case(model, full: dict, keys: list, namings) -> None:
+    """The published size: statistics and sixteen values of the output of drawn weights."""
+    params, expected = parameters(model, keys, full["gain"], namings), full["output"]
+    assert_summary(nchw(jax.jit(model.apply)(params, full_input(full))), expected)
+
+
+def full_input(full: dict) -> np.ndarray:
+    """Images, (N, H, W, C) in [0, 1], of a shape that is given in words."""
+    shape = tuple(map(int, re.search(r"random\(\(([\d,]+)\)\)", full["input"])[1].split(",")))
+    return nhwc(np.random.default_rng(0).random(shape).astype(np.float32))
+
+
+def assert_summary(found: np.ndarray, expected: dict) -> None:
+    """Statistics and some values of a large output, (N, C, H, W)."""
+    assert found.shape == tuple(expected["shape"])
+    scale = max(abs(expected["max"]), abs(expected["min"]))
+    values = found.ravel()[expected["slice_flat_index"]]
+    assert np.abs(values - expected["slice_values"]).max() <= FLOAT32 * scale
+    for name in ("mean", "std", "min", "max"):
+        assert abs(getattr(found, name)() - expected[name]) <= FLOAT32 * scale
+
+
+def assert_complete(abstract: dict, named: dict[str, tuple[int, ...]], namings) -> None:
+    """A published file's complete list of tensors is that of our network, given by its abstract parameters."""
+    _, mismatch = compare(abstract, named, namings)
+    assert mismatch.total == 0, mismatch.describe()
+
+
+def assert_behaves(build, params: dict, x: np.ndarray, *, bfloat16: float = BFLOAT16) -> None:
+    """Compiled = eager, batch = single, gradients are finite and reach every parameter, bfloat16 is near.
+
+    Args:
+        build: makes the model for a `Compute`.
+        params: its parameters.
+        x: (2, H, W, C).
+        bfloat16: how near.
+    """
+    model = build(Compute())
+    gradients, out = _gradients(model)(params, x)  # one program for both: compiling is most of the time
+    assert out.dtype == x.dtype
+    assert error(model.apply(params, x[:1]), out[:1]) <= FLOAT32  # single and eager
+    half = jax.jit(build(Compute(dtype=jnp.bfloat16)).apply)(params, x)
+    assert half.dtype == x.dtype
+    assert 0 < error(half, out) <= bfloat16
+    for leaf in jax.tree.leaves(gradients):
+        assert np.isfinite(leaf).all()
+        assert np.abs(leaf).max() > 0
+
+
+def assert_recomputes(build, params: dict, x: np.ndarray) -> None:
+    """Gradients with and without kept activations are equal."""
+    (plain, _), (again, _) = (_gradients(build(Compute(remat=remat)))(params, x) for remat in (False, True))
+    largest = max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(plain))
+    for found, expected in zip(jax.tree.leaves(again), jax.tree.leaves(plain), strict=True):
+        # Sums over all positions; those that cancel, as the biases of keys do, are rounding of the largest gradients.
+        allowed = 10 * FLOAT32 * np.abs(expected).max() + 1e-6 * largest
+        assert np.abs(found - expected).max() <= allowed
+
+
+def _gradients(model):
+    """(params, x) -> (gradients of both, output)."""
+
+    def loss(params, x):
+        out = model.apply(params, x)
+        return jnp.sum(jnp.sin(out)), out
+
+    return jax.jit(jax.grad(loss, (0, 1), has_aux=True))

@@ -157,6 +157,7 @@ ESTIMATORS = [
         lambda y: estimators.tiled(smooth, tile=8, overlap=2, scale=1)(y),
         IMAGES,
     ),
+    case("estimators.ranges: in_range", lambda y: estimators.in_range(smooth, -1, 1)(y), IMAGES),
     case(
         "estimators.consistent: consistent",
         lambda y: estimators.consistent(

@@ -5,7 +5,6 @@ EXCLUDED = {
     "degradations.Separable": "the base class of the downsampling operators",
     "estimators.default_restorers": "names, no arrays",
     "estimators.from_torch": "PyTorch computes, in NumPy's types",
-    "estimators.in_range": "makes a restorer of another; two operations around it",
     "estimators.published_restorer": "needs files; its networks are among the models",
     "estimators.trained_degradation": "names, no arrays",
     "estimators.weights_of": "a record, no arrays",

@@ -180,6 +180,7 @@ ESTIMATORS = {
     ),
     "gaussian_tradeoff": lambda: estimators.gaussian_tradeoff(law(), alpha=0.5),
     "independent_conditional_mse": lambda: estimators.independent_conditional_mse(*on_device(LINE, LINE, LINE, LINE)),
+    "in_range": lambda: estimators.in_range(twice, -1, 1)(jnp.asarray(SMALL)),
     "interpolated": lambda: estimators.interpolated(estimators.planar_dmax(ring()), ring().posterior_mean, alpha=0.5)(
         KEY, jnp.asarray(LINE)
     ),

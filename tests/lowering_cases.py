@@ -186,10 +186,15 @@ TOYS = [
         *PAIRS,
     ),
     case(
-        "toys.mixture: planar_mixture linear_mixture " + members("JointMixture", LAW),
+        "toys.mixture: planar_mixture " + members("JointMixture", LAW),
         lambda std, *rest: of_law(toys.planar_mixture(noise_std=std), *rest),
         COUNT,
         *PAIRS,
+    ),
+    case(
+        "toys.mixture: linear_mixture",
+        lambda means: toys.linear_mixture(np.ones(2), means, np.ones((2, 1, 1)), np.eye(1), np.eye(1)),
+        floats(2, 1),
     ),
     case(
         "toys.mixture: imbalanced_mixture JointMixture.matched_gaussian JointMixture.posterior_weights",

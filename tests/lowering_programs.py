@@ -144,8 +144,8 @@ PROTOCOL = Protocol(
 MEASURED, EXAMPLES = floats(2, 16, 16, 3), keys(2)
 
 
-class Caught(Exception):
-    """Carries what a host loop was about to run."""
+class Caught(BaseException):
+    """Carries what a host loop was about to run, through whatever turns exceptions into messages."""
 
 
 def caught(module: Any, name: str, run: Callable[[], Any]) -> tuple[Any, ...]:

@@ -34,7 +34,7 @@ KNOWN_CALLS = {
     "cuda": {"cu_lu_pivots_to_permutation", "cusolver_gesvdj_ffi", "cusolver_getrf_ffi", "cusolver_syevd_ffi"},
 }
 # Numbers that are reported: their products are not rounded to the bfloat16 of a TPU's default.
-FULL_WIDTH = ("attacks.", "degradations.", "distributions.", "estimators.", "metrics.", "numerics.", "selection.")
+FULL_WIDTH = ("attacks.", "degradations.", "toys.", "restorers.", "metrics.", "numerics.", "selection.")
 FULL_WIDTH += ("transport.", "uncertainty.")
 PRODUCTS = re.compile(r"stablehlo\.(?:dot_general|convolution)\b(?!.*HIGHEST).*f32.*")
 # The caller's own convolution, in the precision that it asks for.

@@ -18,6 +18,10 @@ __all__ = ["ONE_DERIVATIVE", "SWEEP", "probe_program"]
 ONE_DERIVATIVE = "differentiable_once"
 """A column that is there where the restorer's backward rule has no derivative, so that there is no spectral norm."""
 
+# Where a backward rule cannot be differentiated again: TypeError from a rule that refuses, as that of PyTorch modules
+# does, ValueError from a callback or a loop of unknown length, NotImplementedError from a primitive without a rule.
+_NO_DERIVATIVE = (TypeError, ValueError, NotImplementedError)
+
 SWEEP = ("input_psnr", "output_psnr", "ratio")
 """Columns of the curve over attack radii, stored as `sweep_<column>` (N, A)."""
 
@@ -52,7 +56,7 @@ def _spectral_norm(keys: Key, estimator: Estimator, y: Array, *, iterations: int
         return {"local_lipschitz": local_lipschitz(keys, estimator, y, iterations=iterations)}
     except InputError:
         raise
-    except (TypeError, ValueError, NotImplementedError):  # all that JAX raises for a backward rule without derivative
+    except _NO_DERIVATIVE:
         return {"local_lipschitz": jnp.full(y.shape[0], jnp.nan, jnp.float32), ONE_DERIVATIVE: jnp.ones(y.shape[0])}
 
 

@@ -134,7 +134,7 @@ BEHAVIOUR: tuple[MetricInfo, ...] = (
     ),
     MetricInfo(
         "entropy_power_knn",
-        "U (k-NN)",
+        "U by k-NN",
         "grey levels²",
         -1,
         65025.0,

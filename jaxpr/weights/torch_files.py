@@ -243,7 +243,8 @@ def _is_archive_of_torch(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/data.pkl") for name in archive.namelist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return True  # damaged: torch says how
+        # Damaged, or of a compression or version that zipfile lacks (NotImplementedError): torch says what is wrong.
+        return True
 
 
 def _groups(path: Path, tree: Any) -> dict[str, dict[str, Any]]:

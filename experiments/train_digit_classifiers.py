@@ -3,8 +3,8 @@ r"""Train the two packaged classifiers of 8×8 digits that attack and judge deci
     python -m experiments.train_digit_classifiers [--scale smoke|small] [--write]
 
 Both learn on digits("train"), 1,438 digits of scikit-learn, and are tested on digits("test"), 359 others. They differ
-in architecture, seed, augmentation and label smoothing. --write stores the weights in jaxpr/weights/files and prints
-their SHA-256, which `jaxpr/models/classifier.py` must then name. Two runs on one machine give the same bytes.
+in architecture, seed, augmentation and label smoothing. --write stores the weights in runs/classifiers and prints
+their SHA-256; `tools/pack_weights.py` packs them. Two runs on one machine give the same bytes.
 
 smoke: 20 steps, nothing worth keeping. small: 2,000 steps, what is packaged.
 
@@ -28,7 +28,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-import jaxpr.models
 from jaxpr.core import write_atomically
 from jaxpr.data import digits
 from jaxpr.models.classifier import digit_model
@@ -97,9 +96,9 @@ def main() -> None:
     """Train both."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--scale", choices=tuple(STEPS), default="small")
-    parser.add_argument("--write", action="store_true", help="store the weights in the package")
+    parser.add_argument("--write", action="store_true", help="store the weights, for tools/pack_weights.py")
     arguments = parser.parse_args()
-    folder = Path(jaxpr.__file__).parent / "weights" / "files"
+    folder = Path("runs") / "classifiers"
     for name, recipe in RECIPES.items():
         begin = time.perf_counter()
         content, test, training = train(name, recipe, STEPS[arguments.scale])
@@ -107,7 +106,7 @@ def main() -> None:
         print(f"{name}: test accuracy {test:.2%}, training accuracy {training:.2%}, {seconds:.0f} s")
         print(f"  {len(content)} bytes, SHA-256 {hashlib.sha256(content).hexdigest()}")
         if arguments.write:
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / f"digits-{name}.safetensors", content)
 
 

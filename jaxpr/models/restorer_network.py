@@ -58,6 +58,11 @@ class RestorerConfig(NamedTuple):
     consistent: bool
     stochastic: bool
 
+    @property
+    def channels(self) -> int:
+        """Channels of x and of y."""
+        return self.network.channels if isinstance(self.network, UNetConfig) else self.network.num_out_ch
+
 
 class RestorerNetwork(NamedTuple):
     """A restorer as pure functions.

@@ -31,7 +31,7 @@ from jaxpr.restorers.published import PUBLISHED_RESTORERS, published_restorer, p
 from jaxpr.restorers.ranges import in_range
 from jaxpr.restorers.trained import trained_channels, trained_degradation, trained_restorer
 from jaxpr.restorers.upscaling import bicubic, lanczos, nearest
-from jaxpr.weights.packaged import PACKAGED_RESTORERS, packaged_restorer, similar_names
+from jaxpr.weights.packaged import PACKAGED_RESTORERS, packaged_entry, similar_names
 
 __all__ = ["Training", "build_restorers", "default_restorers"]
 
@@ -80,12 +80,9 @@ def default_restorers(degradation: Degradation, channels: int) -> tuple[str, ...
         degradation: of the measurements.
         channels: of x.
     """
-    trained = tuple(
-        name
-        for name in PACKAGED_RESTORERS
-        if (trained_degradation(name), trained_channels(name)) == (degradation.name, channels)
-        and packaged_restorer(name).packed.metadata["recipe"]["seed"] == 0
-    )
+    wanted = (degradation.name, channels, 0)
+    entries = map(packaged_entry, PACKAGED_RESTORERS)
+    trained = tuple(entry.name for entry in entries if (entry.degradation, entry.channels, entry.seed) == wanted)
     names = (*_CLASSICAL, *(trained or _EXEMPLARS))
     return names if degradation.has_operator else tuple(name for name in names if not name.endswith(_PROJECT))
 

@@ -4,9 +4,7 @@ They were trained apart, with other seeds and augmentation; their networks are `
 """
 
 import functools
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +12,9 @@ import jax.numpy as jnp
 from jaxpr.core import Array, InputError
 from jaxpr.models.classifier import DIGIT_SHAPE, digit_model
 from jaxpr.weights.native import unpack_weights
+from jaxpr.weights.packaged import packaged_content
 
 __all__ = ["digit_classifier"]
-
-_SHA256 = {
-    "attacker": "ce401b0e282d5c9159666f7574c6367da42efac8da8fe7d8000cc3fbada38462",
-    "judge": "c91bb3218d5e8f9f7b1183dacbefddcb544c01d903f79e72441b15e138253a4b",
-}
-_FOLDER = Path(__file__).parent / "files"
 
 
 @functools.cache
@@ -39,10 +32,10 @@ def digit_classifier(name: str) -> Callable[[Array], Array]:
         InputError: unknown name, the file is missing or not the known one; when called: another shape.
     """
     model = digit_model(name)
-    params, _ = unpack_weights(_read_verified(_FOLDER / f"digits-{name}.safetensors", _SHA256[name]))
+    params, _ = unpack_weights(packaged_content(f"digits-{name}"))
     expected = jax.eval_shape(model.init, jax.random.key(0))
     if jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, expected):
-        raise InputError(f"digits-{name}.safetensors: found parameters of other shapes, expected those of {name!r}")
+        raise InputError(f"digits-{name}: found parameters of other shapes, expected those of {name!r}")
 
     def logits(x: Array) -> Array:
         if jnp.ndim(x) != 4 or jnp.shape(x)[1:] != DIGIT_SHAPE:
@@ -50,14 +43,3 @@ def digit_classifier(name: str) -> Callable[[Array], Array]:
         return model.apply(params, x)
 
     return logits
-
-
-def _read_verified(path: Path, sha256: str) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}), expected packaged weights") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise InputError(f"{path}: found SHA-256 {found}, expected {sha256}; the file is not read")
-    return content

@@ -1,7 +1,9 @@
 """Files of weights that jaxpr writes: safetensors with what made them in the header, restorers among them."""
 
+import functools
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -15,9 +17,19 @@ from jaxpr.models.restorer_network import RestorerConfig, network_of
 from jaxpr.models.rrdbnet import RRDBNetConfig
 from jaxpr.models.unet import UNetConfig
 
-__all__ = ["PackedRestorer", "pack_restorer", "pack_weights", "unpack_restorer", "unpack_weights"]
+__all__ = [
+    "PackedRestorer",
+    "pack_family",
+    "pack_restorer",
+    "pack_weights",
+    "read_member",
+    "unpack_restorer",
+    "unpack_weights",
+]
 
 _METADATA = "jaxpr"
+_ALIGNMENT = 8  # bytes of the header's length, and what the header is filled up to
+_DTYPES = {"float16": "F16", "float32": "F32", "float64": "F64"}
 _NETWORKS: dict[str, Any] = {"unet": UNetConfig, "rrdbnet": RRDBNetConfig}
 
 
@@ -39,13 +51,24 @@ def pack_weights(params: Mapping[Any, Any], metadata: Mapping[str, Any]) -> byte
     """Parameters and what is to be known about them as the bytes of a safetensors file; equal input, equal bytes.
 
     Args:
-        params: nested dict with string keys and arrays as leaves.
+        params: nested dict with string keys and arrays as leaves, floating point.
         metadata: JSON-able; kept in the file's header as one sorted JSON text.
+
+    Note:
+        Written here, not by safetensors, whose bytes may differ from version to version: hashes of packaged weights are
+        those of these bytes.
     """
-    flat = _flat(params)
-    arrays = {name: np.ascontiguousarray(flat[name]) for name in sorted(flat)}
-    # One entry only: safetensors writes several in an order that changes from process to process.
-    return safetensors.numpy.save(arrays, {_METADATA: json.dumps(dict(metadata), sort_keys=True)})
+    arrays = {name: np.asarray(leaf) for name, leaf in _flat(params).items()}
+    arrays = {name: arrays[name] for name in sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))}
+    header: dict[str, Any] = {"__metadata__": {_METADATA: json.dumps(dict(metadata), sort_keys=True)}}
+    end = 0
+    for name, array in arrays.items():
+        begin, end = end, end + array.nbytes
+        header[name] = {"dtype": _DTYPES[array.dtype.name], "shape": list(array.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    values = (array.astype(array.dtype.newbyteorder("<")).tobytes() for array in arrays.values())
+    return b"".join([len(text).to_bytes(_ALIGNMENT, "little"), text, *values])
 
 
 def unpack_weights(content: bytes) -> tuple[dict[Any, Any], dict[str, Any]]:
@@ -61,6 +84,35 @@ def unpack_weights(content: bytes) -> tuple[dict[Any, Any], dict[str, Any]]:
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise InputError(f"content: found no packed weights ({type(error).__name__}), expected safetensors") from error
     return _nested(flat), metadata
+
+
+def pack_family(members: Mapping[str, bytes]) -> bytes:
+    """Several packed weights as the bytes of one safetensors file, from which each can be read alone.
+
+    Args:
+        members: name, without a slash, to what `pack_weights` made of its parameters and metadata.
+    """
+    unpacked = {name: unpack_weights(content) for name, content in members.items()}
+    params = {f"{name}/{path}": leaf for name, (tree, _) in unpacked.items() for path, leaf in _flat(tree).items()}
+    return pack_weights(params, {name: metadata for name, (_, metadata) in unpacked.items()})
+
+
+def read_member(path: Path, name: str) -> bytes:
+    """What was packed under a name in a file that `pack_family` made, bit for bit; nothing else of it is read.
+
+    Raises:
+        InputError: no such file, not such a file, or none with that name.
+    """
+    start = f"{name}/"
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            metadata = json.loads(file.metadata()[_METADATA])[name]
+            names = [key for key in file.keys() if key.startswith(start)]  # noqa: SIM118 (no mapping)
+            found = {key.removeprefix(start): file.get_tensor(key) for key in names}
+        return pack_weights(found, metadata)
+    except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        reason = printable(first_line(error))
+        raise InputError(f"{printable(path)}: cannot be read ({reason}), expected packed weights of {name}") from error
 
 
 def pack_restorer(config: RestorerConfig, params: Mapping[Any, Any], metadata: Mapping[str, Any]) -> bytes:
@@ -101,12 +153,18 @@ def _wanted(config: RestorerConfig, params: Mapping[str, Any]) -> Any:
         depth = max(getattr(config.network, field, 0) for field in ("num_block", "upsamplings", "scales"))
         if depth > len(jax.tree.leaves(params)):  # before a network of a billion blocks is built
             raise InputError(f"content: found a config of {depth} blocks, expected no more than there are parameters")
-        return jax.eval_shape(network_of(config, Compute()).init, jax.random.key(0))
+        return _abstract(config)
     except InputError:
         raise
     except Exception as error:  # whatever sizes of other types do
         reason = printable(first_line(error))
         raise InputError(f"content: found a config that is no restorer's ({reason}), expected a packed one") from error
+
+
+@functools.cache
+def _abstract(config: RestorerConfig) -> Any:
+    """Once for all members of a family; not to be changed."""
+    return jax.eval_shape(network_of(config, Compute()).init, jax.random.key(0))
 
 
 def _with_text_keys(tree: Any) -> Any:
@@ -129,7 +187,7 @@ def _like(wanted: Any, found: Any, path: str = "") -> Any:
 
 def _flat(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     """The leaves of a nested dict by the names on their way, with dots between."""
-    leaves = {}
+    leaves: dict[str, Any] = {}
     for name, value in tree.items():
         leaves |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return leaves

@@ -1,6 +1,6 @@
-"""Trained restorers that come with jaxpr: small weights, each with the recipe, the command and the data that made it.
+"""Weights that come with jaxpr: small restorers and classifiers, each with the recipe, command and data that made it.
 
-`weights/restorers.json` lists their names and hashes; `experiments/package_restorers.py` writes it.
+`files/index.json` says what there is; weights for one problem share a file. `tools/pack_weights.py` writes them.
 """
 
 import difflib
@@ -12,23 +12,69 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxpr.core import InputError, file_at, printable
-from jaxpr.weights.native import PackedRestorer, unpack_restorer
+from jaxpr.weights.native import PackedRestorer, read_member, unpack_restorer
 
-__all__ = ["PACKAGED_RESTORERS", "RestorerFile", "packaged_restorer", "read_restorer", "similar_names"]
+__all__ = [
+    "PACKAGED_RESTORERS",
+    "PackagedEntry",
+    "RestorerFile",
+    "packaged_content",
+    "packaged_entry",
+    "packaged_restorer",
+    "read_restorer",
+    "similar_names",
+]
 
 _FOLDER = Path(__file__).parent / "files"
-_INDEX: dict[str, str] = json.loads((_FOLDER / "restorers.json").read_text(encoding="utf-8"))
 
-PACKAGED_RESTORERS = tuple(_INDEX)
+
+class PackagedEntry(NamedTuple):
+    """What the index says of weights that come with jaxpr.
+
+    Attributes:
+        name: of the restorer or classifier.
+        kind: "restorer" or "classifier".
+        degradation: the name of what a restorer undoes; None for a classifier.
+        channels: of the images that it returns or classifies.
+        family: what it is drawn with, in one colour, on one line.
+        setting: what varies along a family's line; None where nothing does.
+        variant: what else distinguishes it from another member; None for the usual one.
+        stochastic: whether a restorer draws noise.
+        seed: of its training.
+        size: of its content, bytes.
+        file: in which it lies, among those that come with jaxpr.
+        sha256: of its content, that is, of the file that training wrote, in the precision that is kept.
+    """
+
+    name: str
+    kind: str
+    degradation: str | None
+    channels: int
+    family: str
+    setting: float | None
+    variant: str | None
+    stochastic: bool
+    seed: int
+    size: int
+    file: str
+    sha256: str
+
+
+_INDEX = {
+    name: PackagedEntry(name, **fields)
+    for name, fields in json.loads((_FOLDER / "index.json").read_text(encoding="utf-8")).items()
+}
+
+PACKAGED_RESTORERS = tuple(name for name, entry in _INDEX.items() if entry.kind == "restorer")
 """Names of the restorers that come with jaxpr."""
 
 
 class RestorerFile(NamedTuple):
-    """A file of `jaxpr train`.
+    """A restorer that was read.
 
     Attributes:
-        path: where it lies.
-        sha256: of its content.
+        path: of the file where it lies, perhaps with others.
+        sha256: of what `jaxpr train` wrote, which is that file if it lies there alone.
         packed: what it holds.
     """
 
@@ -37,19 +83,42 @@ class RestorerFile(NamedTuple):
     packed: PackedRestorer
 
 
+def packaged_entry(name: str) -> PackagedEntry:
+    """What the index says of a restorer or classifier that comes with jaxpr; no weights are read.
+
+    Raises:
+        InputError: unknown name.
+    """
+    if name not in _INDEX:
+        raise InputError(f"name: found {name!r}, expected one of PACKAGED_RESTORERS, such as {similar_names(name)}")
+    return _INDEX[name]
+
+
+def packaged_content(name: str) -> bytes:
+    """The weights of a restorer or classifier that comes with jaxpr, as `pack_weights` makes them.
+
+    Raises:
+        InputError: unknown name; its file is missing, damaged, or does not hold what the index says.
+    """
+    entry = packaged_entry(name)
+    path = _FOLDER / entry.file
+    content = read_member(path, name)
+    if (found := hashlib.sha256(content).hexdigest()) != entry.sha256:
+        raise InputError(
+            f"{printable(path)}: found SHA-256 {found} for {name}, expected {entry.sha256}; it is not used"
+        )
+    return content
+
+
 @functools.cache
 def packaged_restorer(name: str) -> RestorerFile:
     """Read a restorer that comes with jaxpr, once per process.
 
     Raises:
-        InputError: unknown name; the file is missing or not the known one.
+        InputError: as `packaged_content`; a classifier.
     """
-    if name not in _INDEX:
-        raise InputError(f"name: found {name!r}, expected one of PACKAGED_RESTORERS, such as {similar_names(name)}")
-    found = read_restorer(_FOLDER / f"{name}.safetensors")
-    if found.sha256 != _INDEX[name]:
-        raise InputError(f"{found.path}: found SHA-256 {found.sha256}, expected {_INDEX[name]}; the file is not used")
-    return found
+    entry = packaged_entry(name)
+    return RestorerFile(_FOLDER / entry.file, entry.sha256, unpack_restorer(packaged_content(name)))
 
 
 def similar_names(name: str) -> str:

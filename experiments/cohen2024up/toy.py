@@ -1,6 +1,6 @@
 """How uncertain a restorer must be for its perceptual quality, on toy laws: the U(P) function of [cohen2024up].
 
-    python experiments/up_toy.py [--scale smoke|small|paper] [--out FOLDER]
+    python experiments/cohen2024up/toy.py [--scale smoke|small|paper] [--out FOLDER]
 
 U(P) is the least N(X̂ - X | Y), the entropy power of the error, among restorers whose Rényi divergence (order 1/2) from
 x given y is at most P; the slides put it between η(P) N(X|Y) and η(P) N(X_G|Y). Restorers of two laws are placed on
@@ -13,7 +13,7 @@ otherwise (the remarks say why). Mixture: 1.000 (mean) and 1.084 ± 0.003 to 3.0
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from jaxpr import uncertainty as up
 from jaxpr.numerics import Moments
 from jaxpr.report.style import COLOURS, INK, MUTED, new_figure, styled
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
+from jaxpr.reproduce.statistics import mean_std
 from jaxpr.toys import JointGaussian, JointMixture, linear_gaussian, planar_mixture
 from jaxpr.toys import gaussian_estimators as toy
 
@@ -35,7 +36,11 @@ SHRUNK, WHITE, SHIFTED, DRAWN = "mean to posterior", "mean + white noise", "D_ma
 NORMAL, EXACT = "Gaussian of x's covariance", "deterministic"
 FAMILIES = (SHRUNK, WHITE, SHIFTED, NORMAL, DRAWN, EXACT)
 LOOKS = {family: look for family, *look in zip(FAMILIES, "o^vDXs", (*COLOURS[:5], INK), strict=True)}
-KNOBS = {SHRUNK: ("s", SHARES), NORMAL: ("s", SHARES), DRAWN: ("ε", LOTTERY)}  # of the mixture's families
+KNOBS: dict[str, tuple[str, tuple[float, ...]]] = {
+    SHRUNK: ("s", SHARES),
+    NORMAL: ("s", SHARES),
+    DRAWN: ("ε", LOTTERY),
+}  # of the mixture's families
 ROUNDING = 1e-4
 CLAIMS = (
     "η lies between 1 and 2, falls and is convex",
@@ -236,7 +241,7 @@ def cell(values: np.ndarray) -> str | float | tuple[float, float]:
     """Mean and standard deviation over seeds; the number alone where it is the same for all."""
     if np.isinf(values[0]) or np.ptp(values) <= ROUNDING * abs(values[0]):
         return float(values[0]) if np.isfinite(values[0]) else "∞"
-    return float(values.mean()), float(values.std(ddof=1))
+    return mean_std(values)
 
 
 def plane_table(title: str, plane: Plane) -> Table:
@@ -296,14 +301,21 @@ def draw_plane(ax: Axes, plane: Plane, end: float) -> None:
     for family, (marker, colour) in LOOKS.items():
         found = [(p.divergence.mean(), p.uncertainty.mean()) for p in plane.places if p.name[0] == family]
         shown = [(infinite if math.isinf(x) else x, y) for x, y in found if x <= end or math.isinf(x)]
-        look = {"color": colour, "mec": "white", "mew": 0.6, "zorder": 3, "clip_on": False, "label": family}
+        look: dict[str, Any] = {
+            "color": colour,
+            "mec": "white",
+            "mew": 0.6,
+            "zorder": 3,
+            "clip_on": False,
+            "label": family,
+        }
         if shown:
             ax.plot(*zip(*shown, strict=True), marker, ms=6.5, **look)
     ax.axvline(1.03 * end, color=MUTED, lw=0.8)
     ticks, top = np.linspace(0, end, 5), 1.05 * max(p.uncertainty.mean() for p in plane.places)
     ax.set_xticks([*ticks, infinite], [*(f"{t:g}" for t in ticks), "∞"])
     ax.set(xlim=(0, 1.12 * end), ylim=(0.8 * low[-1], top), xlabel="divergence P  (nats)")
-    words = {"color": MUTED, "style": "italic", "fontsize": 9}
+    words: dict[str, Any] = {"color": MUTED, "style": "italic", "fontsize": 9}
     ax.text(0.25 * end, 0.85 * low[-1], "impossible, says the lower bound", **words)
     ax.text(0.52 * end, 0.72 * top, "suboptimal", **words)
     if high[0] > 1.01 * low[0]:
@@ -321,7 +333,7 @@ def figure_planes(gauss: Plane, mixed: Plane) -> Picture:
     left.set(title=f"Gaussian law, d = {DIM}", ylabel="uncertainty N(X̂ - X | Y)  (squared units of x)")
     right.set_title("Mixture of four, d = 2")
     handles = {h.get_label(): h for ax in (left, right) for h in ax.get_legend_handles_labels()[0]}
-    look = {"ncols": 6, "frameon": False, "fontsize": 9, "columnspacing": 1.4, "handletextpad": 0.2}
+    look: dict[str, Any] = {"ncols": 6, "frameon": False, "fontsize": 9, "columnspacing": 1.4, "handletextpad": 0.2}
     figure.legend(handles.values(), handles, loc="upper center", **look)
     return Picture(
         figure,
@@ -367,7 +379,7 @@ def run(scale: str) -> Experiment:
     curve = least_error(np.asarray(jnp.diagonal(law.residual.covariance), np.float64))
     powers = f"N(X|Y) = {mixed.inherent.mean():.3f}, N(X_G|Y) = {mixed.gaussian.mean():.3f}"
     return Experiment(
-        name="up_toy",
+        name="cohen2024up/toy",
         title="The uncertainty-perception function of a Gaussian law and of a mixture",
         source="[cohen2024up], slides on U(P), its bounds, dimensionality, and D(P)",
         scale=scale,

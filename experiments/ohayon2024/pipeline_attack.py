@@ -1,6 +1,6 @@
 r"""Attacks on decisions behind a GAN and behind its ℓ1 twin, judged by a classifier they never saw: [ohayon2024].
 
-    python experiments/pr_pipeline_attack.py [--scale smoke|small|paper] [--out FOLDER] [--runs FOLDER]
+    python experiments/ohayon2024/pipeline_attack.py [--scale smoke|small|paper] [--out FOLDER] [--runs FOLDER]
 
 Section 4.3 and Appendix F, on the packaged digits: a degraded digit is restored, then classified. I-FGSM changes the
 measurement by at most α per entry, through restorer and classifier; a second classifier, the judge, says what became of
@@ -35,7 +35,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import digit_restorers as dr
 import jax
 import numpy as np
 from matplotlib.figure import Figure
@@ -48,6 +47,8 @@ from jaxpr.report import figure_decisions
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, FAINT, INK, MUTED, new_figure, styled
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
+from jaxpr.reproduce import digits as dr
+from jaxpr.reproduce.statistics import mean_std
 from jaxpr.restorers.trained import trained_restorer
 from jaxpr.weights import digit_classifier
 
@@ -148,7 +149,7 @@ def percent(
     results: DecisionResults, kind: str, read: Callable[[Judgement], float], network: str = "judge"
 ) -> tuple[float, float]:
     """A share in percent by one of the two classifiers, over seeds."""
-    mean, spread = dr.pair([read(getattr(r, network)) for r in of_kind(results, kind)])
+    mean, spread = mean_std([read(getattr(r, network)) for r in of_kind(results, kind)])
     return 100 * mean, 100 * spread
 
 
@@ -174,7 +175,7 @@ def in_target(when: str) -> Callable[[Judgement], float]:
 
 def psnr(results: DecisionResults, kind: str) -> tuple[float, float]:
     """Of the attacked measurements, decibels, over seeds."""
-    return dr.pair([r.input_psnr.value for r in of_kind(results, kind)])
+    return mean_std([r.input_psnr.value for r in of_kind(results, kind)])
 
 
 def tables(found: Found, sizes: Sizes) -> list[Table]:
@@ -196,7 +197,7 @@ def _away(found: Found, sizes: Sizes, how: DecisionAttack) -> Table:
         results = found[task, how]
         changes = [percent(results, kind, changed), percent(results, kind, changed, "attacker")]
         rights = [percent(results, kind, right(when)) for when in ("before", "after")]
-        blind = dr.pair([100 * r.blind for r in of_kind(results, kind)])
+        blind = mean_std([100 * r.blind for r in of_kind(results, kind)])
         rows.append([f"{TASKS[task]}, {kind}", *changes, *rights, psnr(results, kind), blind])
     columns = ["", "judge changes %", "attacker changes %", "judge right before %", "after %", "input dB", "blind %"]
     return Table(f"Attack with {NAMES[how]} from the class seen before, {SPREAD}", columns, rows)
@@ -378,7 +379,7 @@ def run(scale: str, runs: Path | None = None) -> Experiment:
     found = attack(sizes, runs)
     examples = next(iter(found.values())).protocol["examples"]
     return Experiment(
-        name="pr_pipeline_attack",
+        name="ohayon2024/pipeline_attack",
         title="Decisions behind a GAN and behind an ℓ1 restorer under attack",
         source="[ohayon2024], Section 4.3, Appendix F; Figures 5, 21 and 22",
         scale=scale,

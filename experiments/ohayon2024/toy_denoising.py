@@ -1,6 +1,6 @@
 r"""The perception-robustness tradeoff of a denoiser on the line: Figures 2, 7 and 8 of [ohayon2024].
 
-    python experiments/pr_toy_denoising.py [--scale smoke|small|paper] [--out FOLDER]
+    python experiments/ohayon2024/toy_denoising.py [--scale smoke|small|paper] [--out FOLDER]
 
 X and N are standard normal, Y = X + N. Conditional GANs with the robustness loss at weights λ learn X̂ = f(Y), all
 weights and seeds side by side in one compiled program. K̄ is the mean of |f(y) - f(y + z)| / |z| with z ~ N(0, 0.2);
@@ -28,6 +28,7 @@ from matplotlib.axes import Axes
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, INK, MUTED, new_figure, styled
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main, sharded
+from jaxpr.reproduce.statistics import mean_std
 from jaxpr.toys import denoiser_losses, denoiser_optimizers, denoising_gaussian, start_denoiser, toy_denoiser
 from jaxpr.toys.denoising import (
     denoising_dmax,
@@ -269,8 +270,7 @@ def residual_dependence(found: Trained) -> dict[str, tuple[float, float]]:
 def rows(weights: tuple[float, ...], found: Trained) -> list[list[Cell]]:
     """A row for each λ with its spread over seeds."""
     return [
-        [f"λ = {w:g}", (k.mean(), k.std(ddof=1)), (d.mean(), d.std(ddof=1))]
-        for w, k, d in zip(weights, found.slope, found.distance, strict=True)
+        [f"λ = {w:g}", mean_std(k), mean_std(d)] for w, k, d in zip(weights, found.slope, found.distance, strict=True)
     ]
 
 
@@ -311,7 +311,7 @@ def run(name: str) -> Experiment:
     printed = measure(train(scale, PRINTED, PRINTED_RATES), scale.points)
     errors, residuals = conditional_errors(100 * scale.points), residual_dependence(found)
     family = rows(scale.weights, found)
-    family.append(["posterior sampler", None, (found.floor.mean(), found.floor.std(ddof=1))])
+    family.append(["posterior sampler", None, mean_std(found.floor)])
     settings = scale._asdict() | {
         "batch": BATCH,
         "rates": RATES,
@@ -320,7 +320,7 @@ def run(name: str) -> Experiment:
     }
     spread = "mean ± standard deviation over seeds"
     return Experiment(
-        name="pr_toy_denoising",
+        name="ohayon2024/toy_denoising",
         title="A denoiser on the line: robustness against joint perceptual quality",
         source="[ohayon2024], Section 4.1, Appendix D, Figures 2, 7, 8",
         scale=name,

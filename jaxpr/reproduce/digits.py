@@ -22,7 +22,6 @@ import numpy as np
 
 from jaxpr import metrics
 from jaxpr.attacks import epsilon_for_psnr, input_psnr, l2_adam
-from jaxpr.cli.train import WEIGHTS, load_recipes
 from jaxpr.core import Array, InputError, Key, Objective, map_chunks
 from jaxpr.data.words import named_images
 from jaxpr.degradations import LinearOperator, parse_degradation
@@ -171,6 +170,8 @@ ROWS = {
 
 def recipes_of(scale: str) -> dict[str, Recipe]:
     """By name: at scale smoke those of small, whose weights are packaged."""
+    from jaxpr.cli.train import load_recipes
+
     return load_recipes("digits", "paper" if scale == "paper" else "small")
 
 
@@ -217,6 +218,8 @@ def prepared(
 
 def source(name: str, runs: Path | None) -> str | Path:
     """Of a restorer for `trained_restorer`: its name if it is packaged, or a file in a folder of `jaxpr train`."""
+    from jaxpr.cli.train import WEIGHTS
+
     return name if runs is None else runs / name / WEIGHTS
 
 
@@ -235,7 +238,7 @@ def family(task: Task, kind: str, seeds: Sequence[int], runs: Path | None) -> Fa
     if kind not in KINDS:
         raise InputError(f"kind: found {kind!r}, expected one of {', '.join(KINDS)}")
     names = [f"digits-{task.name}-{KINDS[kind]}-{seed}" for seed in seeds]
-    files = [packaged_restorer(n) if runs is None else read_restorer(runs / n / WEIGHTS) for n in names]
+    files = [packaged_restorer(n) if runs is None else read_restorer(source(n, runs)) for n in names]
     config = files[0].packed.config
     wanted = task.recipe.degradation, True, KINDS[kind].startswith("stochastic")
     for name, file in zip(names, files, strict=True):
@@ -378,23 +381,6 @@ def _scores(task: Task, restored: Array, **others: float) -> Scores:
         recall=float(manifold.recall),
         **others,
     )
-
-
-def deviation(values: np.ndarray, axis: int) -> np.ndarray:
-    """Standard deviation over seeds, along `axis`; zero of one seed."""
-    return np.std(values, axis=axis, ddof=min(1, np.shape(values)[axis] - 1))
-
-
-def pair(values: Any) -> tuple[float, float]:
-    """Mean and standard deviation over seeds; the latter is NaN of one seed."""
-    values = np.asarray(values, float)
-    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan
-
-
-def told(values: np.ndarray, digits: int = 3) -> str:
-    """Mean ± standard deviation in a sentence."""
-    mean, deviation = pair(values)
-    return f"{mean:.{digits}f}" + ("" if math.isnan(deviation) else f" ± {deviation:.{digits}f}")
 
 
 def _parts(y: Array, size: int) -> list[Array]:

@@ -155,7 +155,9 @@ def tables(found: Measured, shares: np.ndarray) -> list[Table]:
     rows: list[list[Cell]] = [
         [name, *(mean_std(values[m]) for m in MEASURES), IN_PAPER.get(name)] for name, values in found.items()
     ]
-    narrow = [[f"{w:g}", mean_std(s), f"{np.mean(s == 0):.0%}"] for w, s in zip(WIDTHS, shares.T, strict=True)]
+    narrow: list[list[Cell]] = [
+        [f"{w:g}", mean_std(s), f"{np.mean(s == 0):.0%}"] for w, s in zip(WIDTHS, shares.T, strict=True)
+    ]
     spread = "mean ± standard deviation over mixtures"
     return [
         Table(f"Twenty points of 1,000, {spread}", ["", *MEASURES.values(), "paper, one mixture"], rows),

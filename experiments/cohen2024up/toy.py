@@ -22,6 +22,7 @@ from matplotlib.axes import Axes
 
 from jaxpr import uncertainty as up
 from jaxpr.numerics import Moments
+from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, INK, MUTED, new_figure, styled
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
 from jaxpr.reproduce.statistics import mean_std
@@ -168,10 +169,10 @@ def mixture_plane(law: JointMixture, sizes: Sizes) -> Plane:
     measure = jax.jit(lambda key: on_mixture(key, law, sizes))
     runs = [jax.device_get(measure(key)) for key in jax.random.split(jax.random.key(SEED), sizes.seeds)]
     found = {name: np.stack([run[name] for run in runs], axis=-1) for name in runs[0]}
+    members = {family: [f"{letter} = {knob:g}" for knob in knobs] for family, (letter, knobs) in KNOBS.items()}
     places = []
-    for family, (letter, knobs) in (KNOBS | {EXACT: ("", ("mean",))}).items():
-        for knob, (cost, entropy, error) in zip(knobs, found[family], strict=True):
-            name = f"{letter} = {knob:g}" if letter else knob
+    for family, names in (members | {EXACT: ["mean"]}).items():
+        for name, (cost, entropy, error) in zip(names, found[family], strict=True):
             places.append(Place((family, name), cost, np.asarray(up.entropy_power(entropy, 2)), error))
     return Plane(2, places[-1].uncertainty, np.asarray(up.entropy_power(found["gaussian"], 2)), places)
 
@@ -180,7 +181,7 @@ def gaussian_place(name: tuple[str, str], law: JointGaussian, estimator: toy.Aff
     """Closed form: exact moments of (x, x̂, y), of unlimited count, in the library's plane of streamed moments."""
     root_y, root, noise = (np.asarray(a, np.float64) for a in (law.marginal_y.root, law.residual.root, estimator.root))
     gain, matrix = np.asarray(law.gain, np.float64), np.asarray(estimator.matrix, np.float64)
-    none, count = np.zeros_like(root), 1e12
+    none, count = np.zeros_like(root), np.asarray(1e12)
     factor = np.block([[gain @ root_y, root, none], [matrix @ root_y, none, noise], [root_y, none, none]])
     moments = Moments(count, np.zeros(len(factor)), factor @ factor.T * (count - 1))
     found = up.plane_point(moments, width=DIM, noise_floor=0)
@@ -237,7 +238,7 @@ def least_error(variances: np.ndarray) -> np.ndarray:
     return np.stack([cost, error, np.exp(np.mean(np.log(variances))) * np.asarray(up.eta(cost, len(variances)))])
 
 
-def cell(values: np.ndarray) -> str | float | tuple[float, float]:
+def cell(values: np.ndarray) -> Cell:
     """Mean and standard deviation over seeds; the number alone where it is the same for all."""
     if np.isinf(values[0]) or np.ptp(values) <= ROUNDING * abs(values[0]):
         return float(values[0]) if np.isfinite(values[0]) else "∞"
@@ -246,7 +247,7 @@ def cell(values: np.ndarray) -> str | float | tuple[float, float]:
 
 def plane_table(title: str, plane: Plane) -> Table:
     """The places and their regions; what lies on a bound up to rounding is optimal."""
-    rows = []
+    rows: list[list[Cell]] = []
     for p in plane.places:
         low, high = plane.bounds(p.divergence.mean())
         bounds = up.UncertaintyBounds((1 - ROUNDING) * low, (1 + ROUNDING) * high)
@@ -258,7 +259,9 @@ def plane_table(title: str, plane: Plane) -> Table:
 def dimensions() -> Table:
     """The bound and the lottery, of Gaussian laws."""
     chance = -math.expm1(-1)
-    rows = [[f"{d}", *(float(up.eta(p, d)) for p in (0.1, 1.0, 10.0)), *lottery(d, chance)] for d in DIMS]
+    rows: list[list[Cell]] = [
+        [f"{d}", *(float(up.eta(p, d)) for p in (0.1, 1.0, 10.0)), *lottery(d, chance)] for d in DIMS
+    ]
     columns = ["d", "η(0.1)", "η(1)", "η(10)", "lottery at P = 1", "at most, by hand"]
     return Table("Dimensions: uncertainty of Gaussian laws in units of N(X|Y)", columns, rows)
 
@@ -275,7 +278,7 @@ def claims(gauss: Plane, mixed: Plane, curve: np.ndarray) -> list[Claim]:
     shape = factor[0] == 2 and factor[-1] >= 1 and np.all(np.diff(factor) < 0) and np.all(np.diff(factor, 2) > -1e-6)
     twice, most = mixed.places[0].uncertainty / mixed.inherent, 2 * mixed.gaussian.mean() / mixed.inherent.mean()
     margin, apart = min(p.mse.mean() / p.uncertainty.mean() for p in gauss.places + mixed.places), curve[1] / curve[2]
-    far, drawn = ([float(row[i]) for row in dimensions().rows] for i in (2, 4))
+    far, drawn = [float(up.eta(1.0, d)) for d in DIMS], [lottery(d, -math.expm1(-1))[0] for d in DIMS]
     doubled = f"mixture {twice.mean():.2f} ± {twice.std(ddof=1):.2f} (limit {most:.2f})"
     far_text = f"η(1) {far[0]:.3f} (d = {DIMS[0]}) to {far[-1]:.3f} (d = {DIMS[-1]})"
     judged = (

@@ -319,7 +319,7 @@ def tables(disk: dict[str, Scores], ring: dict[str, Scores], distances: np.ndarr
 
 def run(name: str) -> Experiment:
     """Train, measure, draw."""
-    scale, disk, ring = SCALES[name], uniform_disk(), elliptic_ring(*RING)
+    scale, disk, ring = SCALES[name], uniform_disk(), elliptic_ring(*np.array(RING, np.float32))
     waves = {f"wave, α = {a:g}": functools.partial(disk_wave, alpha=a) for a in (1.0, 50.0)}
     crossings = {
         "avoiding": functools.partial(ring_avoiding, ring, alpha=50.0),

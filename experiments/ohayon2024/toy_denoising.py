@@ -47,7 +47,7 @@ RATES, PRINTED_RATES = (2e-4, 2e-3), (1e-4, 1e-4)  # of the denoiser and of its 
 VARIANCE, TRAINING, BATCH = 0.2, 100_000, 128
 NOISES = (0.5, 1.0, 2.0)
 
-CONDITIONAL: dict[str, Callable[[np.ndarray, float], Any]] = {  # eqs. (84)-(86) at y for a noise level
+CONDITIONAL: dict[str, Callable[[Any, float], Any]] = {  # eqs. (84)-(86) at y for a noise level
     "MMSE": lambda y, s: mmse_conditional_mse(noise_std=s) + 0 * y,
     "posterior sampler": lambda y, s: posterior_conditional_mse(noise_std=s) + 0 * y,
     "D_max": lambda y, s: dmax_conditional_mse(y, noise_std=s),
@@ -194,7 +194,7 @@ def figure_tradeoff(scale: Scale, found: Trained) -> Picture:
     ax.set_xticks([0.1, 0.2, 0.4, 0.8], ["0.1", "0.2", "0.4", "0.8"])
     ax.minorticks_off()
     ax.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(0.08, 0.3))
-    y = np.linspace(-4.2, 4.2, 2000, dtype=np.float32)[:, None]
+    y = jnp.asarray(np.linspace(-4.2, 4.2, 2000, dtype=np.float32)[:, None])
     for panel, index in enumerate(np.linspace(0, len(scale.weights) - 1, 4).round().astype(int)):
         ax = figure.add_subplot(grid[panel // 2, 2 + panel % 2])
         contours(ax)
@@ -219,8 +219,8 @@ def figure_consistency(found: Trained) -> Picture:
     figure = new_figure(9.6, 4.3)
     axes = figure.subplots(1, 2)
     figure.subplots_adjust(left=0.065, right=0.99, top=0.98, bottom=0.12, wspace=0.2)
-    y = np.asarray(denoising_gaussian(noise_std=1.0).sample(jax.random.key(6), 4000).y)
-    y = y[np.argsort(y[:, 0])]
+    y = denoising_gaussian(noise_std=1.0).sample(jax.random.key(6), 4000).y
+    y = y[jnp.argsort(y[:, 0])]
     outputs = {
         "X̂ at λ = 0": (np.asarray(toy_denoiser(found.generators[0, 0])(y)), COLOURS[1]),
         "D_max": (np.asarray(denoising_dmax(y, noise_std=1.0)), COLOURS[2]),

@@ -129,7 +129,7 @@ def _like(wanted: Any, found: Any, path: str = "") -> Any:
 
 def _flat(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     """The leaves of a nested dict by the names on their way, with dots between."""
-    leaves = {}
+    leaves: dict[str, Any] = {}
     for name, value in tree.items():
         leaves |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return leaves

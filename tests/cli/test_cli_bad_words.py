@@ -90,7 +90,10 @@ PLACED = {
             "absolute", "dotted", "steps", "dtype", "data", "degradation", "seed", "network", "interrupts", "begins",
         )),
     ],
-    "reproduce": [("",), ("nothing",), ("cohen2024up/toys",), ("cohen2024up/toy", "nothing"), ("../cohen2024up/toy",), ("ALL",), ("\x1b[2J",)],
+    "reproduce": [
+        *(("",), ("nothing",), ("cohen2024up/toys",), ("cohen2024up/toy", "nothing"), ("../cohen2024up/toy",)),
+        *(("ALL",), ("\x1b[2J",)),
+    ],
     "weights inspect": [
         *((name,) for name in ("nowhere.pth", "images", "file.txt", "empty.pth", "pipe", "zeros.pth", "a\0b")),
         *((name,) for name in ("bad.safetensors", "vast.safetensors", "deep.safetensors", "foreign.zip")),

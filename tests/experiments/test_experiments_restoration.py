@@ -271,7 +271,6 @@ def test_a_family_off_the_tradeoff():
 
 
 def test_indices_as_they_are_plotted():
-    module = load_experiment("ohayon2024/superresolution")
     record = sr_record(GAINS, DISTANCES, (2.0, 7.5))
     first = record["restorers"][0]
     plain, joint, excess = indices.index_values(record, first, indices.FD)

@@ -50,7 +50,7 @@ def test_words_stand_for_names_each_once(folder):
 
 @pytest.mark.parametrize("name", ["", "unknown", "../jaxpr/cli", "ALPHA2023/TOY", "alpha2023/toy.py", "configs/digits"])
 def test_unknown_experiments(folder, name):
-    with pytest.raises(InputError, match="names: found .*, expected some of all, alpha2023, zeta2024, alpha2023/gans"):
+    with pytest.raises(InputError, match=r"names: found .*, expected some of all, alpha2023, zeta2024, alpha2023/gans"):
         load_experiment(name)
 
 

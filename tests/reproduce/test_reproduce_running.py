@@ -17,6 +17,8 @@ from jaxpr.core import InputError
 from jaxpr.report.style import new_figure
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main, reproduce, running, sharded
 
+jax.devices()  # in use before a script would change their number
+
 
 def tiny(name, scale, **changes):
     table = Table("Numbers", ["", "value"], [["mean", (1.5, 0.1)]])

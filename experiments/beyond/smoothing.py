@@ -31,6 +31,7 @@ from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, MUTED, new_figure, styled
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
 from jaxpr.reproduce import digits as dr
+from jaxpr.reproduce.figures import seed_band
 from jaxpr.reproduce.statistics import deviation, mean_std, told
 
 SIGMAS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)  # intensity units; the range is 1
@@ -226,13 +227,10 @@ def draw_curves(name: str, found: Smoothed, sigmas: tuple[float, ...]) -> Pictur
     axes = figure.subplots(2, 3, sharex=True).ravel()
     figure.subplots_adjust(left=0.055, right=0.99, top=0.87, bottom=0.085, wspace=0.2, hspace=0.22)
     place = np.arange(len(sigmas))
-    looks = {AS_IS: (COLOURS[1], "o", "-"), PROJECTED: (COLOURS[2], "s", "-")}
+    looks = {AS_IS: (COLOURS[1], "o"), PROJECTED: (COLOURS[2], "s")}
     for ax, field in zip(axes, PANELS, strict=True):
-        for way, (colour, marker, line) in looks.items():
-            values = found.along(way, field)
-            mean, band = values.mean(axis=1), deviation(values, axis=1)
-            ax.fill_between(place, mean - band, mean + band, color=colour, alpha=0.15, lw=0)
-            ax.plot(place, mean, color=colour, marker=marker, ls=line, ms=5, lw=1.5, label=way, clip_on=False)
+        for way, (colour, marker) in looks.items():
+            seed_band(ax, place, found.along(way, field), colour=colour, marker=marker, label=way)
         if field != "inconsistency":
             for kind, scores in found.trained.items():
                 mean, band = scores[field].mean(), deviation(scores[field], axis=0)

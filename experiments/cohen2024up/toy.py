@@ -25,6 +25,7 @@ from jaxpr.numerics import Moments
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, INK, MUTED, new_figure, styled
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
+from jaxpr.reproduce.mixtures import Parts, difference
 from jaxpr.reproduce.statistics import mean_std
 from jaxpr.toys import JointGaussian, JointMixture, linear_gaussian, planar_mixture
 from jaxpr.toys import gaussian_estimators as toy
@@ -90,30 +91,6 @@ class Plane(NamedTuple):
     def ratio(self, place: Place) -> np.ndarray:
         """Uncertainty over the lower bound."""
         return place.uncertainty / (np.asarray(up.eta(place.divergence, self.dim)) * self.inherent)
-
-
-class Parts(NamedTuple):
-    """A mixture of K Gaussians, a law at one y: log weights (K,), means (K, d), covariances (K, d, d)."""
-
-    logits: jax.Array
-    means: jax.Array
-    covs: jax.Array
-
-    def log_density(self, z: jax.Array) -> jax.Array:
-        """At points (M, d); (M,)."""
-        root = jnp.linalg.cholesky(self.covs)
-        identity = jnp.broadcast_to(jnp.eye(z.shape[1])[None], root.shape)
-        whitening = jax.scipy.linalg.solve_triangular(root, identity, lower=True)
-        white = jnp.einsum("kij,mkj->kmi", whitening, z[:, None] - self.means[None], precision="highest")
-        scale = jnp.sum(jnp.log(jnp.diagonal(root, axis1=1, axis2=2)), axis=1) + z.shape[1] / 2 * math.log(2 * math.pi)
-        return jax.nn.logsumexp((self.logits - scale)[:, None] - jnp.sum(white**2, axis=2) / 2, axis=0)
-
-
-def difference(a: Parts, b: Parts) -> Parts:
-    """The law of A - B for independent A and B."""
-    logits, means = a.logits[:, None] + b.logits[None], a.means[:, None] - b.means[None]
-    covs = a.covs[:, None] + b.covs[None]
-    return Parts(logits.ravel(), means.reshape(-1, *means.shape[2:]), covs.reshape(-1, *covs.shape[2:]))
 
 
 def at_one(

@@ -42,6 +42,7 @@ from jaxpr.report.experiments import Cell
 from jaxpr.report.style import INK, MUTED, new_figure, styled
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
 from jaxpr.reproduce import digits as dr
+from jaxpr.reproduce.figures import seed_bars
 from jaxpr.reproduce.statistics import mean_std, told
 
 EXACT = 1e-5  # RMSE; float32 leaves some 1e-7 in projections
@@ -255,17 +256,11 @@ def draw_bars(values: dict[str, Values]) -> Picture:
     figure = new_figure(11.0, 6.2)
     axes = figure.subplots(2, 3).ravel()
     figure.subplots_adjust(left=0.055, right=0.99, top=0.88, bottom=0.06, wspace=0.2, hspace=0.3)
-    thick = 0.8 / len(dr.KINDS)
     for ax, (field, title) in zip(axes, PANELS.items(), strict=True):
-        for i, (kind, colour) in enumerate(dr.LOOKS.items()):
-            place = np.arange(len(values)) + (i - (len(dr.KINDS) - 1) / 2) * thick
-            each = np.stack([kinds[kind][field] for kinds in values.values()])
-            ax.bar(place, each.mean(axis=1), 0.9 * thick, color=colour, alpha=0.85, label=kind)
-            across = np.repeat(place[:, None], each.shape[1], axis=1)
-            ax.plot(across.ravel(), each.ravel(), "o", ms=3, color="white", mec=INK, mew=0.7, zorder=3)
+        each = {kind: np.stack([kinds[kind][field] for kinds in values.values()]) for kind in dr.KINDS}
+        seed_bars(ax, each, colours=[dr.LOOKS[kind] for kind in dr.KINDS])
         ax.set_xticks(range(len(values)), list(values))
         ax.set_title(title, fontsize=9.5, pad=6)
-        ax.grid(False, axis="x")
         ax.set_ylim(0, max(ax.get_ylim()[1], 1e-3))
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="upper center", ncols=len(names), frameon=False, fontsize=9.5)

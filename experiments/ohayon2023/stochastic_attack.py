@@ -30,7 +30,8 @@ from jaxpr.report.experiments import Cell
 from jaxpr.report.style import MUTED, new_figure, styled
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
 from jaxpr.reproduce import digits as dr
-from jaxpr.reproduce.statistics import deviation, mean_std, told
+from jaxpr.reproduce.figures import seed_band
+from jaxpr.reproduce.statistics import mean_std, told
 
 
 class Sizes(NamedTuple):
@@ -159,11 +160,9 @@ def draw_curves(found: dict[str, dict[str, Curve]]) -> Picture:
     marks = dict(zip(dr.KINDS, "osD^v", strict=True))
     for (ax, below), (name, kinds) in zip(axes.T, found.items(), strict=True):
         for kind, curve in kinds.items():
-            before, look = curve.input_psnr.mean(axis=0), {"color": dr.LOOKS[kind], "marker": marks[kind]}
             for place, values in ((ax, curve.output_psnr), (below, curve.output_psnr - curve.input_psnr)):
-                mean, band = values.mean(axis=0), deviation(values, axis=0)
-                place.fill_between(before, mean - band, mean + band, color=dr.LOOKS[kind], alpha=0.18, lw=0)
-                place.plot(before, mean, ms=5, lw=1.4, label=kind, **look)
+                before, look = curve.input_psnr.mean(axis=0), {"colour": dr.LOOKS[kind], "marker": marks[kind]}
+                seed_band(place, before, values.T, label=kind, **look)
         ends = kinds[dr.PIXEL_LOSS].input_psnr.mean(axis=0)
         dashes = {"color": "#9aa5b1", "lw": 1, "ls": (0, (4, 3)), "zorder": 1}
         ax.plot([ends.min(), ends.max()], [ends.min(), ends.max()], **dashes)

@@ -22,6 +22,7 @@ import numpy as np
 
 from jaxpr import metrics
 from jaxpr.attacks import epsilon_for_psnr, input_psnr, l2_adam
+from jaxpr.cli.train import WEIGHTS, load_recipes
 from jaxpr.core import Array, InputError, Key, Objective, map_chunks
 from jaxpr.data.words import named_images
 from jaxpr.degradations import LinearOperator, parse_degradation
@@ -170,8 +171,6 @@ ROWS = {
 
 def recipes_of(scale: str) -> dict[str, Recipe]:
     """By name: at scale smoke those of small, whose weights are packaged."""
-    from jaxpr.cli.train import load_recipes
-
     return load_recipes("digits", "paper" if scale == "paper" else "small")
 
 
@@ -218,8 +217,6 @@ def prepared(
 
 def source(name: str, runs: Path | None) -> str | Path:
     """Of a restorer for `trained_restorer`: its name if it is packaged, or a file in a folder of `jaxpr train`."""
-    from jaxpr.cli.train import WEIGHTS
-
     return name if runs is None else runs / name / WEIGHTS
 
 

@@ -275,7 +275,7 @@ def run(scale: str) -> Experiment:
         },
         tables=tables(found, shares),
         claims=claims(found, shares),
-        pictures={"md_toy_selection": draw(chosen)},
+        pictures={"selection": draw(chosen)},
         remarks=[
             "The paper prints masses and pictures, but neither the places nor the widths of its Gaussians, and no "
             f"numbers. The radius {RADIUS:g}, the widths, and {UNDER_REPRESENTED:.0%} as the limit of "

@@ -359,7 +359,7 @@ def run(scale: str, runs: Path | None = None) -> Experiment:
     """
     sizes = SIZES[scale]
     found = attack(sizes, runs)
-    examples, alphas = next(iter(found.values())).protocol["examples"], [how.alpha for how in AWAY]
+    examples = next(iter(found.values())).protocol["examples"]
     return Experiment(
         name="ohayon2024/pipeline_attack",
         title="Decisions behind a GAN and behind an ℓ1 restorer under attack",

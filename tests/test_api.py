@@ -71,7 +71,7 @@ def test_every_public_name_has_a_docstring(name):
 # Data, not options, that may be left out.
 OPTIONAL_DATA = {
     "jaxpr.cli.commands.main": {"arguments"},
-    "jaxpr.reproduce.main": {"arguments"},
+    "jaxpr.reproduce.running.main": {"arguments"},
     "jaxpr.numerics.statistics.grouped_mean": {"groups"},
     "jaxpr.report.decisions.figure_decisions": {"samples"},
     "jaxpr.report.page.write_report": {"strips"},

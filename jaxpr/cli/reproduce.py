@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
-from jaxpr.core import InputError, given_path
+from jaxpr.core import given_path
 from jaxpr.doctor import warn_of_idle_accelerator
-from jaxpr.reproduce import GROUPS, NAMES, Scale, reproduce, use_all_cores
+from jaxpr.reproduce import Scale, chosen_experiments, experiment_names, reproduce, use_all_cores
 
 __all__ = ["Reproduce"]
 
@@ -16,9 +17,11 @@ __all__ = ["Reproduce"]
 class Reproduce:
     """Run experiments of the papers and write one page with their figures beside what the papers report."""
 
-    names: tyro.conf.Positional[tuple[str, ...]]
-    """all; toys (pr_toy_denoising, so_toy_disk, dot_mixture, up_toy, md_toy_selection); restorers (pr_superresolution,
-    pr_pipeline_attack, pr_posterior_exploration, so_restoration_gans, so_stochastic_attack, so_smoothing); or some."""
+    names: Annotated[
+        tuple[str, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(help=f"all, the key of a paper, or some of {', '.join(experiment_names())}."),
+    ]
 
     out: Path
     """Folder for index.html and, for each experiment, record.json and figures; earlier ones are replaced."""
@@ -28,11 +31,8 @@ class Reproduce:
 
     def run(self) -> None:
         """Run them and print their tables."""
-        if not self.names:
-            raise InputError(f"names: found none, expected all, toys, restorers, or some of {', '.join(NAMES)}")
-        use_all_cores()
         warn_of_idle_accelerator()
-        groups = {"all": NAMES, **GROUPS}
-        names = dict.fromkeys(name for word in self.names for name in groups.get(word, (word,)))
-        page = reproduce(tuple(names), self.scale, given_path(self.out))
+        names = chosen_experiments(self.names)
+        use_all_cores()
+        page = reproduce(names, self.scale, given_path(self.out))
         print(f"Page: {page}")

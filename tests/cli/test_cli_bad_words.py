@@ -25,7 +25,7 @@ GOOD = {
     "evaluate": ("evaluate", *SMALL, "--restorers", "nearest", "--out", "out"),
     "compare": ("compare", "run", "run", "--out", "out"),
     "decisions": ("decisions", "--restorers", "bicubic", "--limit", "1", "--attack-steps", "1", "--out", "out"),
-    "reproduce": ("reproduce", "up_toy", "--scale", "smoke", "--out", "out"),
+    "reproduce": ("reproduce", "cohen2024up/toy", "--scale", "smoke", "--out", "out"),
     "train": ("train", "digits", "--scale", "smoke", "--only", "nothing", "--out", "out"),
     "weights convert": ("weights", "convert", "good.safetensors", "out.safetensors"),
     "weights inspect": ("weights", "inspect", "good.safetensors"),
@@ -90,7 +90,10 @@ PLACED = {
             "absolute", "dotted", "steps", "dtype", "data", "degradation", "seed", "network", "interrupts", "begins",
         )),
     ],
-    "reproduce": [("",), ("nothing",), ("up_toys",), ("up_toy", "nothing"), ("../up_toy",), ("ALL",), ("\x1b[2J",)],
+    "reproduce": [
+        *(("",), ("nothing",), ("cohen2024up/toys",), ("cohen2024up/toy", "nothing"), ("../cohen2024up/toy",)),
+        *(("ALL",), ("\x1b[2J",)),
+    ],
     "weights inspect": [
         *((name,) for name in ("nowhere.pth", "images", "file.txt", "empty.pth", "pipe", "zeros.pth", "a\0b")),
         *((name,) for name in ("bad.safetensors", "vast.safetensors", "deep.safetensors", "foreign.zip")),

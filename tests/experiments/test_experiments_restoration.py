@@ -15,7 +15,7 @@ from jaxpr.models.restorer_network import RestorerConfig, restorer_network
 from jaxpr.models.unet import UNetConfig
 from jaxpr.numerics.statistics import Estimate
 from jaxpr.report.experiments import experiment_record
-from jaxpr.reproduce import load_script
+from jaxpr.reproduce import indices, load_experiment
 from jaxpr.weights.native import pack_restorer
 
 
@@ -68,7 +68,7 @@ ATTACKS = ("inputs at 34 dB or more, away", "α = 16/255, away", "α = 16/255, t
 
 
 def pipeline_claims(gan, l1, **changes):
-    module = load_script("pr_pipeline_attack")
+    module = load_experiment("ohayon2024/pipeline_attack")
     sizes = module.SIZES["small"]._replace(tasks=("average-x4",))
     results = decisions(gan, l1, **changes)
     found = {("average-x4", how): results for how in module.ATTACKS}
@@ -108,7 +108,7 @@ def test_not_many_more_decisions_behind_the_gan(gan, l1):
     ],
 )
 def test_noise_calms_the_pixel_loss(shares, holds):
-    module = load_script("pr_pipeline_attack")
+    module = load_experiment("ohayon2024/pipeline_attack")
     found = {
         (task, how): decisions([gan] * 3, [l1] * 3)
         for task, (gan, l1) in zip(module.NOISE, shares, strict=True)
@@ -127,7 +127,7 @@ def test_a_gan_whose_inputs_are_changed_more_proves_nothing(gap, fair):
 
 @pytest.mark.slow
 def test_pipeline_on_any_weights(runs):
-    found = load_script("pr_pipeline_attack").run("smoke", runs)
+    found = load_experiment("ohayon2024/pipeline_attack").run("smoke", runs)
     record = experiment_record(found, {})
     assert record["settings"]["digits"] == 20
     assert set(found.pictures) == {"strengths", "shares", "average-x4"}
@@ -138,7 +138,7 @@ def test_pipeline_on_any_weights(runs):
 
 def test_missing_weights_are_named(tmp_path):
     with pytest.raises(InputError, match="digits-average-x4-deterministic-erratic-0"):
-        load_script("pr_pipeline_attack").run("smoke", tmp_path)
+        load_experiment("ohayon2024/pipeline_attack").run("smoke", tmp_path)
 
 
 # Exploration
@@ -146,14 +146,14 @@ def test_missing_weights_are_named(tmp_path):
 
 @pytest.mark.parametrize(("task", "unknown"), [("inpainting", 48), ("average-x4", 64)])
 def test_unknown_pixels(task, unknown):
-    found = load_script("pr_posterior_exploration").problem(task, 5)
+    found = load_experiment("ohayon2024/posterior_exploration").problem(task, 5)
     assert found.x.shape == (5, 8, 8, 1)
     assert found.unknown.sum() == unknown
     assert not found.unknown[6:].any() or task != "inpainting"
 
 
-def test_rank_correlation_of_rows():
-    correlation = load_script("pr_posterior_exploration").rank_correlation
+def test_agreement_of_range_maps():
+    correlation = load_experiment("ohayon2024/posterior_exploration").agreement
     a = np.array([[1.0, 2.0, 5.0], [3.0, 1.0, 2.0]])
     assert correlation(a, np.exp(a)) == pytest.approx(1)
     assert correlation(a, -a) == pytest.approx(-1)
@@ -162,7 +162,7 @@ def test_rank_correlation_of_rows():
 
 
 def test_perfect_answers_score_perfectly():
-    module = load_script("pr_posterior_exploration")
+    module = load_experiment("ohayon2024/posterior_exploration")
     at = module.problem("average-x4", 6)
     outputs = np.stack([at.x] * 3)
     outputs[1, ..., 0, 0, :] += 0.5
@@ -176,7 +176,7 @@ def test_perfect_answers_score_perfectly():
 
 
 def test_wrong_answers_cover_nothing():
-    module = load_script("pr_posterior_exploration")
+    module = load_experiment("ohayon2024/posterior_exploration")
     at = module.problem("average-x4", 4)
     outputs = np.where(np.asarray(at.x) > 0.5, 0.0, 1.0).astype(np.float32)[None]
     found = module.Scores(*module.score(at, module.Answers(outputs, np.full(4, 40.0)), module.Answers(outputs, None)))
@@ -186,7 +186,7 @@ def test_wrong_answers_cover_nothing():
 
 
 def test_random_changes_are_corners_of_the_ball():
-    module = load_script("pr_posterior_exploration")
+    module = load_experiment("ohayon2024/posterior_exploration")
     y = jnp.full((2, 2, 2, 1), 0.5)
     found = module.shaken(jax.random.key(0), lambda y: y, y)
     np.testing.assert_array_equal(found.outputs[0], y)
@@ -196,7 +196,7 @@ def test_random_changes_are_corners_of_the_ball():
 
 @pytest.mark.slow
 def test_exploration_on_any_weights(runs):
-    module = load_script("pr_posterior_exploration")
+    module = load_experiment("ohayon2024/posterior_exploration")
     found = module.run("smoke", runs)
     experiment_record(found, {})
     assert set(found.pictures) == {"answers-average-x4", "coverage"}
@@ -226,7 +226,7 @@ def entry(name, gain, joint_fd, **changes):
 
 
 def sr_record(gains, distances, robust):
-    module = load_script("pr_superresolution")
+    module = load_experiment("ohayon2024/superresolution")
     names = [*module.FAMILY, module.ROBUST]
     values = [*zip(gains, distances, strict=True), robust]
     return {
@@ -240,7 +240,7 @@ GAINS, DISTANCES = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0), (9.0, 8.0, 7.0, 6.0, 5.0, 4.0
 
 def sr_claims(*args, error=0.01):
     """Claims by their beginnings; without the second of two photographs all values move by up to `error`."""
-    module, record = load_script("pr_superresolution"), sr_record(*args)
+    module, record = load_experiment("ohayon2024/superresolution"), sr_record(*args)
     left_out = {}
     for number, restored in enumerate(record["restorers"]):
         values = [restored["metrics"][name]["value"] for name in ("lipschitz_mean", "joint_fd_alexnet")]
@@ -271,17 +271,16 @@ def test_a_family_off_the_tradeoff():
 
 
 def test_indices_as_they_are_plotted():
-    module = load_script("pr_superresolution")
     record = sr_record(GAINS, DISTANCES, (2.0, 7.5))
     first = record["restorers"][0]
-    plain, joint, excess = module.ji.index_values(record, first, module.ji.FD)
+    plain, joint, excess = indices.index_values(record, first, indices.FD)
     assert plain[0] == pytest.approx(math.sqrt(8))
     assert joint == pytest.approx((3, 0.01 / 6))  # σ of √v is σ / (2 √v)
     assert excess[0] == pytest.approx(1)
-    assert module.ji.index_values(record, first, module.ji.KD)[2][0] == pytest.approx(math.sqrt(4.5))
-    assert module.ji.index_values(record, first, module.ji.INDICES[2])[:2] == ((0.5, 0.01), (0.5, 0.01))
+    assert indices.index_values(record, first, indices.KD)[2][0] == pytest.approx(math.sqrt(4.5))
+    assert indices.index_values(record, first, indices.INDICES[2])[:2] == ((0.5, 0.01), (0.5, 0.01))
     first["metrics"]["joint_fd_alexnet"]["value"] = -0.1  # an unbiased estimate may be negative
-    assert all(math.isnan(value) for value in module.ji.index_values(record, first, module.ji.FD)[1])
+    assert all(math.isnan(value) for value in indices.index_values(record, first, indices.FD)[1])
 
 
 def test_differences_within_their_errors_are_none():
@@ -290,21 +289,7 @@ def test_differences_within_their_errors_are_none():
     assert not found["The robust member has a larger √joint FD than its twin"].holds
 
 
-def test_rank_correlation():
-    correlation = load_script("pr_superresolution").ji.rank_correlation
-    assert correlation([1, 2, 5, 3], [1, 20, 400, 21]) == pytest.approx(1)
-    assert correlation([1, 2, 5, math.nan], [3, 2, 1, 9]) == pytest.approx(-1)
-    assert math.isnan(correlation([1, 2, 3], [4, 4, 4]))
-    assert math.isnan(correlation([1, 2], [2, 1]))
-
-
-def test_jackknife_of_a_mean_is_its_standard_error():
-    values = np.random.default_rng(0).normal(size=12)
-    left_out = [np.delete(values, i).mean() for i in range(12)]
-    assert load_script("pr_superresolution").ji.spread(left_out) == pytest.approx(values.std(ddof=1) / math.sqrt(12))
-
-
 def test_paper_scale_says_where_its_data_should_be(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="expected DIV2K"):
-        load_script("pr_superresolution").run("paper")
+        load_experiment("ohayon2024/superresolution").run("paper")

@@ -12,55 +12,22 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal, TypeAlias, get_args
 
 import jax
 
 import jaxpr
-from jaxpr.core import InputError, claim_folder, did_you_mean, given_path, load_python
+from jaxpr.core import claim_folder, given_path
 from jaxpr.endings import one_line_endings
 from jaxpr.evaluation.provenance import code_sha256, script_sha256
-from jaxpr.report.experiments import (
-    Claim,
-    Experiment,
-    Picture,
-    Table,
-    experiment_text,
-    write_experiment,
-    write_experiments_page,
-)
+from jaxpr.report.experiments import Experiment, experiment_text, write_experiment, write_experiments_page
+from jaxpr.reproduce.devices import use_all_cores
+from jaxpr.reproduce.finding import experiments_folder, load_experiment
 
-__all__ = [
-    "GROUPS",
-    "NAMES",
-    "Claim",
-    "Experiment",
-    "Picture",
-    "Scale",
-    "Table",
-    "load_script",
-    "main",
-    "reproduce",
-    "sharded",
-    "use_all_cores",
-]
+__all__ = ["Scale", "main", "reproduce"]
 
 Scale: TypeAlias = Literal["smoke", "small", "paper"]
 """Seconds, minutes on two CPU cores, or the paper's own sizes."""
-
-GROUPS = {
-    "toys": ("pr_toy_denoising", "so_toy_disk", "dot_mixture", "up_toy", "md_toy_selection"),
-    "restorers": (
-        *("pr_superresolution", "pr_pipeline_attack", "pr_posterior_exploration"),
-        *("so_restoration_gans", "so_stochastic_attack", "so_smoothing"),
-    ),
-}
-"""Scripts on laws whose answers are known, and scripts on trained restorers."""
-
-NAMES = tuple(name for names in GROUPS.values() for name in names)
-"""Scripts that `jaxpr reproduce all` runs, in this order."""
-
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "runs": {"type": Path, "metavar": "FOLDER", "help": "trained by `jaxpr train`, instead of what comes with jaxpr"},
@@ -68,30 +35,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def use_all_cores() -> None:
-    """Make each core of a CPU a device, so that independent members of an ensemble train side by side.
-
-    For programs, before they use JAX first; without effect afterwards.
-    """
-    try:
-        jax.config.update("jax_num_cpu_devices", len(_cores()))
-    except RuntimeError:  # JAX is in use already
-        return
-
-
-def sharded(members: Any) -> Any:
-    """A tree of arrays whose leading axis is members of an ensemble, spread over all devices if they divide it."""
-    count = {leaf.shape[0] for leaf in jax.tree.leaves(members)}.pop()
-    devices = jax.devices()
-    used = max(n for n in range(1, len(devices) + 1) if count % n == 0)
-    mesh = jax.make_mesh((used,), ("member",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices[:used])
-    return jax.device_put(members, jax.sharding.NamedSharding(mesh, jax.P("member")))
-
-
 def main(run: Callable[..., Experiment], arguments: Sequence[str] | None = None) -> None:
     """The command line of a script: run it at a scale, write its record and pictures, print its tables."""
     use_all_cores()
-    name = Path(sys.modules[run.__module__].__file__ or run.__module__).stem
+    name = _name_of(Path(inspect.getfile(run)).resolve())
     description = (sys.modules[run.__module__].__doc__ or "").splitlines()
     parser = argparse.ArgumentParser(description=description[0] if description else None)
     parser.add_argument("--scale", choices=get_args(Scale), default="small")
@@ -111,7 +58,7 @@ def reproduce(names: Sequence[str], scale: Scale, out: Path, *, report: Callable
     """Run scripts one after the other and write one page with everything.
 
     Args:
-        names: of `NAMES`.
+        names: of `experiment_names`.
         scale: for all of them.
         out: folder; each script writes into a folder of its name in it.
         report: what to do with each script's tables as text.
@@ -122,7 +69,7 @@ def reproduce(names: Sequence[str], scale: Scale, out: Path, *, report: Callable
     Raises:
         InputError: an unknown name, or the scripts are not there.
     """
-    scripts = {name: load_script(name) for name in names}
+    scripts = {name: load_experiment(name) for name in names}
     claim_folder("out", out)
     records = []
     for name, script in scripts.items():
@@ -132,24 +79,10 @@ def reproduce(names: Sequence[str], scale: Scale, out: Path, *, report: Callable
     return write_experiments_page(records, out)
 
 
-def load_script(name: str) -> ModuleType:
-    """The module of a script; what lies beside it can be imported from then on, as when it is started.
-
-    Raises:
-        InputError: there is none of this name, or the folder of scripts was not installed.
-    """
-    if name not in NAMES:
-        likely = did_you_mean(name, NAMES)
-        raise InputError(f"names: found {name!r}, expected one of {', '.join(NAMES)}{likely}")
-    package = Path(jaxpr.__file__).parent
-    folders = (package.parent / "experiments", package / "_experiments")  # of a checkout, of an installed wheel
-    for folder in folders:
-        path = folder / f"{name}.py"
-        if path.exists():
-            if str(folder) not in sys.path:
-                sys.path.append(str(folder))
-            return load_python("names", path, module="jaxpr_experiments")
-    raise InputError(f"names: found no script {name}.py in {folders[0]}, expected the experiments beside the package")
+def _name_of(script: Path) -> str:
+    """The place of an experiment; of a script that lies elsewhere its stem."""
+    folder = experiments_folder().resolve()
+    return script.relative_to(folder).with_suffix("").as_posix() if script.is_relative_to(folder) else script.stem
 
 
 def _run(run: Callable[..., Experiment], scale: str, out: Path) -> dict[str, Any]:
@@ -166,9 +99,3 @@ def _run(run: Callable[..., Experiment], scale: str, out: Path) -> dict[str, Any
         "seconds": round(time.perf_counter() - started, 1),
     }
     return write_experiment(found, out, provenance)
-
-
-def _cores() -> Sequence[int]:
-    import os
-
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)

@@ -235,7 +235,7 @@ def family(task: Task, kind: str, seeds: Sequence[int], runs: Path | None) -> Fa
     if kind not in KINDS:
         raise InputError(f"kind: found {kind!r}, expected one of {', '.join(KINDS)}")
     names = [f"digits-{task.name}-{KINDS[kind]}-{seed}" for seed in seeds]
-    files = [packaged_restorer(n) if runs is None else read_restorer(runs / n / WEIGHTS) for n in names]
+    files = [packaged_restorer(n) if runs is None else read_restorer(source(n, runs)) for n in names]
     config = files[0].packed.config
     wanted = task.recipe.degradation, True, KINDS[kind].startswith("stochastic")
     for name, file in zip(names, files, strict=True):
@@ -378,23 +378,6 @@ def _scores(task: Task, restored: Array, **others: float) -> Scores:
         recall=float(manifold.recall),
         **others,
     )
-
-
-def deviation(values: np.ndarray, axis: int) -> np.ndarray:
-    """Standard deviation over seeds, along `axis`; zero of one seed."""
-    return np.std(values, axis=axis, ddof=min(1, np.shape(values)[axis] - 1))
-
-
-def pair(values: Any) -> tuple[float, float]:
-    """Mean and standard deviation over seeds; the latter is NaN of one seed."""
-    values = np.asarray(values, float)
-    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan
-
-
-def told(values: np.ndarray, digits: int = 3) -> str:
-    """Mean ± standard deviation in a sentence."""
-    mean, deviation = pair(values)
-    return f"{mean:.{digits}f}" + ("" if math.isnan(deviation) else f" ± {deviation:.{digits}f}")
 
 
 def _parts(y: Array, size: int) -> list[Array]:

@@ -1,4 +1,4 @@
-"""What runs the scripts: loading, the command line, one page of several, members spread over devices."""
+"""What runs the scripts: the command line, one page of several, members spread over devices."""
 
 import json
 import re
@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import jaxpr
-import jaxpr.reproduce
 from jaxpr.core import InputError
 from jaxpr.report.style import new_figure
-from jaxpr.reproduce import NAMES, Claim, Experiment, Picture, Table, load_script, main, reproduce, sharded
+from jaxpr.reproduce import Claim, Experiment, Picture, Table, main, reproduce, running, sharded
+
+jax.devices()  # in use before a script would change their number
 
 
 def tiny(name, scale, **changes):
@@ -51,7 +52,7 @@ def test_main_writes_the_record_and_prints_it(tmp_path, capsys):
 def test_main_runs_small_into_a_folder_of_its_name_by_default(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     main(run, [])
-    record = json.loads((tmp_path / "runs" / "test_experiment" / "record.json").read_text("utf-8"))
+    record = json.loads((tmp_path / "runs" / "test_reproduce_running" / "record.json").read_text("utf-8"))
     assert record["scale"] == "small"
 
 
@@ -120,7 +121,7 @@ def scripts(monkeypatch):
 
         return SimpleNamespace(run=run)
 
-    monkeypatch.setattr(jaxpr.reproduce, "load_script", load)
+    monkeypatch.setattr(running, "load_experiment", load)
     return ran
 
 
@@ -149,30 +150,6 @@ def test_reproduce_into_a_file(scripts, tmp_path):
     with pytest.raises(InputError, match="out: found a file"):
         reproduce(["first"], "smoke", tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
-
-
-@pytest.mark.parametrize("name", ["", "unknown", "../jaxpr/cli", "PR_TOY_DENOISING", "pr_toy_denoising.py"])
-def test_unknown_scripts(name):
-    with pytest.raises(InputError, match="names: found ") as error:
-        load_script(name)
-    assert all(known in str(error.value) for known in NAMES)
-
-
-def test_scripts_that_are_not_there(tmp_path, monkeypatch):
-    (tmp_path / "jaxpr").mkdir()
-    monkeypatch.setattr(jaxpr, "__file__", str(tmp_path / "jaxpr" / "__init__.py"))
-    with pytest.raises(InputError, match="expected the experiments beside the package"):
-        load_script(NAMES[0])
-
-
-@pytest.mark.parametrize("folder", ["experiments", "jaxpr/_experiments"])
-def test_scripts_of_a_checkout_and_of_a_wheel(folder, tmp_path, monkeypatch):
-    (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / folder / f"{NAMES[0]}.py").write_text("def run(scale):\n    return scale + '!'\n")
-    monkeypatch.setattr(jaxpr, "__file__", str(tmp_path / "jaxpr" / "__init__.py"))
-    monkeypatch.delitem(sys.modules, f"jaxpr_experiments.{NAMES[0]}", raising=False)
-    assert load_script(NAMES[0]).run("smoke") == "smoke!"
-    sys.modules.pop(f"jaxpr_experiments.{NAMES[0]}")
 
 
 @pytest.mark.parametrize(("count", "devices"), [(1, 1), (2, 2), (6, 6), (8, 8), (16, 8), (20, 5), (7, 7), (11, 1)])

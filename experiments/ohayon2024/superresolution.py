@@ -1,6 +1,6 @@
 r"""K̄ against joint perceptual quality along a family of super-resolvers: Figures 3, 9 to 20 and App. E of [ohayon2024].
 
-    python experiments/pr_superresolution.py [--scale smoke|small|paper] [--out FOLDER] [--runs FOLDER]
+    python experiments/ohayon2024/superresolution.py [--scale smoke|small|paper] [--out FOLDER] [--runs FOLDER]
         [--given RESTORER ...]
 
 Photographs reduced by bicubic ×4 are restored by one RRDBNet trained at several adversarial weights w (rrdb:w, of which
@@ -34,7 +34,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import joint_indices as ji
 import numpy as np
 
 from jaxpr.core import Estimator, InputError, Sampler
@@ -57,6 +56,8 @@ from jaxpr.report import (
 from jaxpr.report.experiments import Cell
 from jaxpr.report.text import format_value
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
+from jaxpr.reproduce import indices as ji
+from jaxpr.reproduce.statistics import jackknife_error, rank_correlation
 from jaxpr.restorers import Training, build_restorers
 from jaxpr.restorers.published import PUBLISHED_RESTORERS
 from jaxpr.restorers.trained import trained_restorer
@@ -70,7 +71,7 @@ FAMILY = {PIXEL: "photos-l1", **{f"rrdb:{w}": f"photos-gan-{w}" for w in WEIGHTS
 TRAINED = {**FAMILY, ROBUST: "photos-gan-0.03-robust"}
 CLASSICAL = ("nearest", "bicubic", "lanczos", "lmmse", "exemplar:0.3", "exemplar:0.1", "exemplar:0.03")
 PAPER_DATA = Path("data/DIV2K_valid_HR")
-PAPER_OUT = Path("runs/pr_superresolution-evaluation")
+PAPER_OUT = Path("runs/ohayon2024/superresolution-evaluation")
 GAIN = "metric_lipschitz_mean"  # of the stored batches
 
 
@@ -202,7 +203,7 @@ def measure(scale: str, runs: Path | None, given: Sequence[str]) -> Measured:
 
 def left_out_ranks(found: Measured, names: Sequence[str]) -> list[float]:
     """The same of √joint FD, without each photograph in turn."""
-    return [ji.rank_correlation(*block.T) for block in np.stack([found.left_out[n] for n in names], axis=1)]
+    return [rank_correlation(*block.T) for block in np.stack([found.left_out[n] for n in names], axis=1)]
 
 
 def tables(found: Measured) -> list[Table]:
@@ -225,7 +226,7 @@ def tables(found: Measured) -> list[Table]:
     for index in ji.INDICES:
         row: list[Cell] = [f"K̄, joint {index.letters}"]
         for group in ([name for name in FAMILY if name in names], names):
-            error = ji.spread(left_out_ranks(found, group)) if index is ji.FD else math.nan
+            error = jackknife_error(left_out_ranks(found, group)) if index is ji.FD else math.nan
             row.append((ji.ranked(record, group, index), error))
         ranks.append(row)
     return [
@@ -241,14 +242,14 @@ def claims(found: Measured) -> list[Claim]:
     family, names = ji.entries(record, members), [entry["name"] for entry in record["restorers"]]
     gains = [ji.read(entry, "lipschitz_mean") for entry in family]
     rho = {index.letters: ji.ranked(record, members, index) for index in ji.INDICES}
-    along = rho["FD"], ji.spread(left_out_ranks(found, members))
+    along = rho["FD"], jackknife_error(left_out_ranks(found, members))
     opposed, every = ji.opposite_pairs(record, members), ji.opposite_pairs(record, names)
     twin, robust = ji.entries(record, (TWIN, ROBUST))
-    errors = [ji.spread(column) for column in (found.left_out[TWIN] - found.left_out[ROBUST]).T]
+    errors = [jackknife_error(column) for column in (found.left_out[TWIN] - found.left_out[ROBUST]).T]
     calmer = ji.read(twin, "lipschitz_mean")[0] - ji.read(robust, "lipschitz_mean")[0], errors[0]
     farther = ji.index_values(record, robust, ji.FD)[1][0] - ji.index_values(record, twin, ji.FD)[1][0], errors[1]
     natural = [ji.index_values(record, entry, ji.FD)[0][0] for entry in family]
-    rmse = ji.rank_correlation([ji.read(entry, "rmse")[0] for entry in family], natural)
+    rmse = rank_correlation([ji.read(entry, "rmse")[0] for entry in family], natural)
     kernels = [ji.index_values(record, entry, ji.KD) for entry in ji.entries(record, names)]
     line = np.array([(k[0][0], k[2][0]) for k in kernels if math.isfinite(k[0][0] + k[2][0])])
     straight = float(np.corrcoef(line.T)[0, 1]) if len(line) > 2 else math.nan
@@ -318,7 +319,7 @@ def run(scale: str, runs: Path | None = None, given: Sequence[str] = ()) -> Expe
     protocol = found.record["protocol"]
     shown = ("crop", "patch_size", "patch_stride", "patches", "features", "alpha", "attack_steps", "examples")
     return Experiment(
-        name="pr_superresolution",
+        name="ohayon2024/superresolution",
         title="Robustness against joint perceptual quality of super-resolution",
         source="[ohayon2024], Section 4.2, Appendix E; Figures 3, 4 and 9 to 20",
         scale=scale,

@@ -1,6 +1,6 @@
 """How uncertain a restorer must be for its perceptual quality, on toy laws: the U(P) function of [cohen2024up].
 
-    python experiments/up_toy.py [--scale smoke|small|paper] [--out FOLDER]
+    python experiments/cohen2024up/toy.py [--scale smoke|small|paper] [--out FOLDER]
 
 U(P) is the least N(X̂ - X | Y), the entropy power of the error, among restorers whose Rényi divergence (order 1/2) from
 x given y is at most P; the slides put it between η(P) N(X|Y) and η(P) N(X_G|Y). Restorers of two laws are placed on
@@ -13,7 +13,7 @@ otherwise (the remarks say why). Mixture: 1.000 (mean) and 1.084 ± 0.003 to 3.0
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +22,11 @@ from matplotlib.axes import Axes
 
 from jaxpr import uncertainty as up
 from jaxpr.numerics import Moments
+from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, INK, MUTED, new_figure, styled
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
+from jaxpr.reproduce.mixtures import Parts, difference
+from jaxpr.reproduce.statistics import mean_std
 from jaxpr.toys import JointGaussian, JointMixture, linear_gaussian, planar_mixture
 from jaxpr.toys import gaussian_estimators as toy
 
@@ -35,7 +38,11 @@ SHRUNK, WHITE, SHIFTED, DRAWN = "mean to posterior", "mean + white noise", "D_ma
 NORMAL, EXACT = "Gaussian of x's covariance", "deterministic"
 FAMILIES = (SHRUNK, WHITE, SHIFTED, NORMAL, DRAWN, EXACT)
 LOOKS = {family: look for family, *look in zip(FAMILIES, "o^vDXs", (*COLOURS[:5], INK), strict=True)}
-KNOBS = {SHRUNK: ("s", SHARES), NORMAL: ("s", SHARES), DRAWN: ("ε", LOTTERY)}  # of the mixture's families
+KNOBS: dict[str, tuple[str, tuple[float, ...]]] = {
+    SHRUNK: ("s", SHARES),
+    NORMAL: ("s", SHARES),
+    DRAWN: ("ε", LOTTERY),
+}  # of the mixture's families
 ROUNDING = 1e-4
 CLAIMS = (
     "η lies between 1 and 2, falls and is convex",
@@ -84,30 +91,6 @@ class Plane(NamedTuple):
     def ratio(self, place: Place) -> np.ndarray:
         """Uncertainty over the lower bound."""
         return place.uncertainty / (np.asarray(up.eta(place.divergence, self.dim)) * self.inherent)
-
-
-class Parts(NamedTuple):
-    """A mixture of K Gaussians, a law at one y: log weights (K,), means (K, d), covariances (K, d, d)."""
-
-    logits: jax.Array
-    means: jax.Array
-    covs: jax.Array
-
-    def log_density(self, z: jax.Array) -> jax.Array:
-        """At points (M, d); (M,)."""
-        root = jnp.linalg.cholesky(self.covs)
-        identity = jnp.broadcast_to(jnp.eye(z.shape[1])[None], root.shape)
-        whitening = jax.scipy.linalg.solve_triangular(root, identity, lower=True)
-        white = jnp.einsum("kij,mkj->kmi", whitening, z[:, None] - self.means[None], precision="highest")
-        scale = jnp.sum(jnp.log(jnp.diagonal(root, axis1=1, axis2=2)), axis=1) + z.shape[1] / 2 * math.log(2 * math.pi)
-        return jax.nn.logsumexp((self.logits - scale)[:, None] - jnp.sum(white**2, axis=2) / 2, axis=0)
-
-
-def difference(a: Parts, b: Parts) -> Parts:
-    """The law of A - B for independent A and B."""
-    logits, means = a.logits[:, None] + b.logits[None], a.means[:, None] - b.means[None]
-    covs = a.covs[:, None] + b.covs[None]
-    return Parts(logits.ravel(), means.reshape(-1, *means.shape[2:]), covs.reshape(-1, *covs.shape[2:]))
 
 
 def at_one(
@@ -163,10 +146,10 @@ def mixture_plane(law: JointMixture, sizes: Sizes) -> Plane:
     measure = jax.jit(lambda key: on_mixture(key, law, sizes))
     runs = [jax.device_get(measure(key)) for key in jax.random.split(jax.random.key(SEED), sizes.seeds)]
     found = {name: np.stack([run[name] for run in runs], axis=-1) for name in runs[0]}
+    members = {family: [f"{letter} = {knob:g}" for knob in knobs] for family, (letter, knobs) in KNOBS.items()}
     places = []
-    for family, (letter, knobs) in (KNOBS | {EXACT: ("", ("mean",))}).items():
-        for knob, (cost, entropy, error) in zip(knobs, found[family], strict=True):
-            name = f"{letter} = {knob:g}" if letter else knob
+    for family, names in (members | {EXACT: ["mean"]}).items():
+        for name, (cost, entropy, error) in zip(names, found[family], strict=True):
             places.append(Place((family, name), cost, np.asarray(up.entropy_power(entropy, 2)), error))
     return Plane(2, places[-1].uncertainty, np.asarray(up.entropy_power(found["gaussian"], 2)), places)
 
@@ -175,7 +158,7 @@ def gaussian_place(name: tuple[str, str], law: JointGaussian, estimator: toy.Aff
     """Closed form: exact moments of (x, x̂, y), of unlimited count, in the library's plane of streamed moments."""
     root_y, root, noise = (np.asarray(a, np.float64) for a in (law.marginal_y.root, law.residual.root, estimator.root))
     gain, matrix = np.asarray(law.gain, np.float64), np.asarray(estimator.matrix, np.float64)
-    none, count = np.zeros_like(root), 1e12
+    none, count = np.zeros_like(root), np.asarray(1e12)
     factor = np.block([[gain @ root_y, root, none], [matrix @ root_y, none, noise], [root_y, none, none]])
     moments = Moments(count, np.zeros(len(factor)), factor @ factor.T * (count - 1))
     found = up.plane_point(moments, width=DIM, noise_floor=0)
@@ -232,16 +215,16 @@ def least_error(variances: np.ndarray) -> np.ndarray:
     return np.stack([cost, error, np.exp(np.mean(np.log(variances))) * np.asarray(up.eta(cost, len(variances)))])
 
 
-def cell(values: np.ndarray) -> str | float | tuple[float, float]:
+def cell(values: np.ndarray) -> Cell:
     """Mean and standard deviation over seeds; the number alone where it is the same for all."""
     if np.isinf(values[0]) or np.ptp(values) <= ROUNDING * abs(values[0]):
         return float(values[0]) if np.isfinite(values[0]) else "∞"
-    return float(values.mean()), float(values.std(ddof=1))
+    return mean_std(values)
 
 
 def plane_table(title: str, plane: Plane) -> Table:
     """The places and their regions; what lies on a bound up to rounding is optimal."""
-    rows = []
+    rows: list[list[Cell]] = []
     for p in plane.places:
         low, high = plane.bounds(p.divergence.mean())
         bounds = up.UncertaintyBounds((1 - ROUNDING) * low, (1 + ROUNDING) * high)
@@ -253,7 +236,9 @@ def plane_table(title: str, plane: Plane) -> Table:
 def dimensions() -> Table:
     """The bound and the lottery, of Gaussian laws."""
     chance = -math.expm1(-1)
-    rows = [[f"{d}", *(float(up.eta(p, d)) for p in (0.1, 1.0, 10.0)), *lottery(d, chance)] for d in DIMS]
+    rows: list[list[Cell]] = [
+        [f"{d}", *(float(up.eta(p, d)) for p in (0.1, 1.0, 10.0)), *lottery(d, chance)] for d in DIMS
+    ]
     columns = ["d", "η(0.1)", "η(1)", "η(10)", "lottery at P = 1", "at most, by hand"]
     return Table("Dimensions: uncertainty of Gaussian laws in units of N(X|Y)", columns, rows)
 
@@ -270,7 +255,7 @@ def claims(gauss: Plane, mixed: Plane, curve: np.ndarray) -> list[Claim]:
     shape = factor[0] == 2 and factor[-1] >= 1 and np.all(np.diff(factor) < 0) and np.all(np.diff(factor, 2) > -1e-6)
     twice, most = mixed.places[0].uncertainty / mixed.inherent, 2 * mixed.gaussian.mean() / mixed.inherent.mean()
     margin, apart = min(p.mse.mean() / p.uncertainty.mean() for p in gauss.places + mixed.places), curve[1] / curve[2]
-    far, drawn = ([float(row[i]) for row in dimensions().rows] for i in (2, 4))
+    far, drawn = [float(up.eta(1.0, d)) for d in DIMS], [lottery(d, -math.expm1(-1))[0] for d in DIMS]
     doubled = f"mixture {twice.mean():.2f} ± {twice.std(ddof=1):.2f} (limit {most:.2f})"
     far_text = f"η(1) {far[0]:.3f} (d = {DIMS[0]}) to {far[-1]:.3f} (d = {DIMS[-1]})"
     judged = (
@@ -296,14 +281,21 @@ def draw_plane(ax: Axes, plane: Plane, end: float) -> None:
     for family, (marker, colour) in LOOKS.items():
         found = [(p.divergence.mean(), p.uncertainty.mean()) for p in plane.places if p.name[0] == family]
         shown = [(infinite if math.isinf(x) else x, y) for x, y in found if x <= end or math.isinf(x)]
-        look = {"color": colour, "mec": "white", "mew": 0.6, "zorder": 3, "clip_on": False, "label": family}
+        look: dict[str, Any] = {
+            "color": colour,
+            "mec": "white",
+            "mew": 0.6,
+            "zorder": 3,
+            "clip_on": False,
+            "label": family,
+        }
         if shown:
             ax.plot(*zip(*shown, strict=True), marker, ms=6.5, **look)
     ax.axvline(1.03 * end, color=MUTED, lw=0.8)
     ticks, top = np.linspace(0, end, 5), 1.05 * max(p.uncertainty.mean() for p in plane.places)
     ax.set_xticks([*ticks, infinite], [*(f"{t:g}" for t in ticks), "∞"])
     ax.set(xlim=(0, 1.12 * end), ylim=(0.8 * low[-1], top), xlabel="divergence P  (nats)")
-    words = {"color": MUTED, "style": "italic", "fontsize": 9}
+    words: dict[str, Any] = {"color": MUTED, "style": "italic", "fontsize": 9}
     ax.text(0.25 * end, 0.85 * low[-1], "impossible, says the lower bound", **words)
     ax.text(0.52 * end, 0.72 * top, "suboptimal", **words)
     if high[0] > 1.01 * low[0]:
@@ -321,7 +313,7 @@ def figure_planes(gauss: Plane, mixed: Plane) -> Picture:
     left.set(title=f"Gaussian law, d = {DIM}", ylabel="uncertainty N(X̂ - X | Y)  (squared units of x)")
     right.set_title("Mixture of four, d = 2")
     handles = {h.get_label(): h for ax in (left, right) for h in ax.get_legend_handles_labels()[0]}
-    look = {"ncols": 6, "frameon": False, "fontsize": 9, "columnspacing": 1.4, "handletextpad": 0.2}
+    look: dict[str, Any] = {"ncols": 6, "frameon": False, "fontsize": 9, "columnspacing": 1.4, "handletextpad": 0.2}
     figure.legend(handles.values(), handles, loc="upper center", **look)
     return Picture(
         figure,
@@ -367,7 +359,7 @@ def run(scale: str) -> Experiment:
     curve = least_error(np.asarray(jnp.diagonal(law.residual.covariance), np.float64))
     powers = f"N(X|Y) = {mixed.inherent.mean():.3f}, N(X_G|Y) = {mixed.gaussian.mean():.3f}"
     return Experiment(
-        name="up_toy",
+        name="cohen2024up/toy",
         title="The uncertainty-perception function of a Gaussian law and of a mixture",
         source="[cohen2024up], slides on U(P), its bounds, dimensionality, and D(P)",
         scale=scale,

@@ -1,10 +1,10 @@
 """Attacks of growing strength on deterministic, stochastic and distortion-trained restorers: Figure 8 of [ohayon2023].
 
-    python experiments/so_stochastic_attack.py [--scale smoke|small|paper] [--out FOLDER] [--runs FOLDER]
+    python experiments/ohayon2023/stochastic_attack.py [--scale smoke|small|paper] [--out FOLDER] [--runs FOLDER]
 
 I-FGSM with α of 1 to 32 grey levels, as adapted to seeds in Appendix G: it ascends the mean shift of the output over
 several Z, the same ones at y and at y + δ. PSNR of the attacked against the unattacked output is measured with yet
-another Z. The restorers are those of `so_restoration_gans.py`.
+another Z. The restorers are those of `ohayon2023/restoration_gans.py`.
 
 Small, two CPU cores, 38 s. Attacked outputs of the robust stochastic GAN are 4.4 ± 1.5 dB (average-x4) and 1.7 ± 0.6 dB
 (inpainting) above those of the erratic deterministic one, on average over α, and 0.4 ± 0.8 and 1.4 ± 0.7 dB below those
@@ -21,7 +21,6 @@ Deterministic Ones", ICML 2023.
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import digit_restorers as dr
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +29,9 @@ from jaxpr.attacks import ALPHAS, attack_sweep
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import MUTED, new_figure, styled
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
+from jaxpr.reproduce import digits as dr
+from jaxpr.reproduce.figures import seed_band
+from jaxpr.reproduce.statistics import mean_std, told
 
 
 class Sizes(NamedTuple):
@@ -107,7 +109,7 @@ def table(name: str, found: dict[str, Curve]) -> Table:
     rows: list[list[Cell]] = []
     for i, alpha in enumerate(ALPHAS):
         inputs = [curve.input_psnr[:, i].mean() for curve in found.values()]
-        cells = [dr.pair(curve.output_psnr[:, i]) for curve in found.values()]
+        cells = [mean_std(curve.output_psnr[:, i]) for curve in found.values()]
         rows.append([f"{alpha * 255:g}/255", *cells, f"{min(inputs):.1f} to {max(inputs):.1f}"])
     title = f"{name}: attacked output PSNR in dB, mean ± standard deviation over seeds"
     return Table(title, ["α", *found, "input PSNR, dB"], rows)
@@ -125,23 +127,24 @@ def claims(name: str, found: dict[str, Curve]) -> list[Claim]:
             f"{name}: a stochastic restorer of high perceptual quality is more robust than a deterministic one, at "
             "every strength",
             bool((gain > 0).all() and (everywhere > 0).all()),
-            f"robust stochastic over erratic deterministic {dr.told(gain, 1)} dB on average over α, "
+            f"robust stochastic over erratic deterministic {told(gain, digits=1)} dB on average over α, "
             f"at least {everywhere.min():.1f} dB",
         ),
         Claim(
             f"{name}: it is nearer to the distortion-trained restorer than to the deterministic GAN, or above it",
             bool((rest < gain).all()),
-            f"the ℓ1 restorer is {dr.told(rest, 1)} dB above it, the deterministic GAN {dr.told(gain, 1)} dB below it",
+            f"the ℓ1 restorer is {told(rest, digits=1)} dB above it, "
+            f"the deterministic GAN {told(gain, digits=1)} dB below it",
         ),
         Claim(
             f"{name}: the deterministic GAN is less robust than the distortion-trained restorer",
             bool((lost > 0).all()),
-            f"by {dr.told(lost, 1)} dB",
+            f"by {told(lost, digits=1)} dB",
         ),
         Claim(
             f"{name}: being stochastic is enough, without a robustness loss",
             bool((erratic > 0).all()),
-            f"erratic stochastic over erratic deterministic {dr.told(erratic, 1)} dB",
+            f"erratic stochastic over erratic deterministic {told(erratic, digits=1)} dB",
         ),
     ]
 
@@ -157,11 +160,9 @@ def draw_curves(found: dict[str, dict[str, Curve]]) -> Picture:
     marks = dict(zip(dr.KINDS, "osD^v", strict=True))
     for (ax, below), (name, kinds) in zip(axes.T, found.items(), strict=True):
         for kind, curve in kinds.items():
-            before, look = curve.input_psnr.mean(axis=0), {"color": dr.LOOKS[kind], "marker": marks[kind]}
             for place, values in ((ax, curve.output_psnr), (below, curve.output_psnr - curve.input_psnr)):
-                mean, band = values.mean(axis=0), dr.deviation(values, axis=0)
-                place.fill_between(before, mean - band, mean + band, color=dr.LOOKS[kind], alpha=0.18, lw=0)
-                place.plot(before, mean, ms=5, lw=1.4, label=kind, **look)
+                before, look = curve.input_psnr.mean(axis=0), {"colour": dr.LOOKS[kind], "marker": marks[kind]}
+                seed_band(place, before, values.T, label=kind, **look)
         ends = kinds[dr.PIXEL_LOSS].input_psnr.mean(axis=0)
         dashes = {"color": "#9aa5b1", "lw": 1, "ls": (0, (4, 3)), "zorder": 1}
         ax.plot([ends.min(), ends.max()], [ends.min(), ends.max()], **dashes)
@@ -194,7 +195,7 @@ def run(scale: str, runs: Path | None = None) -> Experiment:
     tasks, seeds, runs = dr.prepared(scale, sizes.tasks, sizes.seeds, runs)
     found = {task.name: curves(task, sizes, seeds, runs) for task in tasks}
     return Experiment(
-        name="so_stochastic_attack",
+        name="ohayon2023/stochastic_attack",
         title="Attacks of growing strength on deterministic, stochastic and distortion-trained restorers",
         source="[ohayon2023], Section 6.2, Appendix G; Figure 8",
         scale=scale,

@@ -1,6 +1,6 @@
 r"""Attacks on decisions behind a GAN and behind its ℓ1 twin, judged by a classifier they never saw: [ohayon2024].
 
-    python experiments/pr_pipeline_attack.py [--scale smoke|small|paper] [--out FOLDER] [--runs FOLDER]
+    python experiments/ohayon2024/pipeline_attack.py [--scale smoke|small|paper] [--out FOLDER] [--runs FOLDER]
 
 Section 4.3 and Appendix F, on the packaged digits: a degraded digit is restored, then classified. I-FGSM changes the
 measurement by at most α per entry, through restorer and classifier; a second classifier, the judge, says what became of
@@ -35,7 +35,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import digit_restorers as dr
 import jax
 import numpy as np
 from matplotlib.figure import Figure
@@ -46,8 +45,11 @@ from jaxpr.evaluation import DecisionAttack, DecisionResults, sweep_decisions
 from jaxpr.evaluation.decision_results import Judgement, RestorerDecisions, decisions_record
 from jaxpr.report import figure_decisions
 from jaxpr.report.experiments import Cell
-from jaxpr.report.style import COLOURS, FAINT, INK, MUTED, new_figure, styled
+from jaxpr.report.style import COLOURS, FAINT, MUTED, new_figure, styled
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
+from jaxpr.reproduce import digits as dr
+from jaxpr.reproduce.figures import seed_bars
+from jaxpr.reproduce.statistics import mean_std
 from jaxpr.restorers.trained import trained_restorer
 from jaxpr.weights import digit_classifier
 
@@ -60,8 +62,7 @@ TASKS = {
     "average-x2": "average-x2",
     "inpainting": "inpaint-top-0.75",
 }
-NOISE = tuple(TASKS)[:3]
-"""One degradation with ever more noise."""
+NOISE = tuple(TASKS)[:3]  # one degradation with ever more noise
 GAN, L1 = "GAN", "ℓ1"
 KINDS = {GAN: "erratic", L1: "l1"}
 TARGET = 3
@@ -77,10 +78,8 @@ NAMES = {
     AIMED: f"α = 16/255, towards {TARGET}",
 }
 SPREAD = "mean ± standard deviation over seeds"
-MANY = 1.5
-"""How many times more is "many more"; the bound is ours."""
-SAME_PSNR = 1.0
-"""Decibels within which two inputs are changed equally strongly."""
+MANY = 1.5  # how many times more is "many more"; the bound is ours
+SAME_PSNR = 1.0  # decibels within which two inputs are changed equally strongly
 
 
 class Sizes(NamedTuple):
@@ -113,8 +112,7 @@ def restorers(task: str, seeds: int, runs: Path | None) -> dict[str, Estimator]:
     """GANs and their ℓ1 twins: packaged ones, or those in a folder of `jaxpr train`."""
     found: dict[str, Estimator] = {}
     for seed, (kind, word) in itertools.product(range(seeds), KINDS.items()):
-        name = f"digits-{task}-deterministic-{word}-{seed}"
-        made = trained_restorer(dr.source(name, runs))
+        made = trained_restorer(dr.source(f"digits-{task}-deterministic-{word}-{seed}", runs))
         found[f"{kind}, seed {seed}"] = made  # type: ignore[assignment]  # deterministic by its name
     return found
 
@@ -148,7 +146,7 @@ def percent(
     results: DecisionResults, kind: str, read: Callable[[Judgement], float], network: str = "judge"
 ) -> tuple[float, float]:
     """A share in percent by one of the two classifiers, over seeds."""
-    mean, spread = dr.pair([read(getattr(r, network)) for r in of_kind(results, kind)])
+    mean, spread = mean_std([read(getattr(r, network)) for r in of_kind(results, kind)])
     return 100 * mean, 100 * spread
 
 
@@ -174,12 +172,11 @@ def in_target(when: str) -> Callable[[Judgement], float]:
 
 def psnr(results: DecisionResults, kind: str) -> tuple[float, float]:
     """Of the attacked measurements, decibels, over seeds."""
-    return dr.pair([r.input_psnr.value for r in of_kind(results, kind)])
+    return mean_std([r.input_psnr.value for r in of_kind(results, kind)])
 
 
 def tables(found: Found, sizes: Sizes) -> list[Table]:
     """Three attacks, every degradation and restorer."""
-    made = [_away(found, sizes, WEAK), _away(found, sizes, STRONG)]
     aimed: list[list[Cell]] = []
     for task, kind in itertools.product(sizes.tasks, KINDS):
         results = found[task, AIMED]
@@ -187,7 +184,8 @@ def tables(found: Found, sizes: Sizes) -> list[Table]:
         moved = percent(results, kind, reached, "attacker")
         aimed.append([f"{TASKS[task]}, {kind}", *shares, moved, psnr(results, kind)])
     columns = ["", f"judge sees {TARGET} before %", "after %", "others moved %", "attacker: moved %", "input dB"]
-    return [*made, Table(f"Attack with {NAMES[AIMED]}, {SPREAD}", columns, aimed)]
+    last = Table(f"Attack with {NAMES[AIMED]}, {SPREAD}", columns, aimed)
+    return [_away(found, sizes, WEAK), _away(found, sizes, STRONG), last]
 
 
 def _away(found: Found, sizes: Sizes, how: DecisionAttack) -> Table:
@@ -196,7 +194,7 @@ def _away(found: Found, sizes: Sizes, how: DecisionAttack) -> Table:
         results = found[task, how]
         changes = [percent(results, kind, changed), percent(results, kind, changed, "attacker")]
         rights = [percent(results, kind, right(when)) for when in ("before", "after")]
-        blind = dr.pair([100 * r.blind for r in of_kind(results, kind)])
+        blind = mean_std([100 * r.blind for r in of_kind(results, kind)])
         rows.append([f"{TASKS[task]}, {kind}", *changes, *rights, psnr(results, kind), blind])
     columns = ["", "judge changes %", "attacker changes %", "judge right before %", "after %", "input dB", "blind %"]
     return Table(f"Attack with {NAMES[how]} from the class seen before, {SPREAD}", columns, rows)
@@ -244,35 +242,28 @@ def _noise(found: Found, sizes: Sizes) -> list[Claim]:
         Claim(
             f"{NAMES[WEAK]}: with more noise on y fewer decisions change behind ℓ1, and the GAN's fall less",
             bool((drops[:, 1] > 0).all() and (drops[:, 1] > drops[:, 0]).all()),
-            "; ".join(
-                f"{TASKS[task]} {gan:.0%} and ℓ1 {l1:.0%}" for task, (gan, l1) in zip(NOISE, shares, strict=True)
-            ),
+            "; ".join(f"{TASKS[t]} {gan:.0%} and ℓ1 {l1:.0%}" for t, (gan, l1) in zip(NOISE, shares, strict=True)),
         )
     ]
 
 
 def _shares(found: Found, sizes: Sizes) -> list[Claim]:
-    gains = {
-        task: np.diff(
-            [pairs(found, (task, AIMED), in_target(when)).mean(axis=0) for when in ("before", "after")], axis=0
-        )
-        for task in sizes.tasks
-    }
+    def share(task: str, when: str) -> np.ndarray:
+        return pairs(found, (task, AIMED), in_target(when)).mean(axis=0)
+
+    gains = {task: share(task, "after") - share(task, "before") for task in sizes.tasks}
     before = {task: pairs(found, (task, STRONG), right("before")).mean(axis=0) for task in sizes.tasks}
-    grown = {
-        kind: "; ".join(f"{TASKS[task]} by {100 * gain[0, i]:.1f} points" for task, gain in gains.items())
-        for i, kind in enumerate(KINDS)
-    }
+    grown = ["; ".join(f"{TASKS[task]} by {100 * g[i]:.1f} points" for task, g in gains.items()) for i in (0, 1)]
     return [
         Claim(
             "The target's share grows behind the GAN, as in the paper (63.3 % to 72.2 %)",
-            all(gain[0, 0] > 0 for gain in gains.values()),
-            grown[GAN],
+            all(gain[0] > 0 for gain in gains.values()),
+            grown[0],
         ),
         Claim(
             "Behind ℓ1 it does not grow, as in the paper (59.1 % to 56.9 %)",
-            all(gain[0, 1] <= 0 for gain in gains.values()),
-            grown[L1],
+            all(gain[1] <= 0 for gain in gains.values()),
+            grown[1],
         ),
         Claim(
             "Without attack the ℓ1 restorer's digits are recognised at least as often as the GAN's",
@@ -319,28 +310,21 @@ def draw_shares(found: Found, sizes: Sizes) -> Figure:
     panels = figure.subplots(2, 1, sharex=True)
     figure.subplots_adjust(left=0.075, right=0.99, top=0.89, bottom=0.1, hspace=0.22)
     titles = {
-        WEAK: f"Inputs at {PSNR:g} dB or more: judge sees another class",
-        AIMED: f"{NAMES[AIMED]}: judge sees it now",
+        WEAK: (f"Inputs at {PSNR:g} dB or more: judge sees another class", changed),
+        AIMED: (f"{NAMES[AIMED]}: judge sees it now", reached),
     }
-    reads = {WEAK: changed, AIMED: reached}
-    places = np.arange(len(sizes.tasks))
-    for ax, (how, title) in zip(panels, titles.items(), strict=True):
-        shares = np.array([100 * pairs(found, (task, how), reads[how]) for task in sizes.tasks])
-        for column, (kind, colour) in enumerate(zip((GAN, L1), COLOURS[:2], strict=True)):
-            at, values = places + (0.4 * column - 0.2), shares[:, :, column]
-            ax.bar(at, values.mean(axis=1), 0.36, color=colour, alpha=0.85, label=kind, zorder=2)
-            for seed in range(values.shape[1]):
-                shift = 0.07 * (seed - (values.shape[1] - 1) / 2)
-                ax.plot(at + shift, values[:, seed], "o", ms=4, mfc="white", mec=INK, mew=0.9, zorder=3)
-            for x, value in zip(at, values, strict=True):
+    for ax, (how, (title, read)) in zip(panels, titles.items(), strict=True):
+        shares = np.array([100 * pairs(found, (task, how), read) for task in sizes.tasks])
+        values = {kind: shares[:, :, i] for i, kind in enumerate(KINDS)}
+        for at, each in zip(seed_bars(ax, values, colours=COLOURS[:2]), values.values(), strict=True):
+            for x, value in zip(at, each, strict=True):
                 ax.annotate(f"{value.mean():.0f} %", (x, value.max()), (0, 6), textcoords="offset points", ha="center")
         ax.set_title(title)
         ax.set_ylabel("share of digits  (%)")
         ax.set_ylim(0, 1.1 * ax.get_ylim()[1])
-        ax.grid(visible=False, axis="x")
         ax.tick_params(axis="x", length=0)
         ax.axhline(0, color=FAINT, lw=0.8)
-    panels[-1].set_xticks(places, [TASKS[task].replace("+", "\n+") for task in sizes.tasks])
+    panels[-1].set_xticks(range(len(sizes.tasks)), [TASKS[task].replace("+", "\n+") for task in sizes.tasks])
     figure.legend(*panels[0].get_legend_handles_labels(), loc="upper right", ncols=2, frameon=False)
     figure.text(0.075, 0.965, f"I-FGSM, {sizes.steps} steps; dots are seeds", color=MUTED, fontsize=9)
     return figure
@@ -357,8 +341,7 @@ def pictures(found: Found, sizes: Sizes) -> dict[str, Picture]:
         "shares": Picture(draw_shares(found, sizes), "The two attacks of the first and the last table."),
     }
     for task in sizes.tasks:
-        first = found[task, WEAK]
-        first = first._replace(restorers=first.restorers[: len(KINDS)])
+        first = found[task, WEAK]._replace(restorers=found[task, WEAK].restorers[: len(KINDS)])
         drawn[task] = Picture(
             figure_decisions(decisions_record(first), first.samples),
             f"{TASKS[task]}, {NAMES[WEAK]}, first seed: what the judge sees before and after the attack, and three "
@@ -378,12 +361,12 @@ def run(scale: str, runs: Path | None = None) -> Experiment:
     found = attack(sizes, runs)
     examples = next(iter(found.values())).protocol["examples"]
     return Experiment(
-        name="pr_pipeline_attack",
+        name="ohayon2024/pipeline_attack",
         title="Decisions behind a GAN and behind an ℓ1 restorer under attack",
         source="[ohayon2024], Section 4.3, Appendix F; Figures 5, 21 and 22",
         scale=scale,
         settings={
-            "alphas": [how.alpha for how in AWAY],
+            "alphas": [a.alpha for a in AWAY],
             "target": TARGET,
             "seed": SEED,
             **sizes._asdict(),

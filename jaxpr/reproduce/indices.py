@@ -1,6 +1,6 @@
 """Perceptual indices beside joint ones, read from the record of an evaluation: Appendix E of [ohayon2024].
 
-For `pr_superresolution`. A value is a number with its standard error, both NaN where undefined.
+For super-resolution. A value is a number with its standard error, both NaN where undefined.
 
 Papers: [ohayon2024] Ohayon, Michaeli, Elad, "The Perception-Robustness Tradeoff in Deterministic Image Restoration",
 ICML 2024.
@@ -12,14 +12,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from scipy.stats import spearmanr
 
 from jaxpr.records.reading import measured
 from jaxpr.report.planes import Axis, Point, draw_plane
 from jaxpr.report.style import INK, looks, new_figure, styled
+from jaxpr.reproduce.statistics import rank_correlation
 
 
 class Index(NamedTuple):
@@ -79,19 +78,6 @@ def entries(record: Mapping[str, Any], names: Sequence[str]) -> list[Mapping[str
     """Some restorers of a record, as far as they are in it."""
     by_name = {entry["name"]: entry for entry in record["restorers"]}
     return [by_name[name] for name in names if name in by_name]
-
-
-def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's coefficient of the pairs that are finite; NaN for fewer than three, or if one side is constant."""
-    pairs = np.array([a, b])[:, np.isfinite(np.array([a, b])).all(axis=0)]
-    if pairs.shape[1] < 3 or np.ptp(pairs, axis=1).min() == 0:
-        return math.nan
-    return float(spearmanr(*pairs).statistic)
-
-
-def spread(values: Sequence[float]) -> float:
-    """Standard error by the jackknife, of values without each photograph in turn."""
-    return float(np.sqrt((len(values) - 1) * np.var(values)))
 
 
 def ranked(record: Mapping[str, Any], names: Sequence[str], index: Index) -> float:

@@ -1,6 +1,6 @@
 """Erratic and robust, deterministic and stochastic GANs that restore digits: Table 1 and Figure 4 of [ohayon2023].
 
-    python experiments/so_restoration_gans.py [--scale smoke|small|paper] [--out FOLDER] [--runs FOLDER]
+    python experiments/ohayon2023/restoration_gans.py [--scale smoke|small|paper] [--out FOLDER] [--runs FOLDER]
 
 All are consistent by construction, of one network, with one attack; "robust" ones were trained with λ_R > 0 in eq.
 (8), deterministic ones have Z = 0. Beside the four: the deterministic network with the ℓ1 loss alone. The restorers are
@@ -35,13 +35,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import digit_restorers as dr
 import jax
 import numpy as np
 
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import INK, MUTED, new_figure, styled
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
+from jaxpr.reproduce import digits as dr
+from jaxpr.reproduce.figures import seed_bars
+from jaxpr.reproduce.statistics import mean_std, told
 
 EXACT = 1e-5  # RMSE; float32 leaves some 1e-7 in projections
 SHOWN, DRAWN = 4, 4  # examples, and draws of each
@@ -116,7 +118,7 @@ def table(task: dr.Task, values: Values) -> Table:
     rows: list[list[Cell]] = []
     for field, title in dr.ROWS.items():
         floor = getattr(natural, field)
-        cells = [dr.pair(values[kind][field]) for kind in dr.KINDS]
+        cells = [mean_std(values[kind][field]) for kind in dr.KINDS]
         rows.append([title, *cells, None if np.isnan(floor) else floor])
     title = f"{task.name}, mean ± standard deviation over seeds; attacks of at least {task.recipe.attack_psnr:g} dB"
     return Table(title, ["", *dr.KINDS, "natural"], rows)
@@ -136,12 +138,12 @@ def task_claims(name: str, values: Values) -> list[Claim]:
         worst = np.all([values[dr.ROBUST][field] < values[kind][field] for kind in GANS[:3]])
         if field == "fd":
             worst = np.all([values[dr.ROBUST][field] > values[kind][field] for kind in GANS[:3]])
-        text = "; ".join(f"{kind} {dr.told(values[kind][field])}" for kind in GANS)
+        text = "; ".join(f"{kind} {told(values[kind][field])}" for kind in GANS)
         found += [
             Claim(
                 f"{name}: robustness costs the deterministic restorer more {words} than the stochastic one",
                 bool((costs[0] > costs[1]).all() and costs[0].mean() > 0),
-                f"{dr.told(costs[0])} against {dr.told(costs[1])}",
+                f"{told(costs[0])} against {told(costs[1])}",
             ),
             Claim(f"{name}: the robust deterministic GAN has the worst {words} of the four", bool(worst), text),
         ]
@@ -153,12 +155,12 @@ def task_claims(name: str, values: Values) -> list[Claim]:
         Claim(
             f"{name}: the robust stochastic restorer varies more than the erratic one",
             bool((spreads[1] > spreads[0]).all()),
-            f"per-pixel std {dr.told(spreads[1])} against {dr.told(spreads[0])}",
+            f"per-pixel std {told(spreads[1])} against {told(spreads[0])}",
         ),
         Claim(
             f"{name}: the robust ones of both sorts are more robust than their erratic twins",
             bool((gains[0] > 0).all() and (gains[1] > 0).all()),
-            f"attacked output PSNR higher by {dr.told(gains[0], 1)} dB (stochastic), {dr.told(gains[1], 1)} dB",
+            f"attacked output PSNR higher by {told(gains[0], digits=1)} dB (stochastic), {told(gains[1], digits=1)} dB",
         ),
     ]
 
@@ -254,17 +256,11 @@ def draw_bars(values: dict[str, Values]) -> Picture:
     figure = new_figure(11.0, 6.2)
     axes = figure.subplots(2, 3).ravel()
     figure.subplots_adjust(left=0.055, right=0.99, top=0.88, bottom=0.06, wspace=0.2, hspace=0.3)
-    thick = 0.8 / len(dr.KINDS)
     for ax, (field, title) in zip(axes, PANELS.items(), strict=True):
-        for i, (kind, colour) in enumerate(dr.LOOKS.items()):
-            place = np.arange(len(values)) + (i - (len(dr.KINDS) - 1) / 2) * thick
-            each = np.stack([kinds[kind][field] for kinds in values.values()])
-            ax.bar(place, each.mean(axis=1), 0.9 * thick, color=colour, alpha=0.85, label=kind)
-            across = np.repeat(place[:, None], each.shape[1], axis=1)
-            ax.plot(across.ravel(), each.ravel(), "o", ms=3, color="white", mec=INK, mew=0.7, zorder=3)
+        each = {kind: np.stack([kinds[kind][field] for kinds in values.values()]) for kind in dr.KINDS}
+        seed_bars(ax, each, colours=[dr.LOOKS[kind] for kind in dr.KINDS])
         ax.set_xticks(range(len(values)), list(values))
         ax.set_title(title, fontsize=9.5, pad=6)
-        ax.grid(False, axis="x")
         ax.set_ylim(0, max(ax.get_ylim()[1], 1e-3))
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="upper center", ncols=len(names), frameon=False, fontsize=9.5)
@@ -285,7 +281,7 @@ def run(scale: str, runs: Path | None = None) -> Experiment:
         values[task.name], shown[task.name] = measured(task, sizes, seeds, runs)
     printed: list[list[Cell]] = [[name, *numbers] for name, numbers in REPORTED.items()]
     return Experiment(
-        name="so_restoration_gans",
+        name="ohayon2023/restoration_gans",
         title="Erratic and robust, deterministic and stochastic GANs that restore digits",
         source="[ohayon2023], Section 6.1, Appendices E.2 and F; Table 1, Figures 1 and 4",
         scale=scale,

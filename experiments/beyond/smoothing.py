@@ -1,12 +1,12 @@
 """Noise on the measurement makes a sampler of a deterministic restorer: beyond [ohayon2023], on digits.
 
-    python experiments/so_smoothing.py [--scale smoke|small|paper] [--out FOLDER] [--runs FOLDER]
+    python experiments/beyond/smoothing.py [--scale smoke|small|paper] [--out FOLDER] [--runs FOLDER]
 
 An erratic deterministic restorer f is fed with y + σ N, N standard normal. Averaged over N, what an attack can do to it
 is smoothed out as in randomised smoothing, and its outputs for one y vary. Is that a cheap substitute for a stochastic
 restorer that was trained to be robust? f(y + σ N) explains y + σ N, not y; projected onto {x : A x = y} it is
-consistent again. The trained restorers beside it are those of `so_restoration_gans.py`; robustness is √R̃ of eqs. (6)
-and (7) of [ohayon2023] with common random seeds N.
+consistent again. The trained restorers beside it are those of `ohayon2023/restoration_gans.py`; robustness is √R̃ of
+eqs. (6) and (7) of [ohayon2023] with common random seeds N.
 
 Small, two CPU cores, 42 s. Noise of σ up to 0.1, projected, makes the erratic restorer more robust and diverse and
 raises its recall. As robust as the robust deterministic one it has far more recall (0.81 ± 0.04 against 0.33 ± 0.02 in
@@ -23,7 +23,6 @@ Deterministic Ones", ICML 2023.
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import digit_restorers as dr
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,6 +30,9 @@ import numpy as np
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, MUTED, new_figure, styled
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
+from jaxpr.reproduce import digits as dr
+from jaxpr.reproduce.figures import seed_band
+from jaxpr.reproduce.statistics import deviation, mean_std, told
 
 SIGMAS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)  # intensity units; the range is 1
 AS_IS, PROJECTED = "f(y + σN)", "projected"
@@ -138,16 +140,17 @@ def table(name: str, found: Smoothed, sigmas: tuple[float, ...]) -> Table:
     rows: list[list[Cell]] = []
     for way, values in found.ways.items():
         rows += [
-            [f"{way}, σ = {s:g}", *(dr.pair(v[field]) for field in FIELDS)] for s, v in zip(sigmas, values, strict=True)
+            [f"{way}, σ = {s:g}", *(mean_std(v[field]) for field in FIELDS)]
+            for s, v in zip(sigmas, values, strict=True)
         ]
-    rows += [[kind, *(dr.pair(v[field]) for field in FIELDS)] for kind, v in found.trained.items()]
+    rows += [[kind, *(mean_std(v[field]) for field in FIELDS)] for kind, v in found.trained.items()]
     return Table(f"{name}, mean ± standard deviation over seeds", ["", *FIELDS.values()], rows)
 
 
 def rises(values: np.ndarray) -> bool:
     """Whether the last exceeds the first at every seed, and means never fall by more than their spread; (A, seeds)."""
-    mean, deviation = values.mean(axis=1), dr.deviation(values, axis=1)
-    steps = np.diff(mean) + np.maximum(deviation[1:], deviation[:-1])
+    spread = deviation(values, axis=1)
+    steps = np.diff(values.mean(axis=1)) + np.maximum(spread[1:], spread[:-1])
     return bool((values[-1] > values[0]).all() and (steps >= 0).all())
 
 
@@ -173,7 +176,7 @@ def compared(found: Smoothed, kind: str, field: str, sigmas: tuple[float, ...]) 
         for name in (field, "precision"):
             own = found.along(PROJECTED, name)[at, seeds][there]
             trained = found.trained[kind][name][there]
-            words += f"; {FIELDS[name]} {dr.told(own)} against {dr.told(trained)}"
+            words += f"; {FIELDS[name]} {told(own)} against {told(trained)}"
     change = found.along(PROJECTED, field)[at, seeds] - found.trained[kind][field]
     return np.where(there, change, np.nan), words
 
@@ -186,17 +189,17 @@ def claims(name: str, found: Smoothed, sigmas: tuple[float, ...]) -> list[Claim]
         compared(found, kind, field, sigmas) for kind, field in ((dr.ROBUST, "recall"), (dr.STO_ROBUST, "joint_fd"))
     )
     ends = f"σ = {sigmas[0]:g} and {sigmas[-1]:g}"
-    trained = dr.told(found.trained[dr.STO_ROBUST]["spread"])
+    trained = told(found.trained[dr.STO_ROBUST]["spread"])
     return [
         Claim(
             f"{name}: noise makes the erratic deterministic restorer more robust",
             rises(-shift),
-            f"√R̃ {dr.told(shift[0])} and {dr.told(shift[-1])} at {ends}, projected",
+            f"√R̃ {told(shift[0])} and {told(shift[-1])} at {ends}, projected",
         ),
         Claim(
             f"{name}: and its outputs more diverse",
             rises(spread),
-            f"per-pixel std {dr.told(spread[0])} and {dr.told(spread[-1])} at {ends}; trained to be robust {trained}",
+            f"per-pixel std {told(spread[0])} and {told(spread[-1])} at {ends}; trained to be robust {trained}",
         ),
         Claim(
             f"{name}: consistency is lost with σ, and kept by projection",
@@ -224,16 +227,13 @@ def draw_curves(name: str, found: Smoothed, sigmas: tuple[float, ...]) -> Pictur
     axes = figure.subplots(2, 3, sharex=True).ravel()
     figure.subplots_adjust(left=0.055, right=0.99, top=0.87, bottom=0.085, wspace=0.2, hspace=0.22)
     place = np.arange(len(sigmas))
-    looks = {AS_IS: (COLOURS[1], "o", "-"), PROJECTED: (COLOURS[2], "s", "-")}
+    looks = {AS_IS: (COLOURS[1], "o"), PROJECTED: (COLOURS[2], "s")}
     for ax, field in zip(axes, PANELS, strict=True):
-        for way, (colour, marker, line) in looks.items():
-            values = found.along(way, field)
-            mean, band = values.mean(axis=1), dr.deviation(values, axis=1)
-            ax.fill_between(place, mean - band, mean + band, color=colour, alpha=0.15, lw=0)
-            ax.plot(place, mean, color=colour, marker=marker, ls=line, ms=5, lw=1.5, label=way, clip_on=False)
+        for way, (colour, marker) in looks.items():
+            seed_band(ax, place, found.along(way, field), colour=colour, marker=marker, label=way)
         if field != "inconsistency":
             for kind, scores in found.trained.items():
-                mean, band = scores[field].mean(), dr.deviation(scores[field], axis=0)
+                mean, band = scores[field].mean(), deviation(scores[field], axis=0)
                 ax.axhspan(mean - band, mean + band, color=dr.LOOKS[kind], alpha=0.12, lw=0)
                 ax.axhline(mean, color=dr.LOOKS[kind], lw=1.3, ls=(0, (5, 3)), label=kind)
         ax.set_title(FIELDS[field], fontsize=9.5, pad=6)
@@ -262,7 +262,7 @@ def run(scale: str, runs: Path | None = None) -> Experiment:
     found = {task.name: measured(task, sizes, seeds, runs) for task in tasks}
     sigmas = sizes.sigmas
     return Experiment(
-        name="so_smoothing",
+        name="beyond/smoothing",
         title="A deterministic restorer with noise on its input as a sampler",
         source="beyond [ohayon2023], after its Sections 4 to 6.1",
         scale=scale,

@@ -1,6 +1,6 @@
 r"""Exploring the posterior by attacks on a deterministic restorer, beside draws of a stochastic one: [ohayon2024].
 
-    python experiments/pr_posterior_exploration.py [--scale smoke|small|paper] [--out FOLDER] [--runs FOLDER]
+    python experiments/ohayon2024/posterior_exploration.py [--scale smoke|small|paper] [--out FOLDER] [--runs FOLDER]
 
 Algorithm 1 (Section 4.4, Appendix G) on the packaged digits: tiny changes of y are searched that lead an erratic
 deterministic restorer to outputs as far as possible from those found so far. The paper shows pictures; here the range
@@ -22,12 +22,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import digit_restorers as dr
 import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.stats import rankdata
 
 from jaxpr.attacks import alpha_psnr, explore_posterior, input_psnr, range_coverage, range_maps
 from jaxpr.data import digits
@@ -37,6 +35,8 @@ from jaxpr.metrics import Moments, SmallSampleWarning, frechet_distance
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, FAINT, INK, MUTED, new_figure, styled
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
+from jaxpr.reproduce import digits as dr
+from jaxpr.reproduce.statistics import mean_std, rank_correlation
 from jaxpr.restorers.trained import trained_restorer
 from jaxpr.weights import digit_classifier
 
@@ -184,13 +184,10 @@ def widths(found: Answers, unknown: np.ndarray) -> np.ndarray:
     return np.asarray(upper - lower)[:, unknown]
 
 
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+def agreement(a: np.ndarray, b: np.ndarray) -> float:
     """Mean over rows of Spearman's coefficient; rows that are constant have none and are left out."""
-    ranks = [rankdata(rows, axis=1) for rows in (a, b)]
-    centred = [r - r.mean(axis=1, keepdims=True) for r in ranks]
-    norms = np.sqrt(np.prod([np.sum(c**2, axis=1) for c in centred], axis=0))
-    defined = norms > 0
-    return float(np.mean(np.sum(centred[0] * centred[1], axis=1)[defined] / norms[defined])) if defined.any() else 0.0
+    ranks = np.array([rank_correlation(*rows) for rows in zip(a, b, strict=True)])
+    return float(ranks[np.isfinite(ranks)].mean()) if np.isfinite(ranks).any() else 0.0
 
 
 def joint_distance(at: Problem, outputs: np.ndarray) -> float:
@@ -217,7 +214,7 @@ def score(at: Problem, found: Answers, reference: Answers) -> list[float]:
     return [
         float(np.mean(covered)),
         255 * float(width.mean()),
-        rank_correlation(width, widths(reference, at.unknown)),
+        agreement(width, widths(reference, at.unknown)),
         float(np.mean([len(set(column)) for column in seen.T])),
         joint_distance(at, found.outputs),
         float(found.input_psnr.min()),
@@ -228,9 +225,9 @@ def table(task: str, scores: Mapping[str, Scores], count: int) -> Table:
     """All methods on one task."""
     rows: list[list[Cell]] = []
     for name, s in scores.items():
-        level = dr.pair(s.input_psnr) if np.isfinite(s.input_psnr).all() else "–"
+        level = mean_std(s.input_psnr) if np.isfinite(s.input_psnr).all() else "–"
         measured = (100 * s.coverage, s.width, s.agreement, s.classes, s.distance)
-        rows.append([name, *map(dr.pair, measured), level])
+        rows.append([name, *map(mean_std, measured), level])
     columns = ["", "truth covered %", "range /255", "range ranks", "classes", "√joint FD", "least input dB"]
     title = f"{TASKS[task]}: {SAMPLES} outputs for each of {count} digits, mean ± standard deviation over seeds"
     return Table(title, columns, rows)
@@ -321,7 +318,7 @@ def draw_scores(scores: Mapping[str, Mapping[str, Scores]]) -> Figure:
     looks = dict(zip(METHODS, zip("osDX", (COLOURS[1], COLOURS[4], COLOURS[0], COLOURS[2]), strict=True), strict=True))
     for ax, (task, found) in zip(panels, scores.items(), strict=True):
         for name, (marker, colour) in looks.items():
-            across, up = dr.pair(found[name].width), dr.pair(100 * found[name].coverage)
+            across, up = mean_std(found[name].width), mean_std(100 * found[name].coverage)
             bars = {"xerr": across[1], "yerr": up[1]} if np.isfinite(across[1]) else {}
             ax.errorbar(across[0], up[0], fmt=marker, color=colour, ms=8, elinewidth=1.3, label=name, **bars)
         ax.set(title=TASKS[task], xlabel="mean range of an unknown pixel  (grey levels of 255)")
@@ -363,7 +360,7 @@ def run(scale: str, runs: Path | None = None) -> Experiment:
         "which alone covers more; what the posterior does not allow is no merit."
     )
     return Experiment(
-        name="pr_posterior_exploration",
+        name="ohayon2024/posterior_exploration",
         title="Exploring the posterior with a deterministic restorer, beside a stochastic one",
         source="[ohayon2024], Section 4.4, Appendix G, Algorithm 1, Figure 6",
         scale=scale,

@@ -1,6 +1,6 @@
 r"""The perception-robustness tradeoff of a denoiser on the line: Figures 2, 7 and 8 of [ohayon2024].
 
-    python experiments/pr_toy_denoising.py [--scale smoke|small|paper] [--out FOLDER]
+    python experiments/ohayon2024/toy_denoising.py [--scale smoke|small|paper] [--out FOLDER]
 
 X and N are standard normal, Y = X + N. Conditional GANs with the robustness loss at weights λ learn X̂ = f(Y), all
 weights and seeds side by side in one compiled program. K̄ is the mean of |f(y) - f(y + z)| / |z| with z ~ N(0, 0.2);
@@ -28,6 +28,7 @@ from matplotlib.axes import Axes
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, INK, MUTED, new_figure, styled
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main, sharded
+from jaxpr.reproduce.statistics import mean_std
 from jaxpr.toys import denoiser_losses, denoiser_optimizers, denoising_gaussian, start_denoiser, toy_denoiser
 from jaxpr.toys.denoising import (
     denoising_dmax,
@@ -46,7 +47,7 @@ RATES, PRINTED_RATES = (2e-4, 2e-3), (1e-4, 1e-4)  # of the denoiser and of its 
 VARIANCE, TRAINING, BATCH = 0.2, 100_000, 128
 NOISES = (0.5, 1.0, 2.0)
 
-CONDITIONAL: dict[str, Callable[[np.ndarray, float], Any]] = {  # eqs. (84)-(86) at y for a noise level
+CONDITIONAL: dict[str, Callable[[Any, float], Any]] = {  # eqs. (84)-(86) at y for a noise level
     "MMSE": lambda y, s: mmse_conditional_mse(noise_std=s) + 0 * y,
     "posterior sampler": lambda y, s: posterior_conditional_mse(noise_std=s) + 0 * y,
     "D_max": lambda y, s: dmax_conditional_mse(y, noise_std=s),
@@ -193,7 +194,7 @@ def figure_tradeoff(scale: Scale, found: Trained) -> Picture:
     ax.set_xticks([0.1, 0.2, 0.4, 0.8], ["0.1", "0.2", "0.4", "0.8"])
     ax.minorticks_off()
     ax.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(0.08, 0.3))
-    y = np.linspace(-4.2, 4.2, 2000, dtype=np.float32)[:, None]
+    y = jnp.asarray(np.linspace(-4.2, 4.2, 2000, dtype=np.float32)[:, None])
     for panel, index in enumerate(np.linspace(0, len(scale.weights) - 1, 4).round().astype(int)):
         ax = figure.add_subplot(grid[panel // 2, 2 + panel % 2])
         contours(ax)
@@ -218,8 +219,8 @@ def figure_consistency(found: Trained) -> Picture:
     figure = new_figure(9.6, 4.3)
     axes = figure.subplots(1, 2)
     figure.subplots_adjust(left=0.065, right=0.99, top=0.98, bottom=0.12, wspace=0.2)
-    y = np.asarray(denoising_gaussian(noise_std=1.0).sample(jax.random.key(6), 4000).y)
-    y = y[np.argsort(y[:, 0])]
+    y = denoising_gaussian(noise_std=1.0).sample(jax.random.key(6), 4000).y
+    y = y[jnp.argsort(y[:, 0])]
     outputs = {
         "X̂ at λ = 0": (np.asarray(toy_denoiser(found.generators[0, 0])(y)), COLOURS[1]),
         "D_max": (np.asarray(denoising_dmax(y, noise_std=1.0)), COLOURS[2]),
@@ -269,8 +270,7 @@ def residual_dependence(found: Trained) -> dict[str, tuple[float, float]]:
 def rows(weights: tuple[float, ...], found: Trained) -> list[list[Cell]]:
     """A row for each λ with its spread over seeds."""
     return [
-        [f"λ = {w:g}", (k.mean(), k.std(ddof=1)), (d.mean(), d.std(ddof=1))]
-        for w, k, d in zip(weights, found.slope, found.distance, strict=True)
+        [f"λ = {w:g}", mean_std(k), mean_std(d)] for w, k, d in zip(weights, found.slope, found.distance, strict=True)
     ]
 
 
@@ -311,7 +311,7 @@ def run(name: str) -> Experiment:
     printed = measure(train(scale, PRINTED, PRINTED_RATES), scale.points)
     errors, residuals = conditional_errors(100 * scale.points), residual_dependence(found)
     family = rows(scale.weights, found)
-    family.append(["posterior sampler", None, (found.floor.mean(), found.floor.std(ddof=1))])
+    family.append(["posterior sampler", None, mean_std(found.floor)])
     settings = scale._asdict() | {
         "batch": BATCH,
         "rates": RATES,
@@ -320,7 +320,7 @@ def run(name: str) -> Experiment:
     }
     spread = "mean ± standard deviation over seeds"
     return Experiment(
-        name="pr_toy_denoising",
+        name="ohayon2024/toy_denoising",
         title="A denoiser on the line: robustness against joint perceptual quality",
         source="[ohayon2024], Section 4.1, Appendix D, Figures 2, 7, 8",
         scale=name,

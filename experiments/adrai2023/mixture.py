@@ -1,6 +1,6 @@
 """Denoising a mixture on the plane, and the way from least error to perfect outputs: Figure 7 of [adrai2023].
 
-    python experiments/dot_mixture.py [--scale smoke|small|paper] [--out FOLDER]
+    python experiments/adrai2023/mixture.py [--scale smoke|small|paper] [--out FOLDER]
 
 Four Gaussians are seen through white noise. Compared are the MMSE estimate x*, the posterior sampler, and D_max, by the
 closed form of the paper, which takes x* and x for Gaussian, and by exact transport between draws; then the way from
@@ -20,7 +20,7 @@ All claims hold but one: the closed form keeps 54 % of the W2 that x* has beyond
 
 import itertools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ from matplotlib.figure import Figure
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, FAINT, INK, MUTED, new_figure, styled
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
+from jaxpr.reproduce.statistics import mean_std
 from jaxpr.toys import JointMixture, planar_mixture
 from jaxpr.transport import emd, gaussian_map, gaussian_w2, transport_points
 
@@ -118,11 +119,6 @@ def repeated(law: JointMixture, count: int, seeds: int, alphas: tuple[float, ...
     return stacked | {name: way[:, 0] for name, way in ways.items()}, ways, samples[0]
 
 
-def pair(values: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation over seeds."""
-    return float(np.mean(values)), float(np.std(values, ddof=1))
-
-
 def kept(single: Values, name: str) -> float:
     """Share of x*'s W2 beyond that of other draws of x which an estimator keeps; on means over seeds."""
     distance = {n: float(np.mean(v[:, 1])) for n, v in single.items()}
@@ -131,8 +127,8 @@ def kept(single: Values, name: str) -> float:
 
 def noise_row(noise_std: float, single: Values) -> list[Cell]:
     """What the closed form costs and brings at one level of noise."""
-    costs = (pair(single[name][:, 0] / single[MMSE][:, 0]) for name in (POSTERIOR, CLOSED))
-    distances = (pair(single[name][:, 1]) for name in (MMSE, POSTERIOR, CLOSED, FLOOR))
+    costs = (mean_std(single[name][:, 0] / single[MMSE][:, 0]) for name in (POSTERIOR, CLOSED))
+    distances = (mean_std(single[name][:, 1]) for name in (MMSE, POSTERIOR, CLOSED, FLOOR))
     return [f"{noise_std:g}", *costs, *distances, f"{kept(single, CLOSED):.0%}"]
 
 
@@ -141,10 +137,16 @@ def tables(single: Values, ways: Values, others: list[list[Cell]]) -> list[Table
     rows: list[list[Cell]] = []
     for name in (MMSE, POSTERIOR, CLOSED, EXACT, FLOOR):
         error, distance, moments = single[name].T
-        cells = [pair(error), pair(error / single[MMSE][:, 0]) if name != MMSE else 1.0, pair(np.sqrt(error))]
-        rows.append([name, *(cells if name != FLOOR else [None] * 3), pair(distance), pair(moments), IN_PAPER[name]])
-    along = [
-        [f"{alpha:g}", *(pair(ways[name][:, i, j]) for name in (CLOSED, EXACT) for j in (0, 1))]
+        cells = [
+            mean_std(error),
+            mean_std(error / single[MMSE][:, 0]) if name != MMSE else 1.0,
+            mean_std(np.sqrt(error)),
+        ]
+        rows.append(
+            [name, *(cells if name != FLOOR else [None] * 3), mean_std(distance), mean_std(moments), IN_PAPER[name]]
+        )
+    along: list[list[Cell]] = [
+        [f"{alpha:g}", *(mean_std(ways[name][:, i, j]) for name in (CLOSED, EXACT) for j in (0, 1))]
         for i, alpha in enumerate(ALPHAS)
     ]
     seeds, columns = "mean ± standard deviation over seeds", ["α", "MSE closed", "W2 closed", "MSE exact", "W2 exact"]
@@ -175,9 +177,9 @@ def claims(single: Values, ways: Values) -> list[Claim]:
     """What the paper says about its figure, on means over seeds; and the same of exact transport."""
     error, distance, moments = ({name: float(np.mean(v[:, i])) for name, v in single.items()} for i in range(3))
     cost = {n: (e - error[MMSE]) / (error[POSTERIOR] - error[MMSE]) for n, e in error.items()}
-    twice = pair(single[POSTERIOR][:, 0] / single[MMSE][:, 0])
+    twice = mean_std(single[POSTERIOR][:, 0] / single[MMSE][:, 0])
     error_of_mean, text = twice[1] / math.sqrt(len(single[MMSE])), f"{twice[0]:.3f} ± {twice[1]:.3f}"
-    gain = pair(single[MMSE][:, 1] - single[CLOSED][:, 1])
+    gain = mean_std(single[MMSE][:, 1] - single[CLOSED][:, 1])
     means = {name: np.mean(way, axis=0) for name, way in ways.items()}
     spread = {name: np.std(way[:, 0, 1], ddof=1) for name, way in ways.items()}
     steps = "; ".join(f"{n} {'yes' if monotone(w) else 'no'}, W2 at α = 0 ± {spread[n]:.3f}" for n, w in means.items())
@@ -234,7 +236,7 @@ def draw_plane(single: Values, ways: Values, best: tuple[float, float]) -> Figur
     figure = new_figure(7.4, 4.6)
     ax = figure.subplots()
     figure.subplots_adjust(left=0.1, right=0.98, top=0.97, bottom=0.12)
-    share, floor = np.linspace(0, 1, 101), np.mean(single[FLOOR][:, 1])
+    share, floor = np.linspace(0, 1, 101), float(np.mean(single[FLOOR][:, 1]))
     ax.axhspan(0, floor, color="#f0f2f5", lw=0, zorder=0.3)
     label = "exact optimum, without the floor"
     ax.plot(best[0] + (1 - share) ** 2 * best[1] ** 2, share * best[1], color=INK, lw=1.3, ls=(0, (5, 3)), label=label)
@@ -242,11 +244,20 @@ def draw_plane(single: Values, ways: Values, best: tuple[float, float]) -> Figur
     for name, (marker, size, width) in looks.items():
         values = ways.get(name, single[name][:, None])
         label = f"{name}, α = 0 … 1" if name in ways else name
-        look = {"color": COLOUR[name], "marker": marker, "ms": size, "lw": width, "elinewidth": 0.9, "label": label}
+        look: dict[str, Any] = {
+            "color": COLOUR[name],
+            "marker": marker,
+            "ms": size,
+            "lw": width,
+            "elinewidth": 0.9,
+            "label": label,
+        }
         error, distance, _ = values.mean(axis=0).T
         ax.errorbar(error, distance, yerr=values.std(axis=0, ddof=1)[:, 1], zorder=5 - width, **look)
-    where = {"ha": "right", "va": "center", "color": MUTED, "fontsize": 8.5}
-    ax.text(np.mean(single[POSTERIOR][:, 0]), floor / 2, "closer than two samples of x are to each other", **where)
+    where: dict[str, Any] = {"ha": "right", "va": "center", "color": MUTED, "fontsize": 8.5}
+    ax.text(
+        float(np.mean(single[POSTERIOR][:, 0])), floor / 2, "closer than two samples of x are to each other", **where
+    )
     ax.set(xlabel="MSE  E|x - x̂|²  (squared units of x)", ylabel="W2 to p_X  (units of x)", ylim=(0, None))
     ax.legend(frameon=False, loc="upper right", fontsize=9)
     return figure
@@ -258,7 +269,7 @@ def run(scale: str) -> Experiment:
     single, ways, first = repeated(law, sizes.points, sizes.seeds, ALPHAS)
     others = {s: repeated(planar_mixture(noise_std=s), sizes.points, 3, (0.0, 1.0))[0] for s in OTHER_NOISES}
     levels = [noise_row(s, found) for s, found in sorted((others | {NOISE: single}).items())]
-    best, floor = optimum(law, sizes.reference), pair(single[FLOOR][:, 1])
+    best, floor = optimum(law, sizes.reference), mean_std(single[FLOOR][:, 1])
     shown = (
         "One seed, over draws of x in grey. x* shrinks towards the middle, the closed form stretches it, exact "
         "transport restores its modes. RMSE and W2 are means over seeds."
@@ -268,7 +279,7 @@ def run(scale: str) -> Experiment:
         f"with {sizes.points} points, so measured curves cannot follow the exact one (dashed) to its end."
     )
     return Experiment(
-        name="dot_mixture",
+        name="adrai2023/mixture",
         title="Optimal transport of the MMSE estimate of a mixture on the plane",
         source="[adrai2023], Section 3.2, Appendix A.1, Figure 7",
         scale=scale,

@@ -1,6 +1,6 @@
 r"""Stochastic against deterministic restorers of points in the plane: Figures 3 and 5, Table 3, App. C of [ohayon2023].
 
-    python experiments/so_toy_disk.py [--scale smoke|small|paper] [--out FOLDER]
+    python experiments/ohayon2023/toy_disk.py [--scale smoke|small|paper] [--out FOLDER]
 
 X is uniform on a disk (or a ring, or a square), Y is its first coordinate, and every restorer reproduces Y exactly.
 Deterministic ones can fill the region only by oscillating; stochastic ones fill it and stay calm.
@@ -31,6 +31,7 @@ from jaxpr.metrics import precision_recall
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, INK, MUTED, new_figure, styled
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main, sharded
+from jaxpr.reproduce.statistics import mean_std
 from jaxpr.toys import (
     EllipticRing,
     elliptic_ring,
@@ -231,17 +232,12 @@ def draw_square(distances: np.ndarray) -> Picture:
     return Picture(figure, "The more often a deterministic restorer turns, the closer its outputs are to the law of x.")
 
 
-def pair(values: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation over seeds."""
-    return float(np.mean(values)), float(np.std(values, ddof=1))
-
-
 def claims(disk: dict[str, Scores], ring: dict[str, Scores], distances: np.ndarray) -> list[Claim]:
     """What the paper says."""
 
     def recalls(*names: str) -> str:
         return ", ".join(
-            f"{name} {pair(disk[name].recall)[0]:.3f} ± {pair(disk[name].recall)[1]:.3f}" for name in names
+            f"{name} {mean_std(disk[name].recall)[0]:.3f} ± {mean_std(disk[name].recall)[1]:.3f}" for name in names
         )
 
     waves = disk["wave, α = 1"], disk["wave, α = 50"]
@@ -300,16 +296,16 @@ def tables(disk: dict[str, Scores], ring: dict[str, Scores], distances: np.ndarr
     """Scores and distances with their spread over seeds."""
 
     def row(name: str, scores: Scores) -> list[Cell]:
-        return [name, pair(scores.precision), pair(scores.recall), pair(scores.sensitivity)]
+        return [name, mean_std(scores.precision), mean_std(scores.recall), mean_std(scores.sensitivity)]
 
     reported = {name: kind.reported for name, kind in KINDS.items()}
     spread = "mean ± standard deviation over seeds"
     columns = ["", "precision", "recall", "√R̃, 1e-3"]
     square: list[list[Cell]] = [
-        [f"f = {f}", pair(values), float(zigzag_w2_bound(frequency=f))]
+        [f"f = {f}", mean_std(values), float(zigzag_w2_bound(frequency=f))]
         for f, values in zip(FREQUENCIES, distances.T, strict=False)
     ]
-    square.append(["another sample of the square", pair(distances[:, -1]), 0.0])
+    square.append(["another sample of the square", mean_std(distances[:, -1]), 0.0])
     return [
         Table(
             f"Disk, {spread}",
@@ -323,7 +319,7 @@ def tables(disk: dict[str, Scores], ring: dict[str, Scores], distances: np.ndarr
 
 def run(name: str) -> Experiment:
     """Train, measure, draw."""
-    scale, disk, ring = SCALES[name], uniform_disk(), elliptic_ring(*RING)
+    scale, disk, ring = SCALES[name], uniform_disk(), elliptic_ring(*np.array(RING, np.float32))
     waves = {f"wave, α = {a:g}": functools.partial(disk_wave, alpha=a) for a in (1.0, 50.0)}
     crossings = {
         "avoiding": functools.partial(ring_avoiding, ring, alpha=50.0),
@@ -340,7 +336,7 @@ def run(name: str) -> Experiment:
     disk_scores, ring_scores, distances = scores(disk, on_disk), scores(ring, on_ring), square_distances(scale)
     settings: dict[str, Any] = scale._asdict() | {"batch": BATCH, "epsilon": EPSILON, "points": POINTS, "ring": RING}
     return Experiment(
-        name="so_toy_disk",
+        name="ohayon2023/toy_disk",
         title="Erratic, robust and stochastic restorers of points in the plane",
         source="[ohayon2023], Sections 4 and 5, Appendices B.1, C, E.1; Figures 3 and 5, Table 3",
         scale=name,

@@ -1,6 +1,6 @@
 """Small subsets of an imbalanced mixture of ten Gaussians: Figures 4, 9 and 10 of [cohen2024md].
 
-    python experiments/md_toy_selection.py [--scale smoke|small|paper] [--out FOLDER]
+    python experiments/cohen2024md/toy_selection.py [--scale smoke|small|paper] [--out FOLDER]
 
 Each mixture gives 1,000 points: 95 % of the mass in a central Gaussian of standard deviation 1, the rest evenly in nine
 of standard deviation 0.25 on a circle of radius 6 (the paper gives the masses, not the places). Twenty are chosen by
@@ -31,6 +31,7 @@ import numpy as np
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, FAINT, INK, MUTED, new_figure, styled
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
+from jaxpr.reproduce.statistics import mean_std
 from jaxpr.selection import farthest_points, kmeans_representatives, uniformization
 
 DRAWS = {"smoke": 8, "small": 256, "paper": 4096}
@@ -149,17 +150,14 @@ def widths(draws: int) -> np.ndarray:
     return np.asarray(batch(problem_keys(draws)))
 
 
-def pair(values: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation over mixtures."""
-    return float(np.mean(values)), float(np.std(values, ddof=1))
-
-
 def tables(found: Measured, shares: np.ndarray) -> list[Table]:
     """Every method, and uniformization as the dominant mode narrows."""
     rows: list[list[Cell]] = [
-        [name, *(pair(values[m]) for m in MEASURES), IN_PAPER.get(name)] for name, values in found.items()
+        [name, *(mean_std(values[m]) for m in MEASURES), IN_PAPER.get(name)] for name, values in found.items()
     ]
-    narrow = [[f"{w:g}", pair(s), f"{np.mean(s == 0):.0%}"] for w, s in zip(WIDTHS, shares.T, strict=True)]
+    narrow: list[list[Cell]] = [
+        [f"{w:g}", mean_std(s), f"{np.mean(s == 0):.0%}"] for w, s in zip(WIDTHS, shares.T, strict=True)
+    ]
     spread = "mean ± standard deviation over mixtures"
     return [
         Table(f"Twenty points of 1,000, {spread}", ["", *MEASURES.values(), "paper, one mixture"], rows),
@@ -261,7 +259,7 @@ def run(scale: str) -> Experiment:
     found, chosen = problems(draws)
     shares = widths(draws)
     return Experiment(
-        name="md_toy_selection",
+        name="cohen2024md/toy_selection",
         title="Twenty points that represent a thousand",
         source="[cohen2024md], Section 4, Appendices A and B, Figures 4, 9, 10",
         scale=scale,
@@ -277,7 +275,7 @@ def run(scale: str) -> Experiment:
         },
         tables=tables(found, shares),
         claims=claims(found, shares),
-        pictures={"md_toy_selection": draw(chosen)},
+        pictures={"selection": draw(chosen)},
         remarks=[
             "The paper prints masses and pictures, but neither the places nor the widths of its Gaussians, and no "
             f"numbers. The radius {RADIUS:g}, the widths, and {UNDER_REPRESENTED:.0%} as the limit of "

@@ -1,0 +1,28 @@
+"""Bars and bands show means over seeds, where they belong."""
+
+import numpy as np
+
+from jaxpr.report.style import new_figure
+from jaxpr.reproduce.figures import seed_band, seed_bars
+
+
+def test_bars_are_means_and_dots_are_seeds():
+    ax = new_figure(2, 2).add_subplot()
+    values = {"a": np.array([[1.0, 3.0], [2.0, 2.0]]), "b": np.array([[4.0, 6.0], [0.0, 2.0]])}
+    places = seed_bars(ax, values, colours=("red", "blue"))
+    np.testing.assert_allclose(places, [[-0.2, 0.8], [0.2, 1.2]])
+    bars = [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in ax.patches]
+    np.testing.assert_allclose(bars, [(-0.2, 2), (0.8, 2), (0.2, 5), (1.2, 1)])
+    for line, (kind, each), place in zip(ax.lines, values.items(), places, strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), each.ravel(), kind)
+        np.testing.assert_allclose(np.reshape(line.get_xdata(), (2, 2)).mean(axis=1), place)
+
+
+def test_a_band_is_one_deviation_wide_and_none_of_one_seed():
+    for values, width in ((np.array([[1.0, 3.0], [2.0, 4.0]]), 2 * np.sqrt(2)), (np.ones((2, 1)), 0)):
+        ax = new_figure(2, 2).add_subplot()
+        seed_band(ax, np.arange(2.0), values, colour="red", marker="o", label="a")
+        np.testing.assert_allclose(ax.lines[0].get_ydata(), values.mean(axis=1))
+        edges = ax.collections[0].get_paths()[0].vertices
+        edges = edges[edges[:, 0] == 0, 1]
+        np.testing.assert_allclose(edges.max() - edges.min(), width)

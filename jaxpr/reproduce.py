@@ -13,14 +13,22 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
 import jax
 
 import jaxpr
-from jaxpr.core import InputError, claim_folder, did_you_mean, given_path, load_python
+from jaxpr.core import (
+    InputError,
+    Scale,
+    claim_folder,
+    code_sha256,
+    did_you_mean,
+    given_path,
+    load_python,
+    script_sha256,
+)
 from jaxpr.endings import one_line_endings
-from jaxpr.evaluation.provenance import code_sha256, script_sha256
 from jaxpr.report.experiments import (
     Claim,
     Experiment,
@@ -37,17 +45,12 @@ __all__ = [
     "Claim",
     "Experiment",
     "Picture",
-    "Scale",
     "Table",
     "load_script",
     "main",
     "reproduce",
-    "sharded",
     "use_all_cores",
 ]
-
-Scale: TypeAlias = Literal["smoke", "small", "paper"]
-"""Seconds, minutes on two CPU cores, or the paper's own sizes."""
 
 GROUPS = {
     "toys": ("pr_toy_denoising", "so_toy_disk", "dot_mixture", "up_toy", "md_toy_selection"),
@@ -77,15 +80,6 @@ def use_all_cores() -> None:
         jax.config.update("jax_num_cpu_devices", len(_cores()))
     except RuntimeError:  # JAX is in use already
         return
-
-
-def sharded(members: Any) -> Any:
-    """A tree of arrays whose leading axis is members of an ensemble, spread over all devices if they divide it."""
-    count = {leaf.shape[0] for leaf in jax.tree.leaves(members)}.pop()
-    devices = jax.devices()
-    used = max(n for n in range(1, len(devices) + 1) if count % n == 0)
-    mesh = jax.make_mesh((used,), ("member",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices[:used])
-    return jax.device_put(members, jax.sharding.NamedSharding(mesh, jax.P("member")))
 
 
 def main(run: Callable[..., Experiment], arguments: Sequence[str] | None = None) -> None:

@@ -16,7 +16,7 @@ import jaxpr
 import jaxpr.reproduce
 from jaxpr.core import InputError
 from jaxpr.report.style import new_figure
-from jaxpr.reproduce import NAMES, Claim, Experiment, Picture, Table, load_script, main, reproduce, sharded
+from jaxpr.reproduce import NAMES, Claim, Experiment, Picture, Table, load_script, main, reproduce
 
 
 def tiny(name, scale, **changes):
@@ -173,22 +173,3 @@ def test_scripts_of_a_checkout_and_of_a_wheel(folder, tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, f"jaxpr_experiments.{NAMES[0]}", raising=False)
     assert load_script(NAMES[0]).run("smoke") == "smoke!"
     sys.modules.pop(f"jaxpr_experiments.{NAMES[0]}")
-
-
-@pytest.mark.parametrize(("count", "devices"), [(1, 1), (2, 2), (6, 6), (8, 8), (16, 8), (20, 5), (7, 7), (11, 1)])
-def test_members_are_spread_over_as_many_devices_as_divide_them(count, devices):
-    members = {"w": jnp.arange(3.0 * count).reshape(count, 3), "key": jax.random.split(jax.random.key(0), count)}
-    spread = sharded(members)
-    for name, leaf in spread.items():
-        assert len(leaf.sharding.device_set) == devices
-        assert leaf.shape == members[name].shape
-        assert leaf.addressable_shards[0].data.shape[0] == count // devices
-    np.testing.assert_array_equal(spread["w"], members["w"])
-    np.testing.assert_array_equal(jax.random.key_data(spread["key"]), jax.random.key_data(members["key"]))
-
-
-def test_programs_of_spread_members_stay_spread():
-    spread = sharded(jnp.arange(16.0))
-    doubled = jax.jit(jax.vmap(lambda x: 2 * x))(spread)
-    assert len(doubled.sharding.device_set) == 8
-    np.testing.assert_array_equal(doubled, 2 * np.arange(16))

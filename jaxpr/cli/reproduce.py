@@ -5,9 +5,9 @@ from pathlib import Path
 
 import tyro
 
-from jaxpr.core import InputError, given_path
+from jaxpr.core import InputError, Scale, given_path
 from jaxpr.doctor import warn_of_idle_accelerator
-from jaxpr.reproduce import GROUPS, NAMES, Scale, reproduce, use_all_cores
+from jaxpr.reproduce import GROUPS, NAMES, reproduce, use_all_cores
 
 __all__ = ["Reproduce"]
 

@@ -1,6 +1,6 @@
 """Trained restorers that come with jaxpr: small weights, each with the recipe, the command and the data that made it.
 
-`weights/restorers.json` lists their names and hashes; `experiments/package_restorers.py` writes it.
+`weights/restorers.json` lists their names and hashes; `tools/package_restorers.py` writes it.
 """
 
 import difflib

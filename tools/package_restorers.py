@@ -1,7 +1,7 @@
 """Put trained restorers among those that come with jaxpr.
 
     jaxpr train digits --out runs/digits && jaxpr train photographs --out runs/photographs
-    python experiments/package_restorers.py runs/digits runs/photographs
+    python tools/package_restorers.py runs/digits runs/photographs
 
 Weights are stored in half precision. On test images that moves outputs, in grey levels of 255 (root mean square), by at
 most 0.005 for photographs and by 0.05 to 1.6 for digits of the first seed, most for robust deterministic restorers.
@@ -18,8 +18,8 @@ import jax
 import numpy as np
 
 import jaxpr
-from jaxpr.cli.train import load_recipes
 from jaxpr.core import write_atomically
+from jaxpr.training import WEIGHTS, load_recipes
 from jaxpr.weights.native import pack_restorer
 from jaxpr.weights.packaged import read_restorer
 
@@ -49,7 +49,7 @@ def main() -> None:
     index = json.loads(INDEX.read_text(encoding="utf-8"))
     order = [name for config in CONFIGS for name in load_recipes(config, "small")]
     for folder in parser.parse_args().folders:
-        for path in sorted(folder.glob("*/weights.safetensors")):
+        for path in sorted(folder.glob(f"*/{WEIGHTS}")):
             name, digest = package(path)
             index[name] = digest
             print(f"{name}: {(FOLDER / f'{name}.safetensors').stat().st_size:,} bytes")

@@ -3,8 +3,8 @@
     jaxpr train classifiers --out runs/classifiers
     python tools/package_classifiers.py runs/classifiers
 
-Writes `jaxpr/weights/files/digits-NAME.safetensors` and prints the hashes, which `jaxpr/weights/classifiers.py` must then
-name. Two runs on one machine give the same parameters.
+Writes `jaxpr/weights/files/digits-NAME.safetensors` and prints the hashes, which `jaxpr/weights/classifiers.py` must
+then name. Two runs on one machine give the same parameters.
 """
 
 import argparse

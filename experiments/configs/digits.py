@@ -55,9 +55,7 @@ SMALL = RestorerRecipe(
     losses=RestorerLosses(
         adversarial=AdversarialLoss(weight=1.0, critic=VggCriticConfig(size=8, channels=1, width=32), penalty=0.01)
     ),
-    optimizer=Adam(
-        steps=5000, batch=24, rate=5e-4, critic_rate=2e-3, milestones=(0.5, 0.7, 0.85, 0.95), factor=0.5
-    ),
+    optimizer=Adam(steps=5000, batch=24, rate=5e-4, critic_rate=2e-3, milestones=(0.5, 0.7, 0.85, 0.95), factor=0.5),
 )
 PAPER = RestorerRecipe(
     name="unnamed",

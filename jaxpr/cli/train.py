@@ -15,7 +15,7 @@ __all__ = ["Train"]
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train the restorers or classifiers of a config: checkpoints, log.csv, samples and weights.safetensors in a folder of each."""
+    """Train the networks of a config: checkpoints, log.csv, samples and weights.safetensors in a folder of each."""
 
     config: tyro.conf.Positional[str]
     """A Python file with recipes, or the name of one in experiments/configs, such as digits or classifiers."""

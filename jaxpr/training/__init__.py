@@ -3,7 +3,6 @@
 from jaxpr.training.checkpoints import Checkpoints, StoredState
 from jaxpr.training.classifier import AdamW, ClassifierRecipe, CrossEntropy, LabelledImages
 from jaxpr.training.configs import load_recipes, task_of
-from jaxpr.training.drive import WEIGHTS, Task, Trained, drive
 from jaxpr.training.gan import (
     Attack,
     GanLoss,
@@ -31,6 +30,7 @@ from jaxpr.training.restorer_recipe import (
 from jaxpr.training.runner import DivergenceError, Finished, Step, multi_step, run_steps
 from jaxpr.training.sharding import sharded
 from jaxpr.training.supervised import Loss, TrainState, augment, classification_loss, minibatch_step, start, train_step
+from jaxpr.training.tasks import WEIGHTS, Task, Trained, drive
 
 __all__ = [
     "Adam",

@@ -12,9 +12,9 @@ import optax
 from jaxpr.core import InputError, check_count, check_positive, seed_key
 from jaxpr.data import ImageSource
 from jaxpr.models.classifier import DIGIT_CLASSIFIERS, DIGIT_SHAPE, digit_model
-from jaxpr.training.drive import Task
 from jaxpr.training.recipes import Images, Optimizer, Recipe, check_choice
 from jaxpr.training.supervised import TrainState, augment, classification_loss, minibatch_step, start
+from jaxpr.training.tasks import Task
 from jaxpr.weights.native import pack_weights, unpack_weights
 
 __all__ = ["AdamW", "ClassifierRecipe", "CrossEntropy", "LabelledImages", "classifier_task"]

@@ -6,10 +6,10 @@ from pathlib import Path
 import jaxpr
 from jaxpr.core import InputError, Scale, did_you_mean, given_path, load_python, printable, users_code
 from jaxpr.training.classifier import ClassifierRecipe, classifier_task
-from jaxpr.training.drive import Task
 from jaxpr.training.recipes import Recipe
 from jaxpr.training.restorer_recipe import RestorerRecipe
 from jaxpr.training.restorer_task import restorer_task
+from jaxpr.training.tasks import Task
 
 __all__ = ["load_recipes", "task_of"]
 

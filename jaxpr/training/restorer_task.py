@@ -18,7 +18,6 @@ from jaxpr.models.functional import Model
 from jaxpr.models.layers import Compute
 from jaxpr.models.resnet_critic import resnet_critic
 from jaxpr.models.restorer_network import restorer_network
-from jaxpr.training.drive import Task
 from jaxpr.training.images import Procedure, RestorerState, crop_step, start_restorer
 from jaxpr.training.losses import (
     Adversary,
@@ -32,6 +31,7 @@ from jaxpr.training.pool import draw_crops, image_pool
 from jaxpr.training.restorer_recipe import CriticConfig, RestorerRecipe, RobustnessLoss
 from jaxpr.training.runner import multi_step
 from jaxpr.training.sharding import sharded
+from jaxpr.training.tasks import Task
 from jaxpr.weights import perceptual_network
 from jaxpr.weights.native import pack_restorer, unpack_restorer
 

@@ -95,7 +95,7 @@ class ClassifierRecipe(Recipe):
 
 
 def classifier_task(recipe: ClassifierRecipe) -> Task:
-    """What `drive` needs to train a classifier; its file says how many of its own images it knows."""
+    """What `drive` needs to train a classifier."""
     model, optimizer = digit_model(recipe.network), recipe.optimizer.rule()
     k_init, k_fit = jax.random.split(seed_key("seed", recipe.seed))
     augmentation = functools.partial(augment, shift=recipe.data.shift, noise_std=recipe.data.noise_std)

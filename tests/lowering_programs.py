@@ -1,6 +1,5 @@
 """Programs to be lowered for accelerators: networks of every family, and what evaluation and training compile."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -35,8 +34,22 @@ from jaxpr.models.unet import UNetConfig, unet
 from jaxpr.models.vit import ViTConfig, vit
 from jaxpr.restorers.restorer import as_restorer
 from jaxpr.toys import gans as toy
-from jaxpr.training import gan, images, losses, pool, supervised
-from jaxpr.training.recipes import Recipe, build_procedure
+from jaxpr.training import (
+    Adam,
+    AdversarialLoss,
+    Crops,
+    NetworkSettings,
+    RestorerLosses,
+    RestorerRecipe,
+    RobustnessLoss,
+    gan,
+    images,
+    losses,
+    pool,
+    supervised,
+    tasks,
+)
+from jaxpr.training.restorer_task import build_procedure
 
 PIXELS, TINY = floats(1, 8, 8, 3), RRDBNetConfig(num_feat=4, num_block=1, num_grow_ch=2)
 TIMES = floats(1)
@@ -238,22 +251,16 @@ EVALUATION = [
     Case(("evaluation.decisions.sweep_decisions", "evaluation.decisions.evaluate_decisions"), decided),
 ]
 
-RECIPE = Recipe(
+RECIPE = RestorerRecipe(
     name="tiny",
-    data="digits",
-    size=8,
-    degradation="inpaint-top-0.75",
-    network=UNetConfig(channels=1, width=2, scales=1),
-    stochastic=True,
-    steps=9,
-    batch=2,
-    pixel=0.5,
-    adversarial=1.0,
-    critic=VggCriticConfig(size=8, channels=1, width=2),
-    robustness=2.0,
-    robustness_draws=2,
-    rate=1e-2,
-    critic_rate=1e-2,
+    data=Crops(source="digits", size=8, degradation="inpaint-top-0.75"),
+    network=NetworkSettings(sizes=UNetConfig(channels=1, width=2, scales=1), stochastic=True),
+    losses=RestorerLosses(
+        pixel=0.5,
+        adversarial=AdversarialLoss(weight=1.0, critic=VggCriticConfig(size=8, channels=1, width=2)),
+        robustness=RobustnessLoss(weight=2.0, draws=2, steps=2),
+    ),
+    optimizer=Adam(steps=9, batch=2, rate=1e-2, critic_rate=1e-2),
 )
 ATTACK = functools.partial(l2_adam, epsilon=0.2, steps=2, learning_rate=1.0)
 
@@ -262,9 +269,8 @@ def zeros(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree)
 
 
-def scanned(module: Any, run: Callable[[], Any]) -> tuple[Any, ...]:
-    """The chunk of steps that `module`'s loop gives to the runner."""
-    step, state, data = caught(module, "run_steps", run)
+def scanned(step: Any, state: Any, data: Any) -> tuple[Any, ...]:
+    """A chunk of steps, as the runner compiles them."""
 
     def chunk(begin: jax.Array, state: Any, data: Any) -> Any:
         return jax.lax.scan(lambda state, number: step(number, state, data), state, begin + jnp.arange(3))
@@ -272,12 +278,13 @@ def scanned(module: Any, run: Callable[[], Any]) -> tuple[Any, ...]:
     return chunk, jax.ShapeDtypeStruct((), jnp.int32), state, data
 
 
-def image_chunk(**changes: Any) -> tuple[Any, ...]:
-    procedure = build_procedure(dataclasses.replace(RECIPE, **changes), attack=ATTACK)
+def image_chunk() -> tuple[Any, ...]:
+    procedure = build_procedure(RECIPE)
     state = jax.eval_shape(functools.partial(images.start_restorer, procedure=procedure), KEY)
     few = pool.image_pool([np.zeros((9, 9, 1), np.float32)], smallest=8)
-    options = {"procedure": procedure, "size": 8, "symmetries": 8, "candidates": 2, "steps": 3}
-    return scanned(images, lambda: images.fit_restorer(jax.random.key(0), state, few, jnp.arange(2), **options))
+    step = images.crop_step(procedure, size=8, symmetries=8, candidates=2)
+    averaged = tasks.with_average(step, decay=RECIPE.optimizer.average)
+    return scanned(averaged, tasks.Averaged(state, state.params), (jax.random.key(0), few, jnp.arange(2)))
 
 
 def gan_chunk(
@@ -286,7 +293,8 @@ def gan_chunk(
     """An ensemble of two."""
     state = zeros(jax.eval_shape(jax.vmap(start), keys(2)))
     both = {"losses": of, "optimizers": optimizers, "steps": 3, "batch_size": 4, "options": options}
-    return scanned(gan, lambda: gan.fit_gan(jax.random.split(jax.random.key(0), 2), state, data, **both))
+    run = lambda: gan.fit_gan(jax.random.split(jax.random.key(0), 2), state, data, **both)  # noqa: E731
+    return scanned(*caught(gan, "run_steps", run))
 
 
 def supervised_chunk() -> tuple[Any, ...]:
@@ -296,14 +304,14 @@ def supervised_chunk() -> tuple[Any, ...]:
     loss = supervised.classification_loss(model.apply, augmentation=augmentation, smoothing=0.1)
     state = supervised.start(zeros(jax.eval_shape(model.init, KEY)), optimizer)
     data = (np.zeros((6, 8, 8, 1), np.float32), np.zeros(6, np.int32))
-    options = {"loss": loss, "optimizer": optimizer, "steps": 3, "batch_size": 2}
-    return scanned(supervised, lambda: supervised.fit(jax.random.key(0), state, data, **options))
+    step = supervised.minibatch_step(loss=loss, optimizer=optimizer, batch_size=2)
+    return scanned(step, state, (jax.random.key(0), data))
 
 
 def tied(config: Any) -> tuple[Any, ...]:
-    parsed = parse_degradation(RECIPE.degradation)
+    parsed = parse_degradation(RECIPE.data.degradation)
     made = restorer_network(
-        RestorerConfig(config, RECIPE.degradation, parsed.factor, True, True), operators=parsed.operator
+        RestorerConfig(config, RECIPE.data.degradation, parsed.factor, True, True), operators=parsed.operator
     )
     y = jax.eval_shape(parsed.operator((8, 8, 1)), floats(2, 8, 8, 1))
 
@@ -317,10 +325,11 @@ POINTS_XY = (np.zeros((6, 1), np.float32), np.zeros((6, 1), np.float32))
 WEIGHTS = np.ones(2, np.float32)
 STEP = "adversarial_robustness critic_loss generator_loss r1_penalty fit_gan gan_step"
 TRAINING = [
-    Case(("models.restorer_network.restorer_network",), lambda: tied(RECIPE.network)),
+    Case(("models.restorer_network.restorer_network",), lambda: tied(RECIPE.network.sizes)),
     Case(
         (
-            *(f"training.images.{n}" for n in ("fit_restorer", "restorer_step", "average_weights", "start_restorer")),
+            *(f"training.images.{n}" for n in ("crop_step", "restorer_step", "start_restorer")),
+            *(f"training.tasks.{n}" for n in ("with_average", "average_weights")),
             *(f"training.losses.{n}" for n in ("absolute_error", "critic_objective", "Adversary.logits")),
             "training.pool.draw_crops",
         ),
@@ -368,7 +377,9 @@ TRAINING = [
         MEASURED,
     ),
     Case(
-        tuple(f"training.supervised.{name}" for name in ("fit", "train_step", "augment", "classification_loss")),
+        tuple(
+            f"training.supervised.{name}" for name in ("minibatch_step", "train_step", "augment", "classification_loss")
+        ),
         supervised_chunk,
     ),
 ]

@@ -71,7 +71,7 @@ class Gate:
 
 def ours(steps: int, pieces: int, *, spread: bool) -> Callable[[], Any]:
     """One call of `fit_gan`."""
-    from jaxpr.reproduce import sharded, use_all_cores
+    from jaxpr.reproduce import use_all_cores
 
     if spread:
         use_all_cores()
@@ -79,7 +79,7 @@ def ours(steps: int, pieces: int, *, spread: bool) -> Callable[[], Any]:
     import jax.numpy as jnp
 
     from jaxpr.toys import denoiser_losses, denoiser_optimizers, start_denoiser
-    from jaxpr.training import fit_gan
+    from jaxpr.training import fit_gan, sharded
 
     keys = jax.random.split(jax.random.key(0), len(WEIGHTS))
     state = jax.vmap(start_denoiser)(jnp.broadcast_to(jax.random.key(1), keys.shape))

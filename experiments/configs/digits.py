@@ -25,13 +25,21 @@ Deterministic Ones", ICML 2023. [ohayon2024] Ohayon, Michaeli, Elad, "The Percep
 Deterministic Image Restoration", ICML 2024.
 """
 
-import dataclasses
 import itertools
+from dataclasses import replace
 
 from jaxpr.models.discriminators import VggCriticConfig
 from jaxpr.models.resnet_critic import table4
 from jaxpr.models.unet import UNetConfig
-from jaxpr.training.recipes import Recipe
+from jaxpr.training import (
+    Adam,
+    AdversarialLoss,
+    Crops,
+    NetworkSettings,
+    RestorerLosses,
+    RestorerRecipe,
+    RobustnessLoss,
+)
 
 PAPER_DATA = "tfds:celeb_a:train"
 TASKS = {"inpainting": "inpaint-top-0.75", **{f"average-x{n}": f"average-x{n}" for n in (2, 4, 8)}}
@@ -40,64 +48,72 @@ PAPER_TASKS = {"inpainting": "inpaint-top-0.75"} | {f"average-x{n}": f"average-x
 KINDS = {"deterministic": False, "stochastic": True}
 PSNR = {"inpaint-top-0.75": 32.9}  # of attacked measurements; 34 dB for super-resolution
 
-SMALL = Recipe(
-    name="",
-    data="digits",
-    size=8,
-    degradation="",
-    network=UNetConfig(channels=1, width=12, scales=2, noise_scale=4.0),
-    steps=5000,
-    batch=24,
-    adversarial=1.0,
-    critic=VggCriticConfig(size=8, channels=1, width=32),
-    penalty=0.01,
-    robustness_draws=2,
-    robustness_examples=8,
-    rate=5e-4,
-    critic_rate=2e-3,
-    milestones=(0.5, 0.7, 0.85, 0.95),
-    rate_factor=0.5,
+SMALL = RestorerRecipe(
+    name="unnamed",
+    data=Crops(source="digits", size=8, degradation="average-x2"),
+    network=NetworkSettings(sizes=UNetConfig(channels=1, width=12, scales=2, noise_scale=4.0)),
+    losses=RestorerLosses(
+        adversarial=AdversarialLoss(weight=1.0, critic=VggCriticConfig(size=8, channels=1, width=32), penalty=0.01)
+    ),
+    optimizer=Adam(steps=5000, batch=24, rate=5e-4, critic_rate=2e-3, milestones=(0.5, 0.7, 0.85, 0.95), factor=0.5),
 )
-PAPER = Recipe(
-    name="",
-    data=PAPER_DATA,
-    size=64,
-    degradation="",
-    network=UNetConfig(channels=3, width=24, scales=4),
-    steps=1_200_000,
-    batch=64,
-    adversarial=1.0,
-    critic=table4(size=64, channels=3, width=16),
+PAPER = RestorerRecipe(
+    name="unnamed",
+    data=Crops(source=PAPER_DATA, size=64, degradation="average-x4"),
+    network=NetworkSettings(sizes=UNetConfig(channels=3, width=24, scales=4)),
+    losses=RestorerLosses(
+        adversarial=AdversarialLoss(weight=1.0, critic=table4(size=64, channels=3, width=16)),
+    ),
+    optimizer=Adam(steps=1_200_000, batch=64),
 )
-ROBUSTNESS = {"small": 0.4, "paper": 500 / (64 * 64 * 3)}
+ROBUSTNESS = {
+    "smoke": RobustnessLoss(weight=0.4, draws=2, examples=4),
+    "small": RobustnessLoss(weight=0.4, draws=2, examples=8),
+    "paper": RobustnessLoss(weight=500 / (64 * 64 * 3)),
+}
 SEEDS = {"smoke": 1, "small": 3, "paper": 1}
 
 
-def recipes(scale: str) -> list[Recipe]:
+def recipes(scale: str) -> list[RestorerRecipe]:
     """Five recipes for each degradation and seed; two, erratic GAN and pixel loss, where there is noise."""
-    base, tasks, noisy, weight = SMALL, TASKS, NOISY_TASKS, ROBUSTNESS["small"]
+    base, tasks, noisy = (PAPER, PAPER_TASKS, {}) if scale == "paper" else (SMALL, TASKS, NOISY_TASKS)
     if scale == "smoke":
-        base = dataclasses.replace(base, steps=30, batch=8, robustness_draws=2, robustness_examples=4)
-    elif scale == "paper":
-        base, tasks, noisy, weight = PAPER, PAPER_TASKS, {}, ROBUSTNESS["paper"]
+        base = replace(base, optimizer=replace(base.optimizer, steps=30, batch=8))
     found = []
     for seed, (task, degradation) in itertools.product(range(SEEDS[scale]), tasks.items()):
-        first = dataclasses.replace(base, degradation=degradation, attack_psnr=PSNR.get(degradation, 34.0), seed=seed)
-        for (kind, stochastic), robust in itertools.product(KINDS.items(), (False, True)):
-            name = f"digits-{task}-{kind}-{'robust' if robust else 'erratic'}-{seed}"
-            robustness = weight if robust else 0.0
-            found.append(dataclasses.replace(first, name=name, stochastic=stochastic, robustness=robustness))
+        first = replace(base, data=replace(base.data, degradation=degradation), seed=seed)
+        robust = replace(ROBUSTNESS[scale], psnr=PSNR.get(degradation, 34.0))
+        for (kind, stochastic), (manner, robustness) in itertools.product(
+            KINDS.items(), {"erratic": None, "robust": robust}.items()
+        ):
+            found.append(
+                replace(
+                    first,
+                    name=f"digits-{task}-{kind}-{manner}-{seed}",
+                    network=replace(first.network, stochastic=stochastic),
+                    losses=replace(first.losses, robustness=robustness),
+                )
+            )
         found.append(pixel_twin(first, task))
     for seed, (task, degradation) in itertools.product(range(SEEDS[scale]), noisy.items()):
-        first = dataclasses.replace(base, degradation=degradation, consistent=False, seed=seed)
         critic = VggCriticConfig(size=8, channels=2, width=32)
-        name = f"digits-{task}-deterministic-erratic-{seed}"
-        found.append(dataclasses.replace(first, name=name, conditional=True, critic=critic))
-        found.append(pixel_twin(first, task))
+        first = replace(
+            base,
+            name=f"digits-{task}-deterministic-erratic-{seed}",
+            data=replace(base.data, degradation=degradation),
+            network=replace(base.network, consistent=False),
+            losses=replace(base.losses, adversarial=replace(base.losses.adversarial, conditional=True, critic=critic)),
+            seed=seed,
+        )
+        found += [first, pixel_twin(first, task)]
     return found
 
 
-def pixel_twin(first: Recipe, task: str) -> Recipe:
+def pixel_twin(first: RestorerRecipe, task: str) -> RestorerRecipe:
     """The same network with the pixel loss alone."""
-    name = f"digits-{task}-deterministic-l1-{first.seed}"
-    return dataclasses.replace(first, name=name, pixel=1.0, adversarial=0.0, critic=None, steps=first.steps // 2)
+    return replace(
+        first,
+        name=f"digits-{task}-deterministic-l1-{first.seed}",
+        losses=RestorerLosses(pixel=1.0),
+        optimizer=replace(first.optimizer, steps=first.optimizer.steps // 2),
+    )

@@ -14,11 +14,19 @@ Papers: [ohayon2024] Ohayon, Michaeli, Elad, "The Perception-Robustness Tradeoff
 ICML 2024, Section 4.2. ESRGAN, Wang et al., ECCV Workshops 2018.
 """
 
-import dataclasses
+from dataclasses import replace
 
 from jaxpr.models.discriminators import UNetCriticConfig
 from jaxpr.models.rrdbnet import RRDBNetConfig
-from jaxpr.training.recipes import Recipe
+from jaxpr.training import (
+    Adam,
+    AdversarialLoss,
+    Crops,
+    NetworkSettings,
+    RestorerLosses,
+    RestorerRecipe,
+    RobustnessLoss,
+)
 
 PAPER_DATA = "data/DIV2K_train_HR"
 FIRST = "photos-l1"
@@ -26,66 +34,39 @@ ADVERSARIAL = (0.001, 0.003, 0.01, 0.03, 0.1)
 ROBUST = 0.03, 0.01
 """Adversarial weight and λ_R of the robust member."""
 
-SMALL = Recipe(
+SMALL = RestorerRecipe(
     name=FIRST,
-    data="photos",
-    size=64,
-    symmetries=8,
-    candidates=2,
-    degradation="bicubic-x4",
-    network=RRDBNetConfig(num_feat=32, num_block=2, num_grow_ch=16),
-    steps=4000,
-    batch=8,
-    pixel=1.0,
-    rate=1e-3,
-    betas=(0.9, 0.99),
-    milestones=(0.5, 0.75, 0.9),
-    rate_factor=0.5,
+    data=Crops(source="photos", size=64, symmetries=8, candidates=2, degradation="bicubic-x4"),
+    network=NetworkSettings(sizes=RRDBNetConfig(num_feat=32, num_block=2, num_grow_ch=16)),
+    losses=RestorerLosses(pixel=1.0),
+    optimizer=Adam(steps=4000, batch=8, rate=1e-3, betas=(0.9, 0.99), milestones=(0.5, 0.75, 0.9), factor=0.5),
 )
-SMALL_GAN = dataclasses.replace(
+SMALL_ADAM = replace(SMALL.optimizer, steps=1000, rate=2e-4, critic_rate=5e-4, betas=(0.5, 0.99))
+PAPER = replace(
     SMALL,
-    steps=1000,
-    critic=UNetCriticConfig(channels=3, width=16),
-    penalty=0.1,
-    robustness_examples=4,
-    attack_psnr=48.13,
-    rate=2e-4,
-    critic_rate=5e-4,
-    betas=(0.5, 0.99),
-    begin_with=FIRST,
+    data=replace(SMALL.data, source=PAPER_DATA, size=128),
+    network=NetworkSettings(sizes=RRDBNetConfig()),
+    optimizer=replace(SMALL.optimizer, steps=1_000_000, batch=16, rate=2e-4, milestones=(0.2, 0.4, 0.6, 0.8)),
 )
-PAPER = dataclasses.replace(
-    SMALL,
-    data=PAPER_DATA,
-    size=128,
-    network=RRDBNetConfig(),
-    steps=1_000_000,
-    batch=16,
-    rate=2e-4,
-    milestones=(0.2, 0.4, 0.6, 0.8),
-)
-PAPER_GAN = dataclasses.replace(
-    SMALL_GAN,
-    data=PAPER_DATA,
-    size=128,
-    network=RRDBNetConfig(),
-    critic=UNetCriticConfig(channels=3, width=64),
-    steps=400_000,
-    batch=16,
-    rate=1e-4,
-    critic_rate=1e-4,
-    milestones=(0.125, 0.25, 0.5, 0.75),
-    robustness_examples=None,
+PAPER_ADAM = replace(
+    SMALL_ADAM, steps=400_000, batch=16, rate=1e-4, critic_rate=1e-4, milestones=(0.125, 0.25, 0.5, 0.75)
 )
 SMOKE = {"steps": 6, "batch": 2}
 
 
-def recipes(scale: str) -> list[Recipe]:
+def recipes(scale: str) -> list[RestorerRecipe]:
     """The pixel loss alone, five adversarial weights, and a robust member."""
-    pixel, gan = (PAPER, PAPER_GAN) if scale == "paper" else (SMALL, SMALL_GAN)
+    pixel, adam, width, attacked = (PAPER, PAPER_ADAM, 64, None) if scale == "paper" else (SMALL, SMALL_ADAM, 16, 4)
     if scale == "smoke":
-        pixel, gan = (dataclasses.replace(recipe, **SMOKE) for recipe in (pixel, gan))
-    family = [dataclasses.replace(gan, name=f"photos-gan-{weight}", adversarial=weight) for weight in ADVERSARIAL]
-    weight, robustness = ROBUST
-    robust = dataclasses.replace(gan, name=f"photos-gan-{weight}-robust", adversarial=weight, robustness=robustness)
-    return [pixel, *family, robust]
+        pixel, adam = replace(pixel, optimizer=replace(pixel.optimizer, **SMOKE)), replace(adam, **SMOKE)
+    critic = UNetCriticConfig(channels=3, width=width)
+
+    def gan(name: str, weight: float, robustness: RobustnessLoss | None = None) -> RestorerRecipe:
+        adversarial = AdversarialLoss(weight=weight, critic=critic, penalty=0.1)
+        losses = replace(pixel.losses, adversarial=adversarial, robustness=robustness)
+        return replace(pixel, name=name, losses=losses, optimizer=adam, begin_with=FIRST)
+
+    weight, share = ROBUST
+    robustness = RobustnessLoss(weight=share, examples=attacked, psnr=48.13)
+    family = [gan(f"photos-gan-{weight}", weight) for weight in ADVERSARIAL]
+    return [pixel, *family, gan(f"photos-gan-{weight}-robust", weight, robustness)]

@@ -120,7 +120,8 @@ def table(task: dr.Task, values: Values) -> Table:
         floor = getattr(natural, field)
         cells = [mean_std(values[kind][field]) for kind in dr.KINDS]
         rows.append([title, *cells, None if np.isnan(floor) else floor])
-    title = f"{task.name}, mean ± standard deviation over seeds; attacks of at least {task.recipe.attack_psnr:g} dB"
+    psnr = task.recipe.losses.robustness.psnr
+    title = f"{task.name}, mean ± standard deviation over seeds; attacks of at least {psnr:g} dB"
     return Table(title, ["", *dr.KINDS, "natural"], rows)
 
 

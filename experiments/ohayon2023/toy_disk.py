@@ -30,7 +30,7 @@ from jaxpr.attacks import l2_adam
 from jaxpr.metrics import precision_recall
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, INK, MUTED, new_figure, styled
-from jaxpr.reproduce import Claim, Experiment, Picture, Table, main, sharded
+from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
 from jaxpr.reproduce.statistics import mean_std
 from jaxpr.toys import (
     EllipticRing,
@@ -43,7 +43,7 @@ from jaxpr.toys import (
     uniform_square,
 )
 from jaxpr.toys.planar_estimators import disk_wave, ring_avoiding, ring_crossing, zigzag, zigzag_w2_bound
-from jaxpr.training import adversarial_robustness, fit_gan
+from jaxpr.training import adversarial_robustness, fit_gan, sharded
 from jaxpr.transport import emd
 
 Restorer = Callable[[jax.Array, jax.Array], jax.Array]

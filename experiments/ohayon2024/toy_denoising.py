@@ -27,7 +27,7 @@ from matplotlib.axes import Axes
 
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, INK, MUTED, new_figure, styled
-from jaxpr.reproduce import Claim, Experiment, Picture, Table, main, sharded
+from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
 from jaxpr.reproduce.statistics import mean_std
 from jaxpr.toys import denoiser_losses, denoiser_optimizers, denoising_gaussian, start_denoiser, toy_denoiser
 from jaxpr.toys.denoising import (
@@ -38,7 +38,7 @@ from jaxpr.toys.denoising import (
     mmse_conditional_mse,
     posterior_conditional_mse,
 )
-from jaxpr.training import fit_gan
+from jaxpr.training import fit_gan, sharded
 from jaxpr.transport import joint_emd
 
 WEIGHTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import tyro
 
-from jaxpr.core import given_path
+from jaxpr.core import Scale, given_path
 from jaxpr.doctor import warn_of_idle_accelerator
-from jaxpr.reproduce import Scale, chosen_experiments, experiment_names, reproduce, use_all_cores
+from jaxpr.reproduce import chosen_experiments, experiment_names, reproduce, use_all_cores
 
 __all__ = ["Reproduce"]
 

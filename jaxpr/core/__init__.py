@@ -17,6 +17,7 @@ from jaxpr.core.checks import (
     is_traced,
 )
 from jaxpr.core.chunks import map_chunks, scan
+from jaxpr.core.code import code_sha256, script_sha256
 from jaxpr.core.extras import missing_extra
 from jaxpr.core.files import TEMPORARY_PREFIX, check_folder, claim_folder, read_json, utf8, write_atomically
 from jaxpr.core.keys import check_key, example_keys, seed_key
@@ -34,6 +35,7 @@ from jaxpr.core.types import (
     Objective,
     PerceptualNetwork,
     Sampler,
+    Scale,
 )
 from jaxpr.core.words import did_you_mean, printable
 
@@ -49,6 +51,7 @@ __all__ = [
     "Objective",
     "PerceptualNetwork",
     "Sampler",
+    "Scale",
     "TEMPORARY_PREFIX",
     "check_count",
     "check_folder",
@@ -62,6 +65,7 @@ __all__ = [
     "check_same_shape",
     "check_square",
     "claim_folder",
+    "code_sha256",
     "defined_where",
     "did_you_mean",
     "described",
@@ -83,6 +87,7 @@ __all__ = [
     "read_json",
     "rounding_unit",
     "scan",
+    "script_sha256",
     "seed_key",
     "users_code",
     "utf8",

@@ -4,7 +4,7 @@ Images are float32, NHWC, range [0, 1]; points are (N, d); the leading axis N is
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.typing
@@ -25,6 +25,9 @@ Objective: TypeAlias = Callable[[Array], Array]
 
 Features: TypeAlias = Callable[[Array], Array]
 """Maps images (N, H, W, C) in [0, 1] to feature vectors (N, d)."""
+
+Scale: TypeAlias = Literal["smoke", "small", "paper"]
+"""Seconds, minutes on two CPU cores, or the paper's own sizes."""
 
 AnyArray: TypeAlias = jax.Array | np.ndarray
 """A device array, or the NumPy float64 that host-side float64 code returns."""

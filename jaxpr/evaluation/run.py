@@ -18,6 +18,7 @@ from jaxpr.core import (
     Key,
     Sampler,
     check_count,
+    code_sha256,
     given_path,
     printable,
     users_code,
@@ -33,7 +34,7 @@ from jaxpr.evaluation.pictures import load_strips, packed_pictures
 from jaxpr.evaluation.planes import block_extractor
 from jaxpr.evaluation.probes import probe_program
 from jaxpr.evaluation.protocol import Protocol
-from jaxpr.evaluation.provenance import code_sha256, protocol_record
+from jaxpr.evaluation.provenance import protocol_record
 from jaxpr.evaluation.state import BatchStore, check_unclaimed, codes_of, open_run
 from jaxpr.evaluation.stream import Compute, Run, prepare, stream
 from jaxpr.evaluation.trial import Trial, check_finite, try_restorer

@@ -27,6 +27,7 @@ __all__ = [
     "RestorerNetwork",
     "network_of",
     "RestorerConfig",
+    "check_config",
     "restorer_network",
 ]
 
@@ -101,7 +102,6 @@ def restorer_network(
     Raises:
         InputError: a factor below one, an RRDBNet of another scale, or one that should be stochastic.
     """
-    check_count("factor", config.factor)
     network = network_of(config, compute)
     on_pixels = isinstance(config.network, UNetConfig)
 
@@ -139,14 +139,26 @@ def restorer_network(
     return RestorerNetwork(config, network.init, apply, train, seeds, network.statistics)
 
 
-def network_of(config: RestorerConfig, compute: Compute) -> StatefulModel:
-    """The network alone, before anything is made consistent."""
+def check_config(config: RestorerConfig) -> None:
+    """Raise unless a restorer can be made so.
+
+    Raises:
+        InputError: a factor below one, an RRDBNet of another scale, or one that should be stochastic.
+    """
+    check_count("factor", config.factor)
     if isinstance(config.network, UNetConfig):
-        return unet(config.network, compute=compute)
+        return
     if config.network.scale != config.factor:
         raise InputError(f"network: found an RRDBNet of scale {config.network.scale}, expected {config.factor}")
     if config.stochastic:
         raise InputError("stochastic: found an RRDBNet, which has no input for noise, expected a U-Net")
+
+
+def network_of(config: RestorerConfig, compute: Compute) -> StatefulModel:
+    """The network alone, before anything is made consistent."""
+    check_config(config)
+    if isinstance(config.network, UNetConfig):
+        return unet(config.network, compute=compute)
     model = rrdbnet(config.network, compute=compute)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     return StatefulModel(

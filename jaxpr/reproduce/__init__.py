@@ -1,15 +1,14 @@
 """Floor 6: experiments of the papers: how they are found, run and recorded, and what they share."""
 
 from jaxpr.report.experiments import Claim, Experiment, Picture, Table
-from jaxpr.reproduce.devices import sharded, use_all_cores
+from jaxpr.reproduce.devices import use_all_cores
 from jaxpr.reproduce.finding import chosen_experiments, experiment_names, experiments_folder, load_experiment
-from jaxpr.reproduce.running import Scale, main, reproduce
+from jaxpr.reproduce.running import main, reproduce
 
 __all__ = [
     "Claim",
     "Experiment",
     "Picture",
-    "Scale",
     "Table",
     "chosen_experiments",
     "experiment_names",
@@ -17,6 +16,5 @@ __all__ = [
     "load_experiment",
     "main",
     "reproduce",
-    "sharded",
     "use_all_cores",
 ]

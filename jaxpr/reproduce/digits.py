@@ -22,13 +22,12 @@ import numpy as np
 
 from jaxpr import metrics
 from jaxpr.attacks import epsilon_for_psnr, input_psnr, l2_adam
-from jaxpr.cli.train import WEIGHTS, load_recipes
 from jaxpr.core import Array, InputError, Key, Objective, map_chunks
 from jaxpr.data.words import named_images
 from jaxpr.degradations import LinearOperator, parse_degradation
 from jaxpr.models.restorer_network import RestorerConfig, restorer_network
 from jaxpr.report.style import COLOURS, INK
-from jaxpr.training.recipes import Recipe
+from jaxpr.training import WEIGHTS, RestorerRecipe, load_recipes
 from jaxpr.weights import digit_classifier, feature_extractor
 from jaxpr.weights.packaged import packaged_restorer, read_restorer
 
@@ -63,7 +62,7 @@ class Task(NamedTuple):
     """
 
     name: str
-    recipe: Recipe
+    recipe: RestorerRecipe
     operator: LinearOperator
     real: Array
     x: Array
@@ -72,7 +71,7 @@ class Task(NamedTuple):
     @property
     def epsilon(self) -> float:
         """Radius of the attack, intensity units times √(entries of y)."""
-        return epsilon_for_psnr(self.recipe.attack_psnr, self.y.shape[1:], data_range=1.0)
+        return epsilon_for_psnr(self.recipe.losses.robustness.psnr, self.y.shape[1:], data_range=1.0)
 
     @property
     def on_digits(self) -> bool:
@@ -169,12 +168,12 @@ ROWS = {
 """Fields of `Scores` as tables show them."""
 
 
-def recipes_of(scale: str) -> dict[str, Recipe]:
+def recipes_of(scale: str) -> dict[str, RestorerRecipe]:
     """By name: at scale smoke those of small, whose weights are packaged."""
     return load_recipes("digits", "paper" if scale == "paper" else "small")
 
 
-def tasks_of(recipes: dict[str, Recipe], wanted: Sequence[str] | None = None) -> list[Task]:
+def tasks_of(recipes: dict[str, RestorerRecipe], wanted: Sequence[str] | None = None) -> list[Task]:
     """The tasks of recipes with their images.
 
     Args:
@@ -190,18 +189,18 @@ def tasks_of(recipes: dict[str, Recipe], wanted: Sequence[str] | None = None) ->
     if unknown:
         raise InputError(f"wanted: found {', '.join(unknown)}, expected tasks among {', '.join(found)}")
     first = next(iter(found.values()))
-    real = _images(first.data, "train", first.size)
-    x = _images(first.data if first.data == "digits" else PAPER_TEST, "test", first.size)
+    real = _images(first.data.source, "train", first.data.size)
+    x = _images("digits" if first.data.source == "digits" else PAPER_TEST, "test", first.data.size)
     made = []
     for name, recipe in found.items():
         if wanted is None or name in wanted:
             height, width, channels = x.shape[1:]
-            operator = recipe.parsed().operator((height, width, channels))
+            operator = recipe.data.parsed().operator((height, width, channels))
             made.append(Task(name, recipe, operator, real, x, operator(x)))
     return made
 
 
-def seeds_of(recipes: dict[str, Recipe], most: int | None = None) -> list[int]:
+def seeds_of(recipes: dict[str, RestorerRecipe], most: int | None = None) -> list[int]:
     """Seeds with which the restorers were trained, the first `most` of them."""
     return sorted({recipe.seed for recipe in recipes.values()})[:most]
 
@@ -237,7 +236,7 @@ def family(task: Task, kind: str, seeds: Sequence[int], runs: Path | None) -> Fa
     names = [f"digits-{task.name}-{KINDS[kind]}-{seed}" for seed in seeds]
     files = [packaged_restorer(n) if runs is None else read_restorer(source(n, runs)) for n in names]
     config = files[0].packed.config
-    wanted = task.recipe.degradation, True, KINDS[kind].startswith("stochastic")
+    wanted = task.recipe.data.degradation, True, KINDS[kind].startswith("stochastic")
     for name, file in zip(names, files, strict=True):
         found = file.packed.config.degradation, file.packed.config.consistent, file.packed.config.stochastic
         if found != wanted or file.packed.config != config:
@@ -307,12 +306,12 @@ class Program:
         return jax.tree.map(lambda *each: jnp.concatenate(each), *found)
 
     def _probed(self, key: Key, params: Any, y: Array) -> Probed:
-        recipe, seeds = self.task.recipe, self.attack_draws
+        attack, seeds = self.task.recipe.losses.robustness, self.attack_draws
         k_noise, k_start = jax.random.split(key)
         z = noise(self.sampling, k_noise, y, 2 * seeds + self.draws)
         at_y = outputs(self.sampling, params, y, jax.tree.map(lambda a: a[seeds:], z))
         objective = shift_objective(self.sampling, params, y, jax.tree.map(lambda a: a[:seeds], z))
-        steps, rate = recipe.attack_steps, recipe.attack_rate
+        steps, rate = attack.steps, attack.rate
         y_adv = l2_adam(k_start, objective, y, epsilon=self.task.epsilon, steps=steps, learning_rate=rate)
         attacked = outputs(self.sampling, params, y_adv, jax.tree.map(lambda a: a[seeds : 2 * seeds], z))
         shift = jnp.mean(jnp.sum(jnp.square(attacked - at_y[:seeds]), axis=(2, 3, 4)), axis=0)

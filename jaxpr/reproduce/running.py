@@ -12,22 +12,19 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
 import jax
 
 import jaxpr
-from jaxpr.core import claim_folder, given_path
+from jaxpr.core import Scale, claim_folder, code_sha256, given_path, script_sha256
 from jaxpr.endings import one_line_endings
-from jaxpr.evaluation.provenance import code_sha256, script_sha256
 from jaxpr.report.experiments import Experiment, experiment_text, write_experiment, write_experiments_page
 from jaxpr.reproduce.devices import use_all_cores
 from jaxpr.reproduce.finding import experiments_folder, load_experiment
 
-__all__ = ["Scale", "main", "reproduce"]
+__all__ = ["main", "reproduce"]
 
-Scale: TypeAlias = Literal["smoke", "small", "paper"]
-"""Seconds, minutes on two CPU cores, or the paper's own sizes."""
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "runs": {"type": Path, "metavar": "FOLDER", "help": "trained by `jaxpr train`, instead of what comes with jaxpr"},

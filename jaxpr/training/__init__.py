@@ -1,6 +1,8 @@
-"""Floor 3: training loops. Steps are pure functions, loops are scans over keyed minibatches, randomness is in keys."""
+"""Floor 4: training. Steps are pure functions, loops are scans over keyed minibatches, randomness is in keys."""
 
-from jaxpr.training.checkpoints import Checkpoint, Checkpoints
+from jaxpr.training.checkpoints import Checkpoints, StoredState
+from jaxpr.training.classifier import AdamW, ClassifierRecipe, CrossEntropy, LabelledImages
+from jaxpr.training.configs import load_recipes, task_of
 from jaxpr.training.gan import (
     Attack,
     GanLoss,
@@ -15,34 +17,65 @@ from jaxpr.training.gan import (
     random_robustness,
     start_gan,
 )
-from jaxpr.training.runner import DivergenceError, Run, Step, multi_step, run_steps
-from jaxpr.training.supervised import History, Loss, TrainState, augment, classification_loss, fit, start, train_step
+from jaxpr.training.recipes import Recipe, recipe_record
+from jaxpr.training.restorer_recipe import (
+    Adam,
+    AdversarialLoss,
+    Crops,
+    NetworkSettings,
+    RestorerLosses,
+    RestorerRecipe,
+    RobustnessLoss,
+)
+from jaxpr.training.runner import DivergenceError, Finished, Step, multi_step, run_steps
+from jaxpr.training.sharding import sharded
+from jaxpr.training.supervised import Loss, TrainState, augment, classification_loss, minibatch_step, start, train_step
+from jaxpr.training.tasks import WEIGHTS, Task, Trained, drive
 
 __all__ = [
+    "Adam",
+    "AdamW",
+    "AdversarialLoss",
+    "ClassifierRecipe",
+    "Crops",
+    "CrossEntropy",
+    "LabelledImages",
+    "NetworkSettings",
+    "Recipe",
+    "RestorerLosses",
+    "RestorerRecipe",
+    "RobustnessLoss",
+    "Task",
+    "Trained",
+    "WEIGHTS",
+    "drive",
+    "load_recipes",
+    "recipe_record",
+    "task_of",
     "Attack",
-    "Checkpoint",
+    "StoredState",
     "Checkpoints",
     "DivergenceError",
     "GanLoss",
     "GanLosses",
     "GanState",
-    "History",
     "Loss",
-    "Run",
+    "Finished",
     "Step",
     "TrainState",
     "adversarial_robustness",
     "augment",
     "classification_loss",
     "critic_loss",
-    "fit",
     "fit_gan",
     "gan_step",
     "generator_loss",
+    "minibatch_step",
     "multi_step",
     "r1_penalty",
     "random_robustness",
     "run_steps",
+    "sharded",
     "start",
     "start_gan",
     "train_step",

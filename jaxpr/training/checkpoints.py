@@ -10,12 +10,12 @@ import numpy as np
 
 from jaxpr.core import InputError, check_count, first_line
 
-__all__ = ["Checkpoint", "Checkpoints"]
+__all__ = ["StoredState", "Checkpoints"]
 
 _KEPT = 2
 
 
-class Checkpoint(NamedTuple):
+class StoredState(NamedTuple):
     """What one holds.
 
     Attributes:
@@ -59,7 +59,7 @@ class Checkpoints(NamedTuple):
         for old in self._stored()[:-_KEPT]:
             shutil.rmtree(root / str(old))
 
-    def latest(self, like: Any) -> Checkpoint | None:
+    def latest(self, like: Any) -> StoredState | None:
         """The newest state, with the structure and shardings of `like`; None if there is none.
 
         Raises:
@@ -87,7 +87,7 @@ class Checkpoints(NamedTuple):
             ) from error
         leaves = found["state"]
         state = jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in sorted(leaves)])
-        return Checkpoint(stored[-1], state, {name: np.asarray(values) for name, values in found["history"].items()})
+        return StoredState(stored[-1], state, {name: np.asarray(values) for name, values in found["history"].items()})
 
     def _stored(self) -> list[int]:
         """Finished steps of the complete checkpoints, ascending; orbax writes under other names before."""

@@ -28,7 +28,7 @@ from jaxpr.core import (
     lenient_promotion,
 )
 from jaxpr.training.checkpoints import Checkpoints
-from jaxpr.training.runner import Run, count_examples, run_steps
+from jaxpr.training.runner import Finished, count_examples, run_steps
 
 __all__ = [
     "Attack",
@@ -231,7 +231,7 @@ def fit_gan(
     chunk: int = 100,
     progress: bool = False,
     checkpoints: Checkpoints | None = None,
-) -> Run:
+) -> Finished:
     """Train one GAN, or an ensemble of them side by side in one compiled program.
 
     For an ensemble of E members `key` is an array of E keys, and all leaves of `state` and `options` have a leading
@@ -253,7 +253,7 @@ def fit_gan(
         checkpoints: see `run_steps`.
 
     Returns:
-        `Run` with the final `GanState` and the history of what `gan_step` measures, (steps,) or (steps, E).
+        `Finished` with the final `GanState` and the history of what `gan_step` measures, (steps,) or (steps, E).
 
     Raises:
         InputError: a count is wrong, the key is none of `jax.random.key`, or leading axes differ.

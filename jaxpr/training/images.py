@@ -20,17 +20,15 @@ import optax
 
 from jaxpr.core import Array, Key, lenient_promotion
 from jaxpr.models.restorer_network import RestorerNetwork
-from jaxpr.training.checkpoints import Checkpoints
 from jaxpr.training.gan import Params, adversarial_robustness, generator_loss
 from jaxpr.training.losses import Adversary, Fidelity, Robustness, critic_objective
-from jaxpr.training.pool import ImagePool, Symmetries, draw_crops
-from jaxpr.training.runner import Run, Watch, run_steps
+from jaxpr.training.pool import Symmetries, draw_crops
+from jaxpr.training.runner import Step
 
 __all__ = [
     "Procedure",
     "RestorerState",
-    "average_weights",
-    "fit_restorer",
+    "crop_step",
     "restorer_step",
     "start_restorer",
 ]
@@ -40,18 +38,16 @@ class RestorerState(NamedTuple):
     """All that training changes.
 
     Attributes:
-        params: the restorer's.
+        params: the restorer's, running statistics included.
         critic: parameters; empty without an adversary.
         optimizer: state of the restorer's.
         critic_optimizer: of the critic's.
-        average: exponential moving average of `params`, running statistics included: what is kept in the end.
     """
 
     params: Params
     critic: Params
     optimizer: optax.OptState
     critic_optimizer: optax.OptState
-    average: Params
 
 
 class Procedure(NamedTuple):
@@ -64,7 +60,6 @@ class Procedure(NamedTuple):
         adversary: None for none.
         robustness: None for none.
         optimizers: the restorer's and the critic's.
-        decay: of the average of weights, per step; 0 keeps the last weights.
     """
 
     restorer: RestorerNetwork
@@ -73,7 +68,6 @@ class Procedure(NamedTuple):
     adversary: Adversary | None
     robustness: Robustness | None
     optimizers: tuple[optax.GradientTransformation, optax.GradientTransformation]
-    decay: float
 
 
 def start_restorer(key: Key, procedure: Procedure, *, params: Params | None = None) -> RestorerState:
@@ -90,7 +84,7 @@ def start_restorer(key: Key, procedure: Procedure, *, params: Params | None = No
     params = jax.tree.map(jnp.asarray, params)
     critic = {} if procedure.adversary is None else procedure.adversary.critic.init(k_critic)
     first, second = procedure.optimizers
-    return RestorerState(params, critic, first.init(params), second.init(critic), params)
+    return RestorerState(params, critic, first.init(params), second.init(critic))
 
 
 def restorer_step(
@@ -144,61 +138,24 @@ def restorer_step(
         updates, optimizer = procedure.optimizers[0].update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
     params = jax.tree.map(lambda fixed, new, moved: moved if fixed else new, still, params, renewed)
-    average = average_weights(state.average, params, step, decay=procedure.decay)
     measured |= {"loss": total, "parameters": optax.tree.norm((params, critic))}
-    return RestorerState(params, critic, optimizer, critic_optimizer, average), measured
+    return RestorerState(params, critic, optimizer, critic_optimizer), measured
 
 
-def average_weights(average: Params, params: Params, step: Array, *, decay: float) -> Params:
-    """The exponential moving average after one more step.
+def crop_step(procedure: Procedure, *, size: int, symmetries: Symmetries, candidates: int = 1) -> Step[RestorerState]:
+    """The step of a training on random crops, for `run_steps`.
 
-    The decay grows as (1 + step) / (10 + step) until it reaches `decay`, so that the first weights are soon forgotten.
-    """
-    kept = jnp.minimum(decay, (1 + step) / (10 + step))
-    return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, average, params)
-
-
-def fit_restorer(
-    key: Key,
-    state: RestorerState,
-    pool: ImagePool,
-    slots: Array,
-    *,
-    procedure: Procedure,
-    size: int,
-    symmetries: Symmetries,
-    candidates: int = 1,
-    steps: int,
-    chunk: int = 50,
-    progress: bool = False,
-    title: str = "training",
-    checkpoints: Checkpoints | None = None,
-    watch: Watch | None = None,
-) -> Run:
-    """Train a restorer.
+    Its data are (key, pool, slots): the key decides crops, noise and attacks, those of slot i in step s by
+    `fold_in(fold_in(key, s), i)`; slots are `jnp.arange(batch_size)`, and sharded ones spread the batch likewise.
 
     Args:
-        key: decides crops, noise and attacks: those of slot i in step s by `fold_in(fold_in(key, s), i)`.
-        state: of `start_restorer`.
-        pool: the training images.
-        slots: `jnp.arange(batch_size)`; sharded, the batch is spread likewise.
         procedure: how to train.
         size: side of the crops.
         symmetries: of the crops, see `draw_crops`.
         candidates: likewise.
-        steps: number of steps.
-        chunk: steps per compiled scan; changes no numbers.
-        progress: show a progress bar with the loss and the time left.
-        title: in front of the bar.
-        checkpoints: see `run_steps`; a run that goes on from one gives the numbers of the whole run.
-        watch: see `run_steps`.
 
     Returns:
-        `Run` with the final `RestorerState` and the history of what `restorer_step` measures.
-
-    Raises:
-        InputError: a count is wrong, or a checkpoint holds another state.
-        DivergenceError: NaN or infinity; the message names the first such step.
+        Measures what `restorer_step` measures.
     """
 
     def step(number: Array, state: RestorerState, data: Any) -> tuple[RestorerState, dict[str, Array]]:
@@ -208,18 +165,7 @@ def fit_restorer(
         x = draw_crops(k_crops, pool, size=size, symmetries=symmetries, candidates=candidates)
         return restorer_step(k_step, state, x, number, procedure=procedure)
 
-    return run_steps(
-        step,
-        state,
-        (key, pool, slots),
-        steps=steps,
-        chunk=chunk,
-        progress=progress,
-        title=title,
-        shown="loss",
-        checkpoints=checkpoints,
-        watch=watch,
-    )
+    return step
 
 
 def _descend(

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from jaxpr.core import Array, ArrayLike, InputError, check_count, lenient_promotion
 from jaxpr.training.checkpoints import Checkpoints
 
-__all__ = ["DivergenceError", "Run", "Step", "Watch", "count_examples", "multi_step", "run_steps"]
+__all__ = ["DivergenceError", "Finished", "Step", "Watch", "count_examples", "multi_step", "run_steps"]
 
 State = TypeVar("State")
 Data: TypeAlias = Any
@@ -30,7 +30,7 @@ class DivergenceError(InputError):
     """Loss, gradient or parameters became NaN or infinite."""
 
 
-class Run(NamedTuple):
+class Finished(NamedTuple):
     """What `run_steps` ended with.
 
     Attributes:
@@ -56,7 +56,7 @@ def run_steps(
     shown: str | None = None,
     checkpoints: Checkpoints | None = None,
     watch: Watch | None = None,
-) -> Run:
+) -> Finished:
     """Apply `step` for the numbers first..steps-1.
 
     Args:
@@ -107,7 +107,7 @@ def run_steps(
             if shown is not None:
                 bar.set_postfix({shown: f"{history[-1][shown][-length:].mean():.3g}"}, refresh=False)
             bar.update(length)
-    return Run(state, _joined(history))
+    return Finished(state, _joined(history))
 
 
 def _loop(step: Step, *, room: int) -> Callable[..., tuple[State, dict[str, Array]]]:

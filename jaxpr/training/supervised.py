@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from jaxpr.core import (
@@ -21,16 +20,14 @@ from jaxpr.core import (
     example_keys,
     lenient_promotion,
 )
-from jaxpr.training.checkpoints import Checkpoints
-from jaxpr.training.runner import count_examples, run_steps
+from jaxpr.training.runner import Step, count_examples
 
 __all__ = [
-    "History",
     "Loss",
     "TrainState",
     "augment",
     "classification_loss",
-    "fit",
+    "minibatch_step",
     "start",
     "train_step",
 ]
@@ -49,29 +46,15 @@ class TrainState(NamedTuple):
     Attributes:
         params: tree of arrays.
         opt_state: of the optimiser.
-        step: number of finished steps, an int32 scalar.
     """
 
     params: Params
     opt_state: optax.OptState
-    step: Array
-
-
-class History(NamedTuple):
-    """What each step saw, NumPy arrays (steps,).
-
-    Attributes:
-        loss: of the step's minibatch, before its update.
-        gradient_norm: Euclidean norm over all parameters.
-    """
-
-    loss: np.ndarray
-    gradient_norm: np.ndarray
 
 
 def start(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
     """The state before the first step."""
-    return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+    return TrainState(params, optimizer.init(params))
 
 
 def train_step(
@@ -82,71 +65,37 @@ def train_step(
     with lenient_promotion():
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-    return TrainState(params, opt_state, state.step + 1), (value, optax.tree.norm(gradient))
+    return TrainState(params, opt_state), (value, optax.tree.norm(gradient))
 
 
-def fit(
-    key: Key,
-    state: TrainState,
-    data: Batch,
-    *,
-    loss: Loss,
-    optimizer: optax.GradientTransformation,
-    steps: int,
-    batch_size: int,
-    chunk: int = 100,
-    progress: bool = False,
-    checkpoints: Checkpoints | None = None,
-) -> tuple[TrainState, History]:
-    """Train until `steps` steps are finished in all, counted from the state's own step.
+def minibatch_step(*, loss: Loss, optimizer: optax.GradientTransformation, batch_size: int) -> Step[TrainState]:
+    """The step of a training on minibatches, for `run_steps`.
 
-    The minibatch of step s is drawn with replacement by a key folded with s, so a state that was stored goes on exactly
-    as if it had never been.
+    Its data are (key, examples), a tree of arrays whose leading axis is the examples. The minibatch of step s is drawn
+    with replacement by a key folded with s, so a state that was stored goes on exactly as if it had never been.
 
     Args:
-        key: decides minibatches and what the loss draws.
-        state: from `start`, or of an earlier call.
-        data: tree of arrays whose leading axis is the examples; it lies on the device as a whole.
         loss: see `Loss`.
-        optimizer: of optax; the one whose state `state` holds.
-        steps: after which to stop; reached already, nothing is done.
+        optimizer: of optax; the one whose state the state holds.
         batch_size: examples per step; decides the numbers.
-        chunk: steps per compiled scan, after which divergence is looked for; changes no numbers.
-        progress: show a progress bar.
-        checkpoints: where to store the state, and to go on from; None for nowhere.
 
     Returns:
-        The final state, and the history of the steps of this call, or of all steps since the first of the checkpoints.
+        Measures `loss`, and the norms `gradient`, before the update, and `parameters`, after it.
 
     Raises:
-        InputError: no examples, leading axes differ, or a count below one.
-        DivergenceError: NaN or infinity; the message names the first such step.
+        InputError: a count below one; when called: no examples, or leading axes differ.
     """
-    examples = count_examples(data)
-    check_count("steps", steps)
     check_count("batch_size", batch_size)
 
-    def step(number: Array, state: TrainState, data: Batch) -> tuple[TrainState, dict[str, Array]]:
+    def step(number: Array, state: TrainState, data: Any) -> tuple[TrainState, dict[str, Array]]:
+        key, examples = data
         k_batch, k_loss = jax.random.split(jax.random.fold_in(key, number))
-        chosen = jax.random.randint(k_batch, (batch_size,), 0, examples, jnp.int32)
-        batch = jax.tree.map(lambda leaf: leaf[chosen], data)
+        chosen = jax.random.randint(k_batch, (batch_size,), 0, count_examples(examples), jnp.int32)
+        batch = jax.tree.map(lambda leaf: leaf[chosen], examples)
         new, (value, norm) = train_step(k_loss, state, batch, loss=loss, optimizer=optimizer)
         return new, {"loss": value, "gradient": norm, "parameters": optax.tree.norm(new.params)}
 
-    done = int(state.step)
-    run = run_steps(
-        step,
-        state,
-        data,
-        steps=max(steps, done),
-        first=done,
-        chunk=chunk,
-        progress=progress,
-        shown="loss",
-        checkpoints=checkpoints,
-    )
-    nothing = np.zeros(0, np.float32)
-    return run.state, History(run.history.get("loss", nothing), run.history.get("gradient", nothing))
+    return step
 
 
 def classification_loss(

@@ -179,9 +179,9 @@ USERS_FILES = {
     "interrupts": "raise KeyboardInterrupt",
 }
 RECIPES = """
-import dataclasses, importlib.util, jaxpr.cli.train
-found = list(jaxpr.cli.train.load_recipes("digits", "smoke").values())
-first = found[0]
+from dataclasses import replace
+from jaxpr.training import load_recipes
+first = list(load_recipes("digits", "smoke").values())[0]
 def recipes(scale): return {}
 """
 CONFIGS = {
@@ -192,15 +192,15 @@ CONFIGS = {
     "nothing": "x = 1",
     "twice": RECIPES.format("[first, first]"),
     **{
-        name: RECIPES.format(f"[dataclasses.replace(first, {change})]")
+        name: RECIPES.format(f"[replace(first, {change})]")
         for name, change in {
             "escape": "name='../escape'",
             "absolute": "name='/escape'",
             "dotted": "name='..'",
-            "steps": "steps=-1",
-            "dtype": "dtype='float64'",
-            "data": "data='nowhere'",
-            "degradation": "degradation='nothing'",
+            "steps": "optimizer=replace(first.optimizer, steps=-1)",
+            "dtype": "network=replace(first.network, dtype='float64')",
+            "data": "data=replace(first.data, source='nowhere')",
+            "degradation": "data=replace(first.data, degradation='nothing')",
             "seed": "seed=2**64",
             "network": "network=None",
             "begins": "begin_with='../escape'",

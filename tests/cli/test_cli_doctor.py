@@ -526,7 +526,7 @@ def test_train_warns_before_it_trains(monkeypatch, tmp_path):
         raise AssertionError("trained before the warning")
 
     monkeypatch.setattr("jaxpr.cli.train.use_all_cores", lambda: None)
-    monkeypatch.setattr("jaxpr.cli.train.train_recipe", trains)
+    monkeypatch.setattr("jaxpr.cli.train.drive", trains)
     monkeypatch.setattr("jaxpr.doctor.collect.installed_plugins", lambda: CUDA)
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
     monkeypatch.setattr("jax.default_backend", lambda: "cpu")

@@ -12,7 +12,7 @@ import pytest
 
 from jaxpr import data, evaluation, restorers
 from jaxpr.core import InputError
-from jaxpr.evaluation import probes, provenance, run
+from jaxpr.evaluation import probes, run
 from jaxpr.evaluation.state import BatchStore, codes_of, open_run
 from jaxpr.restorers.restorer import as_restorer
 
@@ -281,25 +281,6 @@ def test_a_declared_range_gives_the_same_numbers(low, high, measurements):
     np.testing.assert_array_equal(stochastic(jax.random.key(0), y), found)
     with pytest.raises(InputError, match="low, high: found 1 and 0"):
         restorers.in_range(odd, 1, 0)
-
-
-def test_the_hash_of_code_is_that_of_the_wheel(tmp_path, monkeypatch):
-    """A wheel carries the scripts in a folder of the package; they have a hash of their own."""
-    package, scripts = tmp_path / "jaxpr", tmp_path / "jaxpr" / "_experiments"
-    scripts.mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    monkeypatch.setattr(provenance.jaxpr, "__file__", str(package / "__init__.py"))
-    hashed = provenance.code_sha256.__wrapped__
-    before = hashed()
-    (scripts / "script.py").write_text("import helper\nfrom jax import numpy\n")
-    assert hashed() == before
-    (package / "more.py").write_text("x = 1\n")
-    assert hashed() != before
-    one = provenance.script_sha256(scripts / "script.py")
-    (scripts / "unused.py").write_text("")
-    assert provenance.script_sha256(scripts / "script.py") == one
-    (scripts / "helper.py").write_text("")
-    assert provenance.script_sha256(scripts / "script.py") != one
 
 
 def with_backward(backward):

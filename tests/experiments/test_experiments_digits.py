@@ -53,9 +53,9 @@ def runs(recipes, tmp_path_factory):
     """A folder of runs with networks of width 2 that nobody trained, two seeds of one task."""
     folder = tmp_path_factory.mktemp("runs")
     for name, recipe in recipes.items():
-        if recipe.degradation != TASK or recipe.seed > 1:
+        if recipe.data.degradation != TASK or recipe.seed > 1:
             continue
-        config = RestorerConfig(UNetConfig(channels=1, width=2, scales=1), TASK, 4, True, recipe.stochastic)
+        config = RestorerConfig(UNetConfig(channels=1, width=2, scales=1), TASK, 4, True, recipe.network.stochastic)
         made = restorer_network(config, operators=parse_degradation(TASK).operator)
         params = made.init(jax.random.key(list(recipes).index(name)))
         (folder / name).mkdir()
@@ -118,8 +118,8 @@ def test_probes_of_a_linear_sampler_are_those_of_its_gain_and_noise(inpainting):
     # Twice the shift is 6.02 dB less PSNR, whatever δ was found.
     np.testing.assert_allclose(found.output_psnr, found.input_psnr - 20 * np.log10(2), atol=1e-3)
     np.testing.assert_allclose(found.shift, 4 * 64 * 10 ** (-found.input_psnr / 10), rtol=1e-3)
-    assert float(found.input_psnr.min()) >= inpainting.recipe.attack_psnr - 1e-3
-    assert float(found.input_psnr.max()) < inpainting.recipe.attack_psnr + 1e-2  # a linear map is attacked to the brim
+    assert float(found.input_psnr.min()) >= inpainting.recipe.losses.robustness.psnr - 1e-3
+    assert float(found.input_psnr.max()) < inpainting.recipe.losses.robustness.psnr + 1e-2  # a linear map is attacked to the brim
     # The standard deviation of 200 draws is off by 5 %, its mean over 64 pixels and 20 examples by 0.14 %.
     assert float(found.spread.mean()) == pytest.approx(0.1, rel=0.01)
 

@@ -8,14 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
 
 import jaxpr
 from jaxpr.core import InputError
 from jaxpr.report.style import new_figure
-from jaxpr.reproduce import Claim, Experiment, Picture, Table, main, reproduce, running, sharded
+from jaxpr.reproduce import Claim, Experiment, Picture, Table, main, reproduce, running
 
 jax.devices()  # in use before a script would change their number
 
@@ -152,20 +150,3 @@ def test_reproduce_into_a_file(scripts, tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize(("count", "devices"), [(1, 1), (2, 2), (6, 6), (8, 8), (16, 8), (20, 5), (7, 7), (11, 1)])
-def test_members_are_spread_over_as_many_devices_as_divide_them(count, devices):
-    members = {"w": jnp.arange(3.0 * count).reshape(count, 3), "key": jax.random.split(jax.random.key(0), count)}
-    spread = sharded(members)
-    for name, leaf in spread.items():
-        assert len(leaf.sharding.device_set) == devices
-        assert leaf.shape == members[name].shape
-        assert leaf.addressable_shards[0].data.shape[0] == count // devices
-    np.testing.assert_array_equal(spread["w"], members["w"])
-    np.testing.assert_array_equal(jax.random.key_data(spread["key"]), jax.random.key_data(members["key"]))
-
-
-def test_programs_of_spread_members_stay_spread():
-    spread = sharded(jnp.arange(16.0))
-    doubled = jax.jit(jax.vmap(lambda x: 2 * x))(spread)
-    assert len(doubled.sharding.device_set) == 8
-    np.testing.assert_array_equal(doubled, 2 * np.arange(16))

@@ -21,8 +21,8 @@ from jaxpr.training import (
     DivergenceError,
     GanLosses,
     GanState,
-    fit,
     fit_gan,
+    minibatch_step,
     run_steps,
     start,
     start_gan,
@@ -128,7 +128,7 @@ def test_divergence_leaves_the_checkpoints_before_it(tmp_path, whole):
     assert_equal(run(20, checkpoints), whole)
 
 
-def test_fit_and_fit_gan_go_on(tmp_path):
+def test_minibatches_and_gans_go_on(tmp_path):
     x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 
     def squared(params, key, batch):
@@ -137,8 +137,8 @@ def test_fit_and_fit_gan_go_on(tmp_path):
     def train(steps, checkpoints):
         adam = optax.adam(0.05)
         state = start({"w": jnp.zeros(3)}, adam)
-        options = {"loss": squared, "optimizer": adam, "batch_size": 8, "chunk": 4}
-        return fit(QUICK, state, x, steps=steps, checkpoints=checkpoints, **options)
+        step = minibatch_step(loss=squared, optimizer=adam, batch_size=8)
+        return run_steps(step, state, (QUICK, x), steps=steps, checkpoints=checkpoints, chunk=4)
 
     losses = GanLosses(
         lambda g, c, key, batch, step, options: jnp.mean(jnp.square(batch @ g - c)) + jax.random.normal(key) * g[0],
@@ -152,7 +152,7 @@ def test_fit_and_fit_gan_go_on(tmp_path):
         options = {"losses": losses, "optimizers": optimizers, "batch_size": 8, "chunk": 4, "options": weights}
         return fit_gan(keys, state, x, steps=steps, checkpoints=checkpoints, **options)
 
-    for name, procedure in (("fit", train), ("gan", gan)):
+    for name, procedure in (("minibatches", train), ("gan", gan)):
         checkpoints = Checkpoints(tmp_path / name, 4)
         procedure(8, checkpoints)
         assert stored(tmp_path / name) == [4, 8]

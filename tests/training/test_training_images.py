@@ -10,58 +10,58 @@ import optax
 import pytest
 
 from jaxpr.attacks import l2_adam
-from jaxpr.core import InputError
 from jaxpr.data import digits
 from jaxpr.metrics import lpips
 from jaxpr.models.discriminators import UNetCriticConfig, VggCriticConfig
-from jaxpr.models.resnet_critic import table4
 from jaxpr.models.rrdbnet import RRDBNetConfig
 from jaxpr.models.unet import UNetConfig
-from jaxpr.reproduce import sharded
 from jaxpr.training import (
+    Adam,
+    AdversarialLoss,
     Checkpoints,
+    Crops,
     DivergenceError,
+    NetworkSettings,
+    RestorerLosses,
+    RestorerRecipe,
+    RobustnessLoss,
     adversarial_robustness,
     critic_loss,
     generator_loss,
+    run_steps,
+    sharded,
 )
-from jaxpr.training.images import average_weights, fit_restorer, restorer_step, start_restorer
+from jaxpr.training.images import crop_step, restorer_step, start_restorer
 from jaxpr.training.losses import Adversary, absolute_error, critic_objective, perceptual_error, squared_error
 from jaxpr.training.pool import draw_crops, image_pool
-from jaxpr.training.recipes import Recipe, build_procedure, measurement_shape, recipe_record
+from jaxpr.training.restorer_task import build_procedure
 from jaxpr.weights import perceptual_network
 
 KEY = jax.random.key(6)
 ATTACK = functools.partial(l2_adam, epsilon=0.2, steps=2, learning_rate=1.0)
-RECIPE = Recipe(
+CRITIC = VggCriticConfig(size=8, channels=1, width=2)
+ADVERSARIAL = AdversarialLoss(weight=1.0, critic=CRITIC)
+LOSSES = RestorerLosses(pixel=0.5, adversarial=ADVERSARIAL, robustness=RobustnessLoss(weight=2.0, draws=2, examples=3))
+RECIPE = RestorerRecipe(
     name="tiny",
-    data="digits",
-    size=8,
-    degradation="inpaint-top-0.75",
-    network=UNetConfig(channels=1, width=2, scales=1),
-    stochastic=True,
-    steps=9,
-    batch=8,
-    pixel=0.5,
-    adversarial=1.0,
-    critic=VggCriticConfig(size=8, channels=1, width=2),
-    robustness=2.0,
-    robustness_draws=2,
-    robustness_examples=3,
-    rate=1e-2,
-    critic_rate=1e-2,
+    data=Crops(source="digits", size=8, degradation="inpaint-top-0.75"),
+    network=NetworkSettings(sizes=UNetConfig(channels=1, width=2, scales=1), stochastic=True),
+    losses=LOSSES,
+    optimizer=Adam(steps=9, batch=8, rate=1e-2, critic_rate=1e-2),
 )
 X = jnp.asarray(np.stack(list(digits("train")[:8])))
 KEYS = jax.random.split(KEY, 8)
 CLOSE = {"rtol": 2e-4, "atol": 2e-6}  # gradients of some ten float32 layers
 
 
-def changed(**changes):
-    return dataclasses.replace(RECIPE, **changes)
+def procedure(losses=LOSSES, *, stochastic=True):
+    network = dataclasses.replace(RECIPE.network, stochastic=stochastic)
+    made = build_procedure(dataclasses.replace(RECIPE, losses=losses, network=network))
+    return made if made.robustness is None else made._replace(robustness=made.robustness._replace(attack=ATTACK))
 
 
-def procedure(**changes):
-    return build_procedure(changed(**changes), attack=ATTACK)
+def without(name):
+    return dataclasses.replace(LOSSES, **{name: None})
 
 
 @pytest.fixture(scope="module")
@@ -123,23 +123,10 @@ def test_a_step_is_the_sum_of_its_parts(everything, step):
     moved = optax.apply_updates(state.params, updates)
     expected = jax.tree.map(lambda fixed, a, b: a if fixed else b, made.restorer.statistics, renewed, moved)
     assert_close(new.params, expected)
-    assert_close(
-        new.average, jax.tree.map(lambda old, now: (old * (1 + step) + now * 9) / (10 + step), state.params, new.params)
-    )
-
-
-def test_averages_of_weights():
-    weights = [np.full(2, float(i)) for i in range(200)]
-    average = {"w": jnp.asarray(weights[0])}
-    for step, value in enumerate(weights):
-        average = average_weights(average, {"w": value}, step, decay=0.9)
-    # Far beyond the beginning the lag of a moving average behind a ramp is decay / (1 - decay).
-    np.testing.assert_allclose(average["w"], 199 - 9, rtol=1e-4)
-    np.testing.assert_array_equal(average_weights({"w": 1.0}, {"w": 3.0}, 500, decay=0.0)["w"], 3.0)
 
 
 def test_parts_without_weight_are_left_out():
-    made = procedure(adversarial=0.0, robustness=0.0, critic=None, stochastic=False)
+    made = procedure(RestorerLosses(pixel=0.5), stochastic=False)
     assert made.adversary is made.robustness is None
     state = start_restorer(KEY, made)
     assert state.critic == {}
@@ -152,12 +139,13 @@ def test_training_goes_on_from_given_parameters(everything):
     params = jax.tree.map(lambda leaf: np.asarray(leaf) + 1, state.params)
     again = start_restorer(KEY, made, params=params)
     assert_close(again.params, params)
-    assert_close(again.average, params)
     assert_close(again.critic, state.critic)
 
 
 def test_conditional_critics_see_the_measurement():
-    made = procedure(conditional=True, critic=VggCriticConfig(size=8, channels=2, width=2))
+    critic = VggCriticConfig(size=8, channels=2, width=2)
+    adversarial = AdversarialLoss(weight=1.0, critic=critic, conditional=True)
+    made = procedure(RestorerLosses(adversarial=adversarial))
     seen = []
     critic = made.adversary.critic._replace(apply=lambda params, x: seen.append(x) or jnp.zeros(len(x)))
     y = made.degrade(KEYS, X)
@@ -167,9 +155,10 @@ def test_conditional_critics_see_the_measurement():
 
 def test_critics_of_pixels_are_penalised_by_their_mean():
     weights = jnp.arange(1.0, 17).reshape(4, 4)
-    critic = build_procedure(
-        changed(critic=UNetCriticConfig(channels=1, width=1), robustness=0.0), attack=None
-    ).adversary.critic._replace(apply=lambda params, x: params * x[..., :1] * weights[None, ..., None])
+    pixels = AdversarialLoss(weight=1.0, critic=UNetCriticConfig(channels=1, width=1))
+    critic = procedure(RestorerLosses(adversarial=pixels)).adversary.critic._replace(
+        apply=lambda params, x: params * x[..., :1] * weights[None, ..., None]
+    )
     adversary = Adversary(critic, 1.0, penalty=3.0)
     real, fake = jax.random.uniform(KEY, (2, 5, 4, 4, 1))
     found = critic_objective(jnp.float32(2.0), adversary, real, fake, real)
@@ -192,7 +181,8 @@ def test_losses_by_hand():
 def run(made, slots, *, steps=6, state=None, **options):
     pool = image_pool(digits("train")[:50], smallest=8)
     state = start_restorer(KEY, made) if state is None else state
-    return fit_restorer(KEY, state, pool, slots, procedure=made, size=8, symmetries=1, steps=steps, chunk=3, **options)
+    step = crop_step(made, size=8, symmetries=1)
+    return run_steps(step, state, (KEY, pool, slots), steps=steps, chunk=3, **options)
 
 
 @pytest.fixture(scope="module")
@@ -229,62 +219,27 @@ def test_a_run_that_goes_on_is_the_whole_run(tmp_path, alone):
 
 
 def test_divergence_names_the_step():
-    made = procedure(robustness=0.0)
+    made = procedure(without("robustness"))
     poisoned = made._replace(degrade=lambda keys, x: made.degrade(keys, x).at[0].set(jnp.nan))
     with pytest.raises(DivergenceError, match="found nan at step 0"):
         run(poisoned, jnp.arange(8))
 
 
-def test_recipes_say_what_does_not_fit():
-    for changes, message in (
-        ({"steps": 0}, "steps: found 0"),
-        ({"penalty": -1.0}, "penalty: found -1.0"),
-        ({"average": 1.0}, "average: found 1.0"),
-        ({"pixel": 0.0, "adversarial": 0.0}, "found no weight above zero"),
-        ({"critic": None}, "critic: found None"),
-        ({"conditional": True}, "critic: found 1 channels, expected 2"),
-        ({"critic": table4(size=16, channels=1, width=2)}, "critic: found size 16, expected 8"),
-        ({"degradation": "average-x2+noise-0.1"}, "consistent: found 'average-x2.noise-0.1'"),
-        ({"degradation": "average-x2+jpeg-50"}, "without JPEG"),
-        ({"degradation": "realworld-x4"}, "with an operator"),
-        ({"robustness_examples": 0}, "robustness_examples: found 0"),
-    ):
-        with pytest.raises(InputError, match=message):
-            procedure(**changes)
-    with pytest.raises(InputError, match="attack: found None"):
-        build_procedure(RECIPE, attack=None)
-
-
-def test_recipes_are_recorded():
-    record = recipe_record(changed(critic=table4(size=8, channels=1, width=2)))
-    assert record["network"] == {"kind": "UNetConfig", **UNetConfig(channels=1, width=2, scales=1)._asdict()}
-    assert record["critic"]["kind"] == "ResNetCriticConfig"
-    assert set(record) == {field.name for field in dataclasses.fields(Recipe)}
-    assert measurement_shape(RECIPE) == (8, 8, 1)
-    assert measurement_shape(changed(degradation="average-x4")) == (2, 2, 1)
-
-
 @pytest.mark.slow
 def test_an_rrdbnet_learns_and_a_perceptual_loss_takes_part():
-    recipe = Recipe(
+    recipe = RestorerRecipe(
         name="photograph",
-        data="photos",
-        size=64,
-        degradation="bicubic-x4",
-        network=RRDBNetConfig(num_feat=8, num_block=1, num_grow_ch=4),
-        steps=40,
-        batch=4,
-        pixel=1.0,
-        perceptual=0.1,
-        rate=2e-3,
-        betas=(0.9, 0.99),
+        data=Crops(source="photos", size=64, degradation="bicubic-x4"),
+        network=NetworkSettings(sizes=RRDBNetConfig(num_feat=8, num_block=1, num_grow_ch=4)),
+        losses=RestorerLosses(pixel=1.0, perceptual=0.1),
+        optimizer=Adam(steps=40, batch=4, rate=2e-3, betas=(0.9, 0.99)),
     )
-    made = build_procedure(recipe, attack=None)
+    made = build_procedure(recipe)
     ramp = np.linspace(0, 1, 96, dtype=np.float32)
     image = 0.5 + 0.5 * np.sin(40 * ramp[:, None, None] * ramp[None, :, None] * np.array([1.0, 1.5, 2.0]))
     pool = image_pool([image.astype(np.float32)], smallest=64)
     first = start_restorer(KEY, made)
-    found = fit_restorer(KEY, first, pool, jnp.arange(4), procedure=made, size=64, symmetries=8, steps=40)
+    found = run_steps(crop_step(made, size=64, symmetries=8), first, (KEY, pool, jnp.arange(4)), steps=40)
     assert (found.history["perceptual"] > 0).all()
     x = draw_crops(jax.random.split(KEY, 8), pool, size=64, symmetries=8)
     y = made.degrade(jax.random.split(KEY, 8), x)

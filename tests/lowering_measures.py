@@ -157,7 +157,7 @@ ESTIMATORS = [
         lambda y: restorers.tiled(smooth, tile=8, overlap=2, scale=1)(y),
         IMAGES,
     ),
-    case("estimators.ranges: in_range", lambda y: estimators.in_range(smooth, -1, 1)(y), IMAGES),
+    case("restorers.ranges: in_range", lambda y: restorers.in_range(smooth, -1, 1)(y), IMAGES),
     case(
         "restorers.consistent: consistent",
         lambda y: restorers.consistent(functools.partial(restorers.nearest, factor=4), parse_degradation("bicubic-x4"))(

@@ -167,24 +167,17 @@ ESTIMATORS = {
     "gaussian_conditional_mse": lambda: toys.gaussian_conditional_mse(
         law(), toys.gaussian_mmse(law()), jnp.asarray(PLANE)
     ),
-    "fit_exemplars": lambda: restorers.fit_exemplars(KEY, PAIRS, grid=GRID, count=12),
-    "fit_lmmse": lambda: restorers.fit_lmmse(PAIRS, grid=GRID),
-    "gaussian_conditional_mse": lambda: restorers.gaussian_conditional_mse(
-        law(), restorers.gaussian_mmse(law()), jnp.asarray(PLANE)
-    ),
-    "gaussian_dmax": lambda: restorers.gaussian_dmax(law()),
-    "gaussian_interpolation": lambda: restorers.gaussian_interpolation(law(), alpha=0.5),
-    "gaussian_mmse": lambda: restorers.gaussian_mmse(law()),
-    "gaussian_mse": lambda: restorers.gaussian_mse(law(), restorers.gaussian_posterior(law())),
-    "gaussian_output_law": lambda: restorers.gaussian_output_law(law(), restorers.gaussian_mmse(law())).gain,
-    "gaussian_posterior": lambda: restorers.gaussian_posterior(law()),
-    "gaussian_residual_law": lambda: (
-        restorers.gaussian_residual_law(law(), restorers.gaussian_posterior(law()), EYE).gain
-    ),
-    "gaussian_tradeoff": lambda: restorers.gaussian_tradeoff(law(), alpha=0.5),
-    "independent_conditional_mse": lambda: restorers.independent_conditional_mse(*on_device(LINE, LINE, LINE, LINE)),
+    "gaussian_dmax": lambda: toys.gaussian_dmax(law()),
+    "gaussian_interpolation": lambda: toys.gaussian_interpolation(law(), alpha=0.5),
+    "gaussian_mmse": lambda: toys.gaussian_mmse(law()),
+    "gaussian_mse": lambda: toys.gaussian_mse(law(), toys.gaussian_posterior(law())),
+    "gaussian_output_law": lambda: toys.gaussian_output_law(law(), toys.gaussian_mmse(law())).gain,
+    "gaussian_posterior": lambda: toys.gaussian_posterior(law()),
+    "gaussian_residual_law": lambda: toys.gaussian_residual_law(law(), toys.gaussian_posterior(law()), EYE).gain,
+    "gaussian_tradeoff": lambda: toys.gaussian_tradeoff(law(), alpha=0.5),
+    "independent_conditional_mse": lambda: toys.independent_conditional_mse(*on_device(LINE, LINE, LINE, LINE)),
     "in_range": lambda: restorers.in_range(twice, -1, 1)(jnp.asarray(SMALL)),
-    "interpolated": lambda: restorers.interpolated(restorers.planar_dmax(ring()), ring().posterior_mean, alpha=0.5)(
+    "interpolated": lambda: toys.interpolated(toys.planar_dmax(ring()), ring().posterior_mean, alpha=0.5)(
         KEY, jnp.asarray(LINE)
     ),
     "lanczos": lambda: restorers.lanczos(jnp.asarray(SMALL), factor=3),

@@ -30,7 +30,7 @@ FLOORS = {
 }
 ROOT = Path(jaxpr.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-EXPERIMENTS = [path for path in sorted(ROOT.parent.glob("experiments/*/*.py")) if path.parent.name != "benchmarks"]
+EXPERIMENTS = sorted(ROOT.parent.glob("experiments/*/*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 399, 80
 ONLY_IN = {
     "torch": ("jaxpr/weights/torch_files.py", "jaxpr/restorers/torch_bridge.py"),

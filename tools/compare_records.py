@@ -77,9 +77,9 @@ def main(arguments: list[str] | None = None) -> int:
     for path, found in ((options.before, before), (options.after, after)):
         if not found:
             parser.error(f"{path}: found no record, expected {' or '.join(NAMES)}")
-    found = list(differences(before, after, rtol=options.rtol))
-    print("\n".join(found) if found else f"{len(before)} records: no difference")
-    return 1 if found else 0
+    differing = list(differences(before, after, rtol=options.rtol))
+    print("\n".join(differing) if differing else f"{len(before)} records: no difference")
+    return 1 if differing else 0
 
 
 def _same(before: Any, after: Any, rtol: float) -> bool:

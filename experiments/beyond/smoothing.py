@@ -29,7 +29,7 @@ import numpy as np
 
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, MUTED, new_figure, styled
-from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
+from jaxpr.reproduce import Claim, Experiment, Picture, Table, digit_scores, main
 from jaxpr.reproduce import digits as dr
 from jaxpr.reproduce.figures import seed_band
 from jaxpr.reproduce.statistics import deviation, mean_std, told
@@ -125,13 +125,13 @@ def measured(task: dr.Task, sizes: Sizes, seeds: list[int], runs: Path | None) -
 
     def at(sigma: float, share: float) -> Values:
         params = [(tree, jnp.float32(sigma), jnp.float32(share)) for tree in erratic.params]
-        return dr.all_scores(program, params, seeds, sizes.probes)
+        return digit_scores.all_scores(program, params, seeds, sizes.probes)
 
     ways = {way: [at(s, share) for s in sizes.sigmas] for way, share in ((AS_IS, 0.0), (PROJECTED, 1.0))}
     trained = {}
     for kind in TRAINED:
         found = dr.family(task, kind, seeds, runs)
-        trained[kind] = dr.all_scores(programs(found), found.params, seeds, sizes.probes)
+        trained[kind] = digit_scores.all_scores(programs(found), found.params, seeds, sizes.probes)
     return Smoothed(ways, trained)
 
 
@@ -266,7 +266,7 @@ def run(scale: str, runs: Path | None = None) -> Experiment:
         title="A deterministic restorer with noise on its input as a sampler",
         source="beyond [ohayon2023], after its Sections 4 to 6.1",
         scale=scale,
-        settings={**sizes._asdict(), "tasks": list(found), "seeds": seeds, "k": dr.NEIGHBOURS},
+        settings={**sizes._asdict(), "tasks": list(found), "seeds": seeds, "k": digit_scores.NEIGHBOURS},
         tables=[table(name, values, sigmas) for name, values in found.items()],
         claims=[claim for name, values in found.items() for claim in claims(name, values, sigmas)],
         pictures={name: draw_curves(name, values, sigmas) for name, values in found.items()},

@@ -48,13 +48,12 @@ PAPER_TASKS = {"inpainting": "inpaint-top-0.75"} | {f"average-x{n}": f"average-x
 KINDS = {"deterministic": False, "stochastic": True}
 PSNR = {"inpaint-top-0.75": 32.9}  # of attacked measurements; 34 dB for super-resolution
 
+ADVERSARY = AdversarialLoss(weight=1.0, critic=VggCriticConfig(size=8, channels=1, width=32), penalty=0.01)
 SMALL = RestorerRecipe(
     name="unnamed",
     data=Crops(source="digits", size=8, degradation="average-x2"),
     network=NetworkSettings(sizes=UNetConfig(channels=1, width=12, scales=2, noise_scale=4.0)),
-    losses=RestorerLosses(
-        adversarial=AdversarialLoss(weight=1.0, critic=VggCriticConfig(size=8, channels=1, width=32), penalty=0.01)
-    ),
+    losses=RestorerLosses(adversarial=ADVERSARY),
     optimizer=Adam(steps=5000, batch=24, rate=5e-4, critic_rate=2e-3, milestones=(0.5, 0.7, 0.85, 0.95), factor=0.5),
 )
 PAPER = RestorerRecipe(
@@ -102,7 +101,7 @@ def recipes(scale: str) -> list[RestorerRecipe]:
             name=f"digits-{task}-deterministic-erratic-{seed}",
             data=replace(base.data, degradation=degradation),
             network=replace(base.network, consistent=False),
-            losses=replace(base.losses, adversarial=replace(base.losses.adversarial, conditional=True, critic=critic)),
+            losses=replace(base.losses, adversarial=replace(ADVERSARY, conditional=True, critic=critic)),
             seed=seed,
         )
         found += [first, pixel_twin(first, task)]

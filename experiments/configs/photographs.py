@@ -51,14 +51,14 @@ PAPER = replace(
 PAPER_ADAM = replace(
     SMALL_ADAM, steps=400_000, batch=16, rate=1e-4, critic_rate=1e-4, milestones=(0.125, 0.25, 0.5, 0.75)
 )
-SMOKE = {"steps": 6, "batch": 2}
 
 
 def recipes(scale: str) -> list[RestorerRecipe]:
     """The pixel loss alone, five adversarial weights, and a robust member."""
     pixel, adam, width, attacked = (PAPER, PAPER_ADAM, 64, None) if scale == "paper" else (SMALL, SMALL_ADAM, 16, 4)
     if scale == "smoke":
-        pixel, adam = replace(pixel, optimizer=replace(pixel.optimizer, **SMOKE)), replace(adam, **SMOKE)
+        pixel = replace(pixel, optimizer=replace(pixel.optimizer, steps=6, batch=2))
+        adam = replace(adam, steps=6, batch=2)
     critic = UNetCriticConfig(channels=3, width=width)
 
     def gan(name: str, weight: float, robustness: RobustnessLoss | None = None) -> RestorerRecipe:

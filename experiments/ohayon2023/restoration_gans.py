@@ -40,7 +40,7 @@ import numpy as np
 
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import INK, MUTED, new_figure, styled
-from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
+from jaxpr.reproduce import Claim, Experiment, Picture, Table, digit_scores, main
 from jaxpr.reproduce import digits as dr
 from jaxpr.reproduce.figures import seed_bars
 from jaxpr.reproduce.statistics import mean_std, told
@@ -101,7 +101,7 @@ def measured(task: dr.Task, sizes: Sizes, seeds: list[int], runs: Path | None) -
     for kind in dr.KINDS:
         found = dr.family(task, kind, seeds, runs)
         program = programs(found)
-        values[kind] = dr.all_scores(program, found.params, seeds, sizes.probes)
+        values[kind] = digit_scores.all_scores(program, found.params, seeds, sizes.probes)
         keys = jax.random.split(jax.random.key(1), DRAWN if found.sampling.stochastic else 1)
         shown[kind] = np.stack([program.restore(key, found.params[0])[examples(task)] for key in keys])
     return values, shown
@@ -114,13 +114,13 @@ def examples(task: dr.Task) -> np.ndarray:
 
 def table(task: dr.Task, values: Values) -> Table:
     """Table 1 for one task."""
-    natural = dr.natural_scores(task)
+    natural = digit_scores.natural_scores(task)
     rows: list[list[Cell]] = []
-    for field, title in dr.ROWS.items():
+    for field, title in digit_scores.ROWS.items():
         floor = getattr(natural, field)
         cells = [mean_std(values[kind][field]) for kind in dr.KINDS]
         rows.append([title, *cells, None if np.isnan(floor) else floor])
-    psnr = task.recipe.losses.robustness.psnr
+    psnr = task.attack.psnr
     title = f"{task.name}, mean ± standard deviation over seeds; attacks of at least {psnr:g} dB"
     return Table(title, ["", *dr.KINDS, "natural"], rows)
 
@@ -286,7 +286,12 @@ def run(scale: str, runs: Path | None = None) -> Experiment:
         title="Erratic and robust, deterministic and stochastic GANs that restore digits",
         source="[ohayon2023], Section 6.1, Appendices E.2 and F; Table 1, Figures 1 and 4",
         scale=scale,
-        settings={**sizes._asdict(), "tasks": [task.name for task in tasks], "seeds": seeds, "k": dr.NEIGHBOURS},
+        settings={
+            **sizes._asdict(),
+            "tasks": [task.name for task in tasks],
+            "seeds": seeds,
+            "k": digit_scores.NEIGHBOURS,
+        },
         tables=[
             *(table(task, values[task.name]) for task in tasks),
             Table("Printed in the paper: CelebA, inpainting, one seed", ["", *GANS], printed),

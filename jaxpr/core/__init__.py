@@ -17,7 +17,7 @@ from jaxpr.core.checks import (
     is_traced,
 )
 from jaxpr.core.chunks import map_chunks, scan
-from jaxpr.core.code import code_sha256, script_sha256
+from jaxpr.core.code import code_sha256, experiments_folder, script_sha256
 from jaxpr.core.extras import missing_extra
 from jaxpr.core.files import TEMPORARY_PREFIX, check_folder, claim_folder, read_json, utf8, write_atomically
 from jaxpr.core.keys import check_key, example_keys, seed_key
@@ -70,6 +70,7 @@ __all__ = [
     "did_you_mean",
     "described",
     "example_keys",
+    "experiments_folder",
     "file_at",
     "first_line",
     "floating_dtype",

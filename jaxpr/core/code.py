@@ -1,4 +1,4 @@
-"""Hashes of the code that made a result, stored beside it."""
+"""Where the code lies that makes a result, and its hashes, stored beside the result."""
 
 import ast
 import functools
@@ -8,9 +8,16 @@ from pathlib import Path
 
 import jaxpr
 
-__all__ = ["code_sha256", "script_sha256"]
+__all__ = ["code_sha256", "experiments_folder", "script_sha256"]
 
 _SCRIPTS = "_experiments"  # where a wheel has the folder experiments/
+
+
+def experiments_folder() -> Path:
+    """The scripts and configs, of a checkout, or else of an installed wheel."""
+    package = Path(jaxpr.__file__).parent
+    beside = package.parent / "experiments"
+    return beside if beside.is_dir() else package / _SCRIPTS
 
 
 @functools.cache

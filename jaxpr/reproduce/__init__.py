@@ -2,7 +2,7 @@
 
 from jaxpr.report.experiments import Claim, Experiment, Picture, Table
 from jaxpr.reproduce.devices import use_all_cores
-from jaxpr.reproduce.finding import chosen_experiments, experiment_names, experiments_folder, load_experiment
+from jaxpr.reproduce.finding import chosen_experiments, experiment_names, load_experiment
 from jaxpr.reproduce.running import main, reproduce
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "Table",
     "chosen_experiments",
     "experiment_names",
-    "experiments_folder",
     "load_experiment",
     "main",
     "reproduce",

@@ -1,17 +1,13 @@
-"""The trained restorers of digits as the experiments on them take them, and their numbers.
+"""The trained restorers of digits as the experiments on them take them.
 
 Four kinds of GAN and one with the pixel loss for each task and seed, as `experiments/configs/digits.py` names them: the
 packaged weights, or those in a folder of `jaxpr train digits`. Weights are arguments of compiled functions, so that
 restorers of one network share one program.
 
-Sets are compared by pixels if images are 8×8 (64 numbers, joint ones with those of y), otherwise by AlexNet features.
-Real images are those of training, restored ones those of the test split, as in E.2.5 of [ohayon2023].
-
 Papers: [ohayon2023] Ohayon, Adrai, Elad, Michaeli, "Reasons for the Superiority of Stochastic Estimators over
 Deterministic Ones", ICML 2023.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,8 +23,8 @@ from jaxpr.data.words import named_images
 from jaxpr.degradations import LinearOperator, parse_degradation
 from jaxpr.models.restorer_network import RestorerConfig, restorer_network
 from jaxpr.report.style import COLOURS, INK
-from jaxpr.training import WEIGHTS, RestorerRecipe, load_recipes
-from jaxpr.weights import digit_classifier, feature_extractor
+from jaxpr.training import WEIGHTS, RestorerRecipe, RobustnessLoss, load_recipes
+from jaxpr.weights import feature_extractor
 from jaxpr.weights.packaged import packaged_restorer, read_restorer
 
 ERRATIC, ROBUST = "deterministic erratic", "deterministic robust"
@@ -45,7 +41,6 @@ LOOKS = dict(zip(KINDS, (COLOURS[5], COLOURS[0], COLOURS[1], COLOURS[4], INK), s
 PAPER_RUNS = Path("runs/digits-paper")  # jaxpr train digits --scale paper --out runs/digits-paper
 PAPER_TEST, PAPER_IMAGES = "tfds:celeb_a:test", 10_000
 DIGIT = (8, 8, 1)
-NEIGHBOURS = 3  # of precision and recall, as in the paper
 BATCH = 512  # examples at a time; 64 of them that are attacked at other sizes than digits'
 
 
@@ -69,9 +64,16 @@ class Task(NamedTuple):
     y: Array
 
     @property
+    def attack(self) -> RobustnessLoss:
+        """That of training (E.2.3)."""
+        if self.recipe.losses.robustness is None:
+            raise InputError(f"recipe {self.recipe.name}: found no robustness loss, expected one with its attack")
+        return self.recipe.losses.robustness
+
+    @property
     def epsilon(self) -> float:
         """Radius of the attack, intensity units times √(entries of y)."""
-        return epsilon_for_psnr(self.recipe.losses.robustness.psnr, self.y.shape[1:], data_range=1.0)
+        return epsilon_for_psnr(self.attack.psnr, self.y.shape[1:], data_range=1.0)
 
     @property
     def on_digits(self) -> bool:
@@ -134,43 +136,10 @@ class Probed(NamedTuple):
     input_psnr: Array
 
 
-class Scores(NamedTuple):
-    """Numbers of one restorer; intensities are in [0, 1]."""
-
-    psnr: float
-    rmse: float
-    inconsistency: float
-    fd: float
-    joint_fd: float
-    fd_judge: float
-    precision: float
-    recall: float
-    spread: float
-    sensitivity: float
-    output_psnr: float
-    input_psnr: float
-
-
-ROWS = {
-    "psnr": "PSNR, dB",
-    "rmse": "RMSE",
-    "inconsistency": "A x̂ - y, largest RMSE",
-    "fd": "FD, pixels",
-    "joint_fd": "joint FD, pixels",
-    "fd_judge": "FD, classifier's logits",
-    "precision": "precision",
-    "recall": "recall",
-    "spread": "per-pixel std",
-    "sensitivity": "√R̃, eq. (7)",
-    "output_psnr": "attacked output PSNR, dB, eq. (9)",
-    "input_psnr": "attacked input PSNR, dB",
-}
-"""Fields of `Scores` as tables show them."""
-
-
 def recipes_of(scale: str) -> dict[str, RestorerRecipe]:
     """By name: at scale smoke those of small, whose weights are packaged."""
-    return load_recipes("digits", "paper" if scale == "paper" else "small")
+    loaded = load_recipes("digits", "paper" if scale == "paper" else "small")
+    return {name: recipe for name, recipe in loaded.items() if isinstance(recipe, RestorerRecipe)}
 
 
 def tasks_of(recipes: dict[str, RestorerRecipe], wanted: Sequence[str] | None = None) -> list[Task]:
@@ -306,7 +275,7 @@ class Program:
         return jax.tree.map(lambda *each: jnp.concatenate(each), *found)
 
     def _probed(self, key: Key, params: Any, y: Array) -> Probed:
-        attack, seeds = self.task.recipe.losses.robustness, self.attack_draws
+        attack, seeds = self.task.attack, self.attack_draws
         k_noise, k_start = jax.random.split(key)
         z = noise(self.sampling, k_noise, y, 2 * seeds + self.draws)
         at_y = outputs(self.sampling, params, y, jax.tree.map(lambda a: a[seeds:], z))
@@ -332,51 +301,6 @@ class Programs:
         if found.config not in self._made:
             self._made[found.config] = Program(self._task, found.sampling, **self._options)
         return self._made[found.config]
-
-
-def score(task: Task, restored: Array, probed: Probed) -> Scores:
-    """Numbers of a restorer by what it answered."""
-    return _scores(
-        task,
-        restored,
-        psnr=float(jnp.mean(input_psnr(task.x, restored, data_range=1.0))),  # of any values, far outside [0, 1] too
-        rmse=float(jnp.sqrt(jnp.mean(metrics.mse(restored, task.x)))),
-        inconsistency=float(jnp.max(metrics.measurement_rmse(task.operator, restored, task.y))),
-        spread=float(jnp.mean(probed.spread)),
-        sensitivity=math.sqrt(float(jnp.mean(probed.shift))),
-        output_psnr=float(jnp.mean(probed.output_psnr)),
-        input_psnr=float(jnp.mean(probed.input_psnr)),
-    )
-
-
-def all_scores(program: Program, params: Sequence[Any], seeds: Sequence[int], probes: int) -> dict[str, np.ndarray]:
-    """Fields of `Scores` with one entry per seed; noise and attacks of a seed begin alike for all restorers."""
-    found = []
-    for seed, tree in zip(seeds, params, strict=True):
-        k_restore, k_probe = jax.random.split(jax.random.fold_in(jax.random.key(0), seed))
-        found.append(score(program.task, program.restore(k_restore, tree), program.probe(k_probe, tree, probes)))
-    return {name: np.array([getattr(scores, name) for scores in found]) for name in Scores._fields}
-
-
-def natural_scores(task: Task) -> Scores:
-    """Of the natural test images themselves, what no restorer can be expected to exceed in quality."""
-    names = ("psnr", "rmse", "inconsistency", "spread", "sensitivity", "output_psnr", "input_psnr")
-    return _scores(task, task.x, **dict.fromkeys(names, math.nan))
-
-
-def _scores(task: Task, restored: Array, **others: float) -> Scores:
-    real, fake = task.features(task.real), task.features(restored)
-    joint = task.joint(task.real, task.operator(task.real)), task.joint(restored, task.y)
-    manifold = metrics.precision_recall(real, fake, k=NEIGHBOURS)
-    logits = [digit_classifier("judge")(images) for images in (task.real, restored)] if task.on_digits else None
-    return Scores(
-        fd=float(metrics.frechet_distance_from_features(real, fake)),
-        joint_fd=float(metrics.frechet_distance_from_features(*joint)),
-        fd_judge=float(metrics.frechet_distance_from_features(*logits)) if logits else math.nan,
-        precision=float(manifold.precision),
-        recall=float(manifold.recall),
-        **others,
-    )
 
 
 def _parts(y: Array, size: int) -> list[Array]:

@@ -10,19 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-import jaxpr
-from jaxpr.core import InputError, did_you_mean, load_python, printable
+from jaxpr.core import InputError, did_you_mean, experiments_folder, load_python, printable
 
-__all__ = ["chosen_experiments", "experiment_names", "experiments_folder", "load_experiment"]
+__all__ = ["chosen_experiments", "experiment_names", "load_experiment"]
 
 _RUN = re.compile(r"^def run\(", re.MULTILINE)
-
-
-def experiments_folder() -> Path:
-    """Of a checkout, or else of an installed wheel."""
-    package = Path(jaxpr.__file__).parent
-    beside = package.parent / "experiments"
-    return beside if beside.is_dir() else package / "_experiments"
 
 
 def experiment_names() -> tuple[str, ...]:

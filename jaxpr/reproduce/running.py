@@ -17,11 +17,11 @@ from typing import Any, get_args
 import jax
 
 import jaxpr
-from jaxpr.core import Scale, claim_folder, code_sha256, given_path, script_sha256
+from jaxpr.core import Scale, claim_folder, code_sha256, experiments_folder, given_path, script_sha256
 from jaxpr.endings import one_line_endings
 from jaxpr.report.experiments import Experiment, experiment_text, write_experiment, write_experiments_page
 from jaxpr.reproduce.devices import use_all_cores
-from jaxpr.reproduce.finding import experiments_folder, load_experiment
+from jaxpr.reproduce.finding import load_experiment
 
 __all__ = ["main", "reproduce"]
 

@@ -3,8 +3,16 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import jaxpr
-from jaxpr.core import InputError, Scale, did_you_mean, given_path, load_python, printable, users_code
+from jaxpr.core import (
+    InputError,
+    Scale,
+    did_you_mean,
+    experiments_folder,
+    given_path,
+    load_python,
+    printable,
+    users_code,
+)
 from jaxpr.training.classifier import ClassifierRecipe, classifier_task
 from jaxpr.training.recipes import Recipe
 from jaxpr.training.restorer_recipe import RestorerRecipe
@@ -55,12 +63,10 @@ def load_recipes(config: str, scale: Scale) -> dict[str, Recipe]:
 
 
 def _config_path(config: str) -> Path:
-    package = Path(jaxpr.__file__).parent
-    folders = (package.parent / "experiments", package / "_experiments")  # of a checkout, of an installed wheel
-    places = [given_path(config), *(folder / "configs" / f"{config}.py" for folder in folders)]
-    for path in places:
+    folder = experiments_folder() / "configs"
+    for path in (given_path(config), folder / f"{config}.py"):
         if path.is_file():
             return path
-    known = sorted(path.stem for folder in folders for path in (folder / "configs").glob("*.py"))
+    known = sorted(path.stem for path in folder.glob("*.py"))
     likely = did_you_mean(config, known)
     raise InputError(f"config: found no file {printable(config)}, expected one, or one of {', '.join(known)}{likely}")

@@ -1,4 +1,4 @@
-"""The trained classifiers of 8×8 digits that come with jaxpr, made by `tools/package_classifiers.py`.
+"""The trained classifiers of 8×8 digits that come with jaxpr, packed by `tools/pack_weights.py`.
 
 They were trained apart, with other seeds and augmentation; their networks are `models.classifier`.
 """

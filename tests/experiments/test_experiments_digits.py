@@ -12,8 +12,8 @@ from jaxpr.degradations import parse_degradation
 from jaxpr.models.restorer_network import RestorerConfig, restorer_network
 from jaxpr.models.unet import UNetConfig
 from jaxpr.report.experiments import write_experiment
+from jaxpr.reproduce import digit_scores, load_experiment
 from jaxpr.reproduce import digits as dr
-from jaxpr.reproduce import load_experiment
 from jaxpr.weights.native import pack_restorer
 
 TASK = "average-x4"
@@ -119,7 +119,9 @@ def test_probes_of_a_linear_sampler_are_those_of_its_gain_and_noise(inpainting):
     np.testing.assert_allclose(found.output_psnr, found.input_psnr - 20 * np.log10(2), atol=1e-3)
     np.testing.assert_allclose(found.shift, 4 * 64 * 10 ** (-found.input_psnr / 10), rtol=1e-3)
     assert float(found.input_psnr.min()) >= inpainting.recipe.losses.robustness.psnr - 1e-3
-    assert float(found.input_psnr.max()) < inpainting.recipe.losses.robustness.psnr + 1e-2  # a linear map is attacked to the brim
+    assert (
+        float(found.input_psnr.max()) < inpainting.recipe.losses.robustness.psnr + 1e-2
+    )  # a linear map is attacked to the brim
     # The standard deviation of 200 draws is off by 5 %, its mean over 64 pixels and 20 examples by 0.14 %.
     assert float(found.spread.mean()) == pytest.approx(0.1, rel=0.01)
 
@@ -132,15 +134,15 @@ def test_deterministic_restorers_take_one_draw_and_have_no_spread(inpainting):
 
 def test_the_truth_scores_as_natural_images_do(task):
     none = dr.Probed(*(jnp.ones(2) for _ in dr.Probed._fields))
-    found, natural = dr.score(task, task.x, none), dr.natural_scores(task)
+    found, natural = digit_scores.score(task, task.x, none), digit_scores.natural_scores(task)
     assert found.psnr == np.inf
     assert found.rmse == found.inconsistency == 0
     for name in ("fd", "joint_fd", "fd_judge", "precision", "recall"):
         assert getattr(found, name) == getattr(natural, name)
-    shuffled = dr.score(task, task.x[::-1], none)
+    shuffled = digit_scores.score(task, task.x[::-1], none)
     assert shuffled.fd == pytest.approx(natural.fd, rel=ROUNDING)  # the same set,
     assert shuffled.joint_fd > 1.5 * natural.joint_fd  # at the wrong measurements, though 4 of 68 numbers only
-    grey = dr.score(task, task.x * 0 + task.x.mean(), none)
+    grey = digit_scores.score(task, task.x * 0 + task.x.mean(), none)
     assert grey.recall == 0
     assert grey.fd > 10 * natural.fd
 

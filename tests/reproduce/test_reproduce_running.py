@@ -148,5 +148,3 @@ def test_reproduce_into_a_file(scripts, tmp_path):
     with pytest.raises(InputError, match="out: found a file"):
         reproduce(["first"], "smoke", tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
-
-

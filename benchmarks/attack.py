@@ -1,6 +1,6 @@
 r"""I-FGSM through a super-resolution network: jaxpr, the same ascent without its convolutions, and PyTorch.
 
-    .venv/bin/python experiments/benchmarks/attack.py [--scale smoke|small|paper] [--repeats 5]
+    .venv/bin/python -m benchmarks.attack [--scale smoke|small|paper] [--repeats 5]
 
 The network is an RRDB (Wang et al. 2018, ESRGAN; residual-in-residual dense blocks) with random weights and plain
 `lax.conv_general_dilated`, as a user would bring it. Every contender restores the clean measurements and does the same
@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import compare, parse
+
+from benchmarks.common import compare, parse
 
 STEPS = 4
 ALPHA = 8 / 255

@@ -1,6 +1,6 @@
 """SSIM of 64 images of 256×256×3 against scikit-image, piq and dm_pix.
 
-Command:   .venv/bin/python experiments/benchmarks/ssim.py [--scale smoke|small|paper]
+Command:   .venv/bin/python -m benchmarks.ssim [--scale smoke|small|paper]
 
 All use the Gaussian window of 11×11 with deviation 1.5; scikit-image and dm_pix also crop to windows inside the image.
 """
@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from common import Contender, compare, declare_torchvision_operators, parse
+
+from benchmarks.common import Contender, compare, declare_torchvision_operators, parse
 
 SIZES = {
     "smoke": {"4x64x64": (4, 64)},

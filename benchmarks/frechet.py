@@ -1,6 +1,6 @@
 """Fréchet distance from features to the number, against torch-fidelity and the formula of pytorch-fid.
 
-Command:   .venv/bin/python experiments/benchmarks/frechet.py [--scale smoke|small|paper]
+Command:   .venv/bin/python -m benchmarks.frechet [--scale smoke|small|paper]
 
 Statistics and distance are timed together on both sides, on the same float32 features. The values agree to the
 rounding of float32 means (torch-fidelity's and numpy's means are float32).
@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from common import Contender, compare, declare_torchvision_operators, parse
+
+from benchmarks.common import Contender, compare, declare_torchvision_operators, parse
 
 SIZES = {  # name: (N, d)
     "smoke": {"500x128": (500, 128)},

@@ -28,6 +28,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -130,7 +131,8 @@ def _measure(contender: Contender, repeats: int) -> dict[str, Any]:
 
 
 def _in_child(size: str, name: str, limit: float) -> dict[str, Any]:
-    command = [sys.executable, *sys.argv, "--only", f"{size}/{name}"]
+    module = f"benchmarks.{Path(sys.argv[0]).stem}"
+    command = [sys.executable, "-m", module, *sys.argv[1:], "--only", f"{size}/{name}"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
     except subprocess.TimeoutExpired:

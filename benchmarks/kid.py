@@ -1,6 +1,6 @@
 """Kernel distance (KID), 100 subsets of 1000, from features to the numbers, against torch-fidelity and piq.
 
-Command:   .venv/bin/python experiments/benchmarks/kid.py [--scale smoke|small|paper]
+Command:   .venv/bin/python -m benchmarks.kid [--scale smoke|small|paper]
 
 Subsets are drawn inside the timed run on both sides; means differ by the choice of subsets (see the standard error of
 jaxpr, the second value). "jaxpr, all points" is the estimate without subsets with its jackknife over ten groups.
@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from common import Contender, compare, declare_torchvision_operators, parse
+
+from benchmarks.common import Contender, compare, declare_torchvision_operators, parse
 
 SIZES = {  # name: (N, d, subsets, points per subset)
     "smoke": {"500x128": (500, 128, 10, 100)},

@@ -1,6 +1,6 @@
 """Improved precision and recall (k = 3) from features to the numbers, against torch-fidelity, piq and prdc.
 
-Command:   .venv/bin/python experiments/benchmarks/precision_recall.py [--scale smoke|small|paper]
+Command:   .venv/bin/python -m benchmarks.precision_recall [--scale smoke|small|paper]
 
 All see the same float32 features. prdc also gives density and coverage, with which jaxpr's second row compares; its
 balls are open and piq's recall compares with the wrong radii at ties, so values may differ in the last place.
@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from common import Contender, compare, declare_torchvision_operators, parse
+
+from benchmarks.common import Contender, compare, declare_torchvision_operators, parse
 
 K = 3
 SIZES = {  # name: (N, d)

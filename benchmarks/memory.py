@@ -1,6 +1,6 @@
 """Peak memory of `evaluate` for N images and for ten times as many: it should not grow.
 
-Command:   .venv/bin/python experiments/benchmarks/memory.py
+Command:   .venv/bin/python -m benchmarks.memory
 
 Each run is a process of its own that reads PNG files of 192×192 pixels from a folder, one by one. Kernel and neighbour
 measures see at most `set_patches` patches; that is 500 here, so that the smaller run has as many, too: until their
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import compare, parse
+
+from benchmarks.common import compare, parse
 
 SIZES = {"smoke": (4, 40), "small": (24, 240), "paper": (240, 2400)}
 

@@ -1,6 +1,6 @@
 r"""Exact ℓ1 earth mover's distance between joint samples in the plane: jaxpr against the network simplex of POT.
 
-Command:   .venv/bin/python experiments/benchmarks/emd.py [--scale smoke|small|paper] [--repeats 5]
+Command:   .venv/bin/python -m benchmarks.emd [--scale smoke|small|paper] [--repeats 5]
 
 What JEMD of [ohayon2024] compares: n draws of (X, Y) with X, N ~ N(0, 1), Y = X + N, and n others of (X̂, Y), where X̂
 is a function of Y: D_max is Y/√2, a line of points, and "zigzag" is Y/2 + sin(8Y), with about the mean and variance of
@@ -21,7 +21,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from common import Contender, compare, parse
+
+from benchmarks.common import Contender, compare, parse
 
 SIZES = {"smoke": 1000, "small": 10_000, "paper": 30_000}
 LAZY_ONLY = 20_000  # the matrix of costs would take gigabytes

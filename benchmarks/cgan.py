@@ -1,6 +1,6 @@
 r"""Training of the toy CGAN of [ohayon2024] at eight robustness weights, against PyTorch.
 
-Command:   .venv/bin/python experiments/benchmarks/cgan.py [--scale smoke|small|paper] [--repeats 5]
+Command:   .venv/bin/python -m benchmarks.cgan [--scale smoke|small|paper] [--repeats 5]
 
 The work: so many steps for each of 8 values of λ. A step updates a critic and a generator of six hidden layers of 16
 (Appendix D.1) on a minibatch of 128 of 100,000 pairs, with R₁ with respect to x and y, the robustness loss of eq. (5),
@@ -23,7 +23,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from common import Contender, compare, parse
+
+from benchmarks.common import Contender, compare, parse
 
 STEPS = {"smoke": 50, "small": 1000, "paper": 100_000}
 WEIGHTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -179,7 +180,7 @@ def torch_ensemble(steps: int, threads: int) -> Callable[[], Any]:
     import torch
 
     torch.set_num_threads(threads)
-    return functools.partial(TorchGan(np.float32(WEIGHTS)).run, steps)
+    return functools.partial(TorchGan(np.asarray(WEIGHTS, np.float32)).run, steps)
 
 
 def torch_single(steps: int) -> Callable[[], Any]:

@@ -151,9 +151,18 @@ NETWORKS = [
     ),
 ]
 
-PROTOCOL = Protocol(
-    attack_steps=2, sweep=(0.1,), lipschitz_iterations=2, explore_samples=2, explore_steps=2, samples=2, attack_draws=2
-)._replace(patch_size=8, patch_stride=8, features="pixels")
+PROTOCOL = Protocol().replace(
+    attack_steps=2,
+    sweep=(0.1,),
+    lipschitz_iterations=2,
+    explore_samples=2,
+    explore_steps=2,
+    samples=2,
+    attack_draws=2,
+    patch_size=8,
+    patch_stride=8,
+    features="pixels",
+)
 MEASURED, EXAMPLES = floats(2, 16, 16, 3), keys(2)
 
 
@@ -205,7 +214,12 @@ def probed() -> Callable[..., Any]:
 def scored(side: int, spec: str) -> tuple[Any, ...]:
     x = floats(2, side, side, 3)
     y = jax.eval_shape(parse_degradation(spec), EXAMPLES, x)
-    return measure.scorer(parse_degradation(spec), PROTOCOL), x, y, x, y, measure.Responses(floats(2), floats(2), x)
+    return measure.scorer(parse_degradation(spec), PROTOCOL), x, y, x
+
+
+def scored_attack() -> tuple[Any, ...]:
+    y = floats(2, 8, 8, 3)
+    return measure.attack_scorer(), y, y, measure.Responses(floats(2), floats(2), floats(2, 32, 32, 3))
 
 
 def decided() -> tuple[Any, ...]:
@@ -235,6 +249,7 @@ EVALUATION = [
     evaluated("evaluation.probes.probe_program", probed, EXAMPLES, MEASURED, MEASURED),
     Case(("evaluation.measure.scorer",), on_one_device(lambda: scored(32, "bicubic-x4"))),
     Case(("evaluation.measure.scorer",), on_one_device(lambda: scored(16, "noise-0.1"))),
+    Case(("evaluation.measure.attack_scorer",), on_one_device(scored_attack)),
     evaluated(
         "evaluation.measure.patch_features", lambda: measure.patch_features("alexnet", size=8, stride=8), MEASURED
     ),

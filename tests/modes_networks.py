@@ -223,7 +223,7 @@ TRAINING = {
     ),
     "train_step": stepped,
 }
-PROTOCOL = evaluation.Protocol(
+PROTOCOL = evaluation.Protocol().replace(
     crop=32,
     patch_size=8,
     patch_stride=4,

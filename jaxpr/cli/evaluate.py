@@ -9,6 +9,7 @@ from typing import Any, Literal
 import jax
 import tyro
 
+from jaxpr.cli.options import ProtocolOptions, changes_of
 from jaxpr.core import InputError, check_count, first_line, given_path, seed_key
 from jaxpr.data import ImageSource, PairedSource, paired_folder
 from jaxpr.data.words import PACKAGED, named_images
@@ -23,13 +24,12 @@ from jaxpr.restorers import Training, build_restorers, default_restorers
 
 __all__ = ["Compare", "Evaluate"]
 
-_LEVELS = 255
 _DICTIONARY = {"smoke": 256, "small": 4096, "paper": 16384}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
-    """Evaluate restorers on degraded images: distortion, perception, consistency, robustness; write a report."""
+class _RunOptions:
+    """What is evaluated, where, and on which machines."""
 
     out: Path
     """Folder of the run. The same command in the same folder resumes an interrupted run."""
@@ -62,54 +62,8 @@ class Evaluate:
     scale: Literal["smoke", "small", "paper"] = "small"
     """smoke: seconds; small: minutes on two CPU cores; paper: the sizes of the paper. The options below override it."""
 
-    crop: int | None = None
-    """Side of the crops that images are cut into; 0 for whole images."""
-
-    patch_size: int | None = None
-    """Side of the patches of y behind the Fréchet distances."""
-
-    patch_stride: int | None = None
-    """Step between these patches."""
-
-    alpha_levels: float | None = None
-    """Strength of the attack in grey levels of 255."""
-
-    attack_steps: int | None = None
-    """Steps of the attack."""
-
-    features: str | None = None
-    """Feature extractor of the set measures: alexnet, vgg16, pixels, or inception:FILE with the published weights, with
-    which distances are called FID and KID, and the inception score is measured too."""
-
     tile: int | None = None
     """Published networks restore in overlapping tiles of so many pixels of y, for large images."""
-
-    limit: int | None = None
-    """Evaluate only so many crops or images."""
-
-    border: int | None = None
-    """Pixels cut off on every side before RMSE, PSNR and SSIM."""
-
-    channel: Literal["rgb", "y"] | None = None
-    """RMSE, PSNR and SSIM on colours or on luma."""
-
-    attack: Literal["ifgsm", "l2_adam"] | None = None
-    """The attack behind K̄: ∞-norm (--alpha-levels) or Euclidean (--epsilon)."""
-
-    epsilon: float | None = None
-    """Radius of l2_adam, Euclidean norm over a measurement."""
-
-    probes: int | None = None
-    """Examples for the costly measures (attack sweep, spectral norm, exploration); 0 leaves these measures out."""
-
-    samples: int | None = None
-    """Draws per measurement from stochastic restorers."""
-
-    explore_samples: int | None = None
-    """Explore the posterior by attacks: outputs per measurement; 0 for none."""
-
-    explore_steps: int | None = None
-    """Steps of the exploration per output."""
 
     dictionary: int | None = None
     """Number of exemplars."""
@@ -142,41 +96,22 @@ class Evaluate:
     process_id: int | None = None
     """Number of this process, from 0."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(ProtocolOptions, _RunOptions):
+    """Evaluate restorers on degraded images: distortion, perception, consistency, robustness; write a report."""
+
     def protocol(self) -> Protocol:
         """The scale's protocol with this command's changes."""
-        changes: dict[str, Any] = {
-            "patch_size": self.patch_size,
-            "patch_stride": self.patch_stride,
-            "alpha": None if self.alpha_levels is None else self.alpha_levels / 255,
-            "attack_steps": self.attack_steps,
-            "features": self.features,
-            "limit": self.limit,
-            "border": self.border,
-            "channel": self.channel,
-            "attack": self.attack,
-            "epsilon": self.epsilon,
-            "probes": self.probes or None,
-            "samples": self.samples,
-            "explore_samples": self.explore_samples,
-            "explore_steps": self.explore_steps,
-        }
-        protocol = SCALES[self.scale]._replace(**{name: value for name, value in changes.items() if value is not None})
-        if self.probes == 0:
-            protocol = protocol._replace(sweep=(), lipschitz_iterations=0, explore_samples=0)
-        return protocol if self.crop is None else protocol._replace(crop=self.crop or None)
+        return SCALES[self.scale].replace(**changes_of(self))
 
     def check(self) -> None:
         """Raise unless every option that was given is valid, whether it is used or not."""
-        for name in ("tile", "dictionary", "batch_size", "limit", "samples", "attack_steps", "explore_steps"):
+        for name in ("tile", "dictionary", "batch_size"):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name))
-        for name in ("crop", "border", "probes", "explore_samples"):
-            if getattr(self, name) is not None:
-                check_count(name, getattr(self, name), at_least=0)
-        if self.alpha_levels is not None and not 0 < self.alpha_levels <= _LEVELS:
-            raise InputError(f"alpha_levels: found {self.alpha_levels:g}, expected more than 0 and at most {_LEVELS}")
         self._check_processes()
-        self.protocol().check()
+        self.protocol()
 
     def _check_processes(self) -> None:
         given = {name: getattr(self, name) for name in ("coordinator", "processes", "process_id")}

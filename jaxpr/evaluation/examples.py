@@ -76,8 +76,8 @@ def examples_of(
         whole = images if isinstance(images, ImageSource) else from_arrays(list(images), name="images")  # type: ignore[arg-type]
     factor = degradation.factor if pairs is None else pairs.factor
     if pairs is None and whole.skip_bad:
-        whole = without_small(whole, protocol.crop or protocol.patch_size * factor)
-    source, low, groups = _cut(whole, pairs, protocol.crop, factor)
+        whole = without_small(whole, protocol.crop or protocol.patches.size * factor)
+    source, low, groups = _cut(whole, pairs, protocol.crop or None, factor)
     count = len(source) if protocol.limit is None else min(protocol.limit, len(source))
     # Spread evenly, so that a small limit still sees several photographs.
     indices = tuple(int(i) for i in np.linspace(0, len(source) - 1, count).round())
@@ -85,10 +85,10 @@ def examples_of(
     if degradation.has_operator:
         _check_operator(degradation, set(shapes))
     smallest = min(min(shape[:2]) for shape in shapes) // factor
-    if smallest < protocol.patch_size:
+    if smallest < protocol.patches.size:
         raise InputError(
             f"images: found a measurement of only {smallest} pixels on a side, expected at least the patch size "
-            f"{protocol.patch_size}; use larger crops or images, or smaller patches"
+            f"{protocol.patches.size}; use larger crops or images, or smaller patches"
         )
     return Examples(source, low, indices, groups[list(indices)], shapes, factor, pairs)
 

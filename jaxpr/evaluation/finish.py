@@ -15,21 +15,14 @@ from jaxpr.evaluation.sets import PatchSets, classes_score, patch_sets, set_metr
 from jaxpr.evaluation.state import BatchStore
 from jaxpr.evaluation.stream import Run
 from jaxpr.numerics.statistics import grouped_mean
+from jaxpr.records.metric_info import ATTACK
+from jaxpr.records.metric_table import in_order, of_source
 from jaxpr.records.results import Metric, RestorerResult, Results, mean_metrics
 
 __all__ = ["METRIC_PREFIX", "finish"]
 
 METRIC_PREFIX = "metric_"
 _NO_SECOND_DERIVATIVE = "undefined: JAX cannot differentiate the restorer's backward rule, which this measure needs"
-_ATTACKED = ("lipschitz_mean", "adversarial_output_psnr", "adversarial_input_psnr")
-_ORDER = (
-    *("rmse", "psnr", "ssim", "lpips_", "niqe", "lr_psnr", "measurement_rmse", "residual_"),
-    *("fd_", "joint_fd_", "consistency_fd_", "conditional_fd_", "extrapolated_"),
-    *("inception_score", "kid_", "joint_kid_", "precision_", "joint_precision_", "recall_", "joint_recall_"),
-    *("density_", "joint_density_", "coverage_", "joint_coverage_"),
-    *("lipschitz_mean", "adversarial_", "local_lipschitz", "exploration_"),
-    *("per_pixel_std", "pairwise_", "entropy_power", "renyi_divergence", "block_mse"),
-)
 
 
 def finish(
@@ -55,8 +48,8 @@ def finish(
     """
     protocol, groups = run.protocol, run.examples.groups
     k_sets, k_planes = jax.random.split(jax.random.fold_in(key, 3))
-    most = protocol.set_patches
-    sets = patch_sets(k_sets, reference, groups, most=most, neighbours=protocol.neighbours)
+    most = protocol.patches.most
+    sets = patch_sets(k_sets, reference, groups, most=most, neighbours=protocol.patches.neighbours)
     plane = plane_reference(k_planes, reference, groups, most=most)
     restorers, seconds = [], {}
     for name, store in stores.items():
@@ -79,7 +72,7 @@ def _restorer(
     sets: PatchSets,
     plane: PlaneReference | None,
 ) -> tuple[RestorerResult, float]:
-    count, groups, features = len(run.examples), run.examples.groups, run.protocol.features_name
+    count, groups, features = len(run.examples), run.examples.groups, run.protocol.patches.features_name
     columns = _columns(store, count)
     seconds = float(columns.pop("seconds").sum())
     metrics = _seen_by_the_attack(columns, groups)
@@ -96,7 +89,7 @@ def _restorer(
     if plane is not None:
         found, labels = plane_metrics(plane, store)
         metrics |= found
-    ordered = {metric: metrics[metric] for metric in sorted(metrics, key=_reading_order)}
+    ordered = {metric: metrics[metric] for metric in in_order(metrics)}
     return RestorerResult(name, ordered, curves, labels), seconds
 
 
@@ -114,7 +107,8 @@ def _seen_by_the_attack(columns: dict[str, np.ndarray], groups: np.ndarray) -> d
     """Mean metrics; those of the attack are undefined, with the reason, where it had no gradient to follow."""
     note = _blindness(columns.pop("gradient"))
     metrics = mean_metrics(columns, groups)
-    return metrics | {name: Metric(math.nan, math.nan, note) for name in _ATTACKED if note}
+    blind = set(of_source(ATTACK)) & set(metrics) if note else ()
+    return metrics | {name: Metric(math.nan, math.nan, note) for name in blind}
 
 
 def _blindness(gradient: np.ndarray) -> str:
@@ -145,8 +139,3 @@ def _probe_results(
         curve[name] = [estimate.value for estimate in found]
         curve[f"{name}_stderr"] = [estimate.stderr for estimate in found]
     return metrics, {"attack_sweep": curve}
-
-
-def _reading_order(metric: str) -> int:
-    """Distortion, consistency, perception, robustness, diversity, uncertainty."""
-    return next((rank for rank, prefix in enumerate(_ORDER) if metric.startswith(prefix)), len(_ORDER))

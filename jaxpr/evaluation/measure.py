@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpr.attacks import expected_output_shift, gradient_status, ifgsm, l2_adam, output_shift
+from jaxpr.attacks import expected_output_shift, gradient_status, output_shift
 from jaxpr.core import AnyArray, Array, Estimator, Key, defined_where, may_be_undefined
 from jaxpr.degradations import Degradation
 from jaxpr.evaluation.devices import spread
@@ -37,6 +37,7 @@ from jaxpr.weights import feature_extractor, perceptual_network
 __all__ = [
     "Programs",
     "Responses",
+    "attack_scorer",
     "degrader",
     "gradient_size",
     "naturalness",
@@ -92,13 +93,13 @@ class Programs(NamedTuple):
         restore: `(keys, y) -> x̂`, one draw.
         attack: `(keys, y) -> (y_adv, gradient)`; `gradient` (N,) is the size of the restorer's gradient at y: where it
             is zero or NaN the attack is blind.
-        respond: `(keys, y, y_adv) -> Responses`.
+        respond: `(keys, y, y_adv) -> Responses`; None where the protocol has no attack.
         diversity: `(keys, y) -> {metric: (N,)}` of several draws; None for a deterministic restorer.
     """
 
     restore: Callable[[Key, Array], Array]
     attack: Callable[[Key, Array], tuple[Array, Array]]
-    respond: Callable[[Key, Array, Array], Responses]
+    respond: Callable[[Key, Array, Array], Responses] | None
     diversity: Callable[[Key, Array], dict[str, Array]] | None
 
 
@@ -113,19 +114,9 @@ def programs(restorer: Restorer, protocol: Protocol) -> Programs:
         else:
             objective = output_shift(functools.partial(restorer.draw, keys), y)
         gradient = gradient_size(k_seeds, functools.partial(restorer.draw, keys), y)
-        if protocol.attack == "l2_adam":
-            y_adv = l2_adam(
-                k_start,
-                objective,
-                y,
-                epsilon=protocol.epsilon,
-                steps=protocol.attack_steps,
-                learning_rate=protocol.learning_rate,
-                bounds=protocol.bounds,
-            )
-        else:
-            steps = protocol.attack_steps
-            y_adv = ifgsm(k_start, objective, y, alpha=protocol.alpha, steps=steps, bounds=protocol.bounds)
+        if protocol.attack is None:
+            return y, gradient
+        y_adv = protocol.attack.ascend(k_start, objective, y, bounds=protocol.bounds)
         # An example whose gradient is not finite keeps its measurement; the record will say that nothing is known.
         seen = jnp.isfinite(gradient).reshape(-1, *(1,) * (y.ndim - 1))
         return jnp.where(seen, y_adv, y), gradient
@@ -144,7 +135,7 @@ def programs(restorer: Restorer, protocol: Protocol) -> Programs:
     return Programs(
         spread(restorer.first),
         may_be_undefined(spread(attack)),
-        spread(respond),
+        spread(respond) if protocol.attack is not None else None,
         spread(diversity) if restorer.stochastic else None,
     )
 
@@ -163,44 +154,36 @@ def _two_keys(keys: Key) -> tuple[Key, Key]:
 def _diversity(samples: Array, protocol: Protocol) -> dict[str, Array]:
     """How much the draws (S, N, H, W, C) for one measurement differ."""
     found = {"per_pixel_std": per_pixel_std(samples)}
-    if min(samples.shape[2:4]) >= _LPIPS_SMALLEST[protocol.lpips_network]:
-        network = perceptual_network(protocol.lpips_network)
+    if min(samples.shape[2:4]) >= _LPIPS_SMALLEST[protocol.distortion.lpips_network]:
+        network = perceptual_network(protocol.distortion.lpips_network)
 
         def distance(a: Array, b: Array) -> Array:
             return lpips(to_rgb(a), to_rgb(jnp.clip(b, 0, 1)), network=network)
 
-        found[f"pairwise_lpips_{protocol.lpips_network}"] = pairwise_diversity(samples, distance)
-    features = jax.lax.map(feature_extractor(protocol.features).apply, samples)
-    found[f"pairwise_distance_{protocol.features_name}"] = pairwise_diversity(
+        found[f"pairwise_lpips_{protocol.distortion.lpips_network}"] = pairwise_diversity(samples, distance)
+    features = jax.lax.map(feature_extractor(protocol.patches.features).apply, samples)
+    found[f"pairwise_distance_{protocol.patches.features_name}"] = pairwise_diversity(
         features, lambda a, b: example_norms(a - b)
     )
     return found
 
 
 def scorer(degradation: Degradation, protocol: Protocol) -> Callable[..., dict[str, Array]]:
-    """Compiled `(x, y, restored, y_adv, responses) -> {metric: (N,)}`.
+    """Compiled `(x, y, restored) -> {metric: (N,)}`.
 
     Metrics that the image size or the degradation does not allow are left out.
     """
-    network = perceptual_network(protocol.lpips_network)
+    network = perceptual_network(protocol.distortion.lpips_network)
 
-    def score(x: Array, y: Array, restored: Array, y_adv: Array, responses: Responses) -> dict[str, Array]:
+    def score(x: Array, y: Array, restored: Array) -> dict[str, Array]:
         height, width, channels = x.shape[1:]
         unit = functools.partial(psnr, data_range=1.0)
-        moved = example_norms(y_adv - y)
-        values = {
-            "lipschitz_mean": jnp.where(
-                (moved > 0) & jnp.isfinite(moved), responses.shift / jnp.where(moved > 0, moved, 1), jnp.nan
-            ),
-            "adversarial_output_psnr": responses.output_psnr,
-            "adversarial_input_psnr": unit(y_adv, y),
-        }
         shown, truth = (_compared(images, protocol) for images in (restored, x))
-        values |= {"rmse": rmse(shown, truth), "psnr": unit(shown, truth)}
+        values = {"rmse": rmse(shown, truth), "psnr": unit(shown, truth)}
         if min(shown.shape[1:3]) >= _SSIM_WINDOW:
             values["ssim"] = ssim(shown, truth, data_range=1.0)
-        if min(height, width) >= _LPIPS_SMALLEST[protocol.lpips_network]:
-            values[f"lpips_{protocol.lpips_network}"] = lpips(to_rgb(restored), to_rgb(x), network=network)
+        if min(height, width) >= _LPIPS_SMALLEST[protocol.distortion.lpips_network]:
+            values[f"lpips_{protocol.distortion.lpips_network}"] = lpips(to_rgb(restored), to_rgb(x), network=network)
         if degradation.has_operator:
             again = degradation.operator((height, width, channels))(restored)
             values |= {"lr_psnr": unit(again, y), "measurement_rmse": rmse(again, y)}
@@ -208,6 +191,21 @@ def scorer(degradation: Degradation, protocol: Protocol) -> Callable[..., dict[s
             residual = residual_noise(restored, y, std=degradation.noise_std)
             values |= {f"residual_{name}": value for name, value in residual._asdict().items()}
         return values
+
+    return may_be_undefined(spread(score))
+
+
+def attack_scorer() -> Callable[[Array, Array, Responses], dict[str, Array]]:
+    """Compiled `(y, y_adv, responses) -> {metric: (N,)}`."""
+
+    def score(y: Array, y_adv: Array, responses: Responses) -> dict[str, Array]:
+        moved = example_norms(y_adv - y)
+        seen = (moved > 0) & jnp.isfinite(moved)
+        return {
+            "lipschitz_mean": jnp.where(seen, responses.shift / jnp.where(moved > 0, moved, 1), jnp.nan),
+            "adversarial_output_psnr": responses.output_psnr,
+            "adversarial_input_psnr": psnr(y_adv, y, data_range=1.0),
+        }
 
     return may_be_undefined(spread(score))
 
@@ -223,8 +221,9 @@ def naturalness(restored: Array) -> dict[str, AnyArray]:
 
 def _compared(images: Array, protocol: Protocol) -> Array:
     """What distortion is measured on: cropped, and luma if the protocol says so."""
-    shown = crop_border(images, border=protocol.border) if protocol.border else images
-    return luma(shown) if protocol.channel == "y" and images.shape[-1] == 3 else shown
+    border = protocol.distortion.border
+    shown = crop_border(images, border=border) if border else images
+    return luma(shown) if protocol.distortion.channel == "y" and images.shape[-1] == 3 else shown
 
 
 def patch_features(name: str, *, size: int, stride: int) -> Callable[[Array], Array]:

@@ -33,7 +33,7 @@ def load_strips(
 
     Args:
         shown: number and name of each example to show.
-        restorers: name to stored batches with pictures `restored` and `restored_adv`.
+        restorers: name to stored batches with pictures `restored` and, if there is an attack, `restored_adv`.
         reference: stored batches with pictures `x` and `y`.
         count: number of examples.
     """
@@ -42,7 +42,8 @@ def load_strips(
     strips = []
     for number, title in shown.items():
         outputs: dict[str, Any] = {
-            name: (pictures[number]["restored"], pictures[number]["restored_adv"]) for name, pictures in found.items()
+            name: (pictures[number]["restored"], pictures[number].get("restored_adv"))
+            for name, pictures in found.items()
         }
         strips.append(Strip(title, truth[number]["x"], truth[number]["y"], outputs))
     return strips

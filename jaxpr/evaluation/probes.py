@@ -37,14 +37,14 @@ def probe_program(restorer: Restorer, protocol: Protocol) -> Callable[[Key, Arra
         seeds, starts = jax.vmap(jax.random.split, out_axes=1)(keys)
         estimator = functools.partial(restorer.draw, seeds)
         found: dict[str, Array] = {"gradient": gradient_size(starts, estimator, y)}
-        if protocol.sweep:
+        if protocol.attack is not None and protocol.sweep:
             alphas = jnp.asarray(protocol.sweep, y.dtype)
-            steps, bounds = protocol.attack_steps, protocol.bounds
+            steps, bounds = protocol.attack.steps, protocol.bounds
             sweep = attack_sweep(starts, estimator, y, alphas=alphas, steps=steps, bounds=bounds)
             found |= {f"sweep_{name}": getattr(sweep, name).T for name in SWEEP}
-        if protocol.lipschitz_iterations:
-            found |= _spectral_norm(starts, estimator, y, iterations=protocol.lipschitz_iterations)
-        if protocol.explore_samples:
+        if protocol.probes.lipschitz_iterations:
+            found |= _spectral_norm(starts, estimator, y, iterations=protocol.probes.lipschitz_iterations)
+        if protocol.probes.exploration.samples:
             found |= _exploration(starts, estimator, x, y, protocol)
         return found
 
@@ -61,15 +61,9 @@ def _spectral_norm(keys: Key, estimator: Estimator, y: Array, *, iterations: int
 
 
 def _exploration(keys: Key, estimator: Estimator, x: Array, y: Array, protocol: Protocol) -> dict[str, Array]:
-    found = explore_posterior(
-        keys,
-        estimator,
-        y,
-        samples=protocol.explore_samples,
-        alpha=protocol.explore_alpha,
-        steps=protocol.explore_steps,
-        bounds=protocol.bounds,
-    )
+    settings, bounds = protocol.probes.exploration, protocol.bounds
+    samples, alpha, steps = settings.samples, settings.alpha, settings.steps
+    found = explore_posterior(keys, estimator, y, samples=samples, alpha=alpha, steps=steps, bounds=bounds)
     width = (found.ranges.upper - found.ranges.lower).reshape(y.shape[0], -1)
     return {
         "exploration_coverage": range_coverage(found.outputs, x),

@@ -1,138 +1,366 @@
-"""What is measured and how: the settings that decide the numbers of an evaluation."""
+"""What is measured and how: the settings that decide the numbers of an evaluation.
 
-from typing import Any, NamedTuple
+A protocol is a tree of frozen values, each of which refuses to be made wrong. Every setting has one name, by which
+`Protocol.replace` and the options of the command line know it, whatever value of the tree holds it.
+"""
+
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal, TypeAlias, get_args, get_type_hints
 
 import numpy as np
 
-from jaxpr.core import InputError, check_count, check_positive
+from jaxpr.attacks import ifgsm, l2_adam
+from jaxpr.core import Array, InputError, Key, Objective, check_count, check_positive, did_you_mean
 from jaxpr.weights.features import check_feature_name
 
-__all__ = ["SCALES", "Protocol"]
+__all__ = [
+    "ATTACKS",
+    "SCALES",
+    "Attack",
+    "Distortion",
+    "Exploration",
+    "IFGSM",
+    "L2Adam",
+    "Patches",
+    "Probes",
+    "Protocol",
+    "is_radius",
+    "setting_name",
+    "settings",
+]
 
 _LEVELS = (1, 2, 4, 8, 16, 32)
 
 
-class Protocol(NamedTuple):
-    """The settings that decide the numbers. Batch size and devices are not among them: they change nothing.
+def _named(name: str, default: Any, *, radius: bool = False) -> Any:
+    """A field whose setting has another name than the field itself; a radius is a length in intensity units."""
+    return field(default=default, metadata={"setting": name, "radius": radius})
 
-    Attributes:
-        crop: side of the square crops, in pixels of x, that photographs are cut into; each crop is one example. None
-            evaluates whole images (cut at the lower right to a multiple of the scale factor).
-        border: pixels cut off on every side before RMSE, PSNR and SSIM; papers on super-resolution often use the scale
-            factor.
-        channel: "rgb", or "y" for RMSE, PSNR and SSIM on luma as MATLAB's `rgb2ycbcr` defines it.
-        patch_size: side, in pixels of y, of the patches whose features enter the set measures; the patches of x are
-            larger by the scale factor. [ohayon2024] uses 32.
-        patch_stride: step between patches, in pixels of y. [ohayon2024] uses 16.
-        features: extractor of the set measures: "alexnet", "vgg16", "pixels" or "inception:PATH".
-        neighbours: k of precision, recall, density and coverage. [ohayon2024] and [ohayon2023] use 3.
-        set_patches: kernel and neighbour measures, whose cost grows with the square of the number of patches, use a
-            random choice of so many at most; None for all. Fréchet distances always use all.
-        lpips_network: "alexnet" or "vgg16".
-        attack: "ifgsm", the ∞-norm attack of [ohayon2024], or "l2_adam", the Euclidean one of [ohayon2023].
-        alpha: radius of I-FGSM in intensity units. [ohayon2024] Section 4.2 uses 1/255.
-        attack_steps: steps of the attack; Choi et al. 2019 use 50 for I-FGSM, [ohayon2023] uses 5 for l2_adam.
-        epsilon: radius of l2_adam, a Euclidean norm over all entries of y; [ohayon2023] uses 2.5 on 64×64 inpainting.
-        learning_rate: of l2_adam; [ohayon2023] uses 1.
-        sweep: radii of I-FGSM, in intensity units, for the curve of adversarial output against input PSNR; () for none.
-        lipschitz_iterations: of the power iteration for the Jacobian's spectral norm; 0 for none.
-        explore_samples: outputs of the posterior exploration ([ohayon2024], Algorithm 1); 0 for none.
-        explore_alpha: its radius; the paper uses 8/255.
-        explore_steps: its steps per output; the paper uses 150.
-        probes: the sweep, the spectral norm and the exploration run on so many examples, spread evenly; None for all.
-        samples: draws per measurement from a stochastic restorer for its diversity; [ohayon2023] uses 32.
-        attack_draws: random seeds over which the attack on a stochastic restorer averages; [ohayon2023] uses 10.
-        uncertainty_block: side, in pixels of x, of the luma blocks behind the uncertainty-perception plane (raised to
-            the scale factor where that is larger); 0 for none.
-        measurement_bits: y is clipped to [0, 1] and rounded to this many bits, as an image file would hold it; None
-            leaves it as the degradation made it, and the attack then has no range to stay in.
-        limit: evaluate only this many examples, spread evenly over the data; None for all.
-    """
 
-    crop: int | None = 192
+def _check_choices(value: Any, *names: str) -> None:
+    for name in names:
+        allowed = get_args(get_type_hints(type(value))[name])
+        if getattr(value, name) not in allowed:
+            raise InputError(f"{name}: found {getattr(value, name)!r}, expected one of {', '.join(allowed)}")
+
+
+def _check_optional_count(name: str, value: int | None, *, at_least: int = 1) -> None:
+    if value is not None:
+        check_count(name, value, at_least=at_least)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distortion:
+    """How restorations are compared with the truth."""
+
     border: int = 0
-    channel: str = "rgb"
-    patch_size: int = 16
-    patch_stride: int = 8
-    features: str = "alexnet"
-    neighbours: int = 3
-    set_patches: int | None = 10_000
-    lpips_network: str = "alexnet"
-    attack: str = "ifgsm"
-    alpha: float = 1 / 255
-    attack_steps: int = 10
-    epsilon: float = 2.5
-    learning_rate: float = 1.0
-    sweep: tuple[float, ...] = tuple(level / 255 for level in _LEVELS)
-    lipschitz_iterations: int = 10
-    explore_samples: int = 0
-    explore_alpha: float = 8 / 255
-    explore_steps: int = 150
-    probes: int | None = 2
-    samples: int = 8
-    attack_draws: int = 10
-    uncertainty_block: int = 4
-    measurement_bits: int | None = 8
-    limit: int | None = None
+    """Pixels cut off on every side before RMSE, PSNR and SSIM; super-resolution often uses the scale factor."""
 
-    @property
-    def bounds(self) -> tuple[float, float] | None:
-        """The valid range of measurements, or None."""
-        return None if self.measurement_bits is None else (0.0, 1.0)
+    channel: Literal["rgb", "y"] = "rgb"
+    """RMSE, PSNR and SSIM on colours, or on luma as MATLAB's `rgb2ycbcr` defines it."""
+
+    lpips_network: Literal["alexnet", "vgg16"] = "alexnet"
+    """Trunk of LPIPS."""
+
+    def __post_init__(self) -> None:
+        check_count("border", self.border, at_least=0)
+        _check_choices(self, "channel", "lpips_network")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patches:
+    """The patches whose features enter the set measures: Fréchet and kernel distances, neighbour measures."""
+
+    size: int = _named("patch_size", 16)
+    """Side of the patches in pixels of y; those of x are larger by the scale factor. [ohayon2024] uses 32."""
+
+    stride: int = _named("patch_stride", 8)
+    """Step between patches in pixels of y. [ohayon2024] uses 16."""
+
+    features: str = "alexnet"
+    """Feature extractor of the set measures: alexnet, vgg16, pixels, or inception:FILE with the published weights, with
+    which distances are called FID and KID, and the inception score is measured too."""
+
+    neighbours: int = 3
+    """k of precision, recall, density and coverage. [ohayon2024] and [ohayon2023] use 3."""
+
+    most: int | None = _named("set_patches", 10_000)
+    """Kernel and neighbour measures, whose cost grows with the square of their number, use a random choice of so many
+    patches at most; Fréchet distances always use all."""
+
+    def __post_init__(self) -> None:
+        for name in ("size", "stride", "neighbours"):
+            check_count(name, getattr(self, name))
+        _check_optional_count("most", self.most)
+        check_feature_name(self.features)
 
     @property
     def features_name(self) -> str:
         """The extractor's name, without the path of its file, as it ends the names of metrics."""
         return self.features.partition(":")[0]
 
-    @property
-    def probing(self) -> bool:
-        """True if any measure runs on the probes only."""
-        return bool(self.sweep or self.lipschitz_iterations or self.explore_samples)
 
-    def check(self) -> None:
-        """Raise InputError unless every field is valid."""
-        for name in ("patch_size", "patch_stride", "attack_steps", "neighbours", "explore_steps", "attack_draws"):
-            check_count(name, getattr(self, name))
-        for name in ("border", "lipschitz_iterations", "uncertainty_block"):
-            check_count(name, getattr(self, name), at_least=0)
-        check_count("samples", self.samples, at_least=2)
-        if self.explore_samples:
-            check_count("explore_samples", self.explore_samples, at_least=2)
-        for name in ("crop", "measurement_bits", "limit", "set_patches", "probes"):
-            if getattr(self, name) is not None:
-                check_count(name, getattr(self, name))
-        for name in ("alpha", "epsilon", "learning_rate", "explore_alpha"):
+@dataclass(frozen=True, kw_only=True)
+class IFGSM:
+    """I-FGSM, the ∞-norm attack of [ohayon2024]."""
+
+    alpha: float = _named("alpha", 1 / 255, radius=True)
+    """Radius of the attack in intensity units. [ohayon2024], Section 4.2, uses 1/255."""
+
+    steps: int = _named("attack_steps", 10)
+    """Steps of the attack; Choi et al. 2019 use 50."""
+
+    def __post_init__(self) -> None:
+        check_positive("alpha", self.alpha)
+        check_count("steps", self.steps)
+
+    def ascend(self, key: Key, objective: Objective, y: Array, *, bounds: tuple[float, float] | None) -> Array:
+        """Measurements (N, h, w, C) near y at which the objective is larger."""
+        return ifgsm(key, objective, y, alpha=self.alpha, steps=self.steps, bounds=bounds)
+
+    def record(self) -> dict[str, Any]:
+        """What a record says about it."""
+        return {"attack": "I-FGSM on the output shift", "alpha": self.alpha, "attack_steps": self.steps}
+
+
+@dataclass(frozen=True, kw_only=True)
+class L2Adam:
+    """Adam in a Euclidean ball, the attack of [ohayon2023]."""
+
+    epsilon: float = 2.5
+    """Radius of l2_adam, a Euclidean norm over all entries of y; [ohayon2023] uses 2.5 on 64×64 inpainting."""
+
+    steps: int = _named("attack_steps", 10)
+    """Steps of the attack; [ohayon2023] uses 5."""
+
+    learning_rate: float = 1.0
+    """Learning rate of l2_adam; [ohayon2023] uses 1."""
+
+    def __post_init__(self) -> None:
+        for name in ("epsilon", "learning_rate"):
             check_positive(name, getattr(self, name))
-        if not isinstance(self.sweep, tuple):
-            raise InputError(f"sweep: found {self.sweep!r}, expected a tuple of radii")
-        check_positive("sweep", np.asarray(self.sweep, float))
-        check_feature_name(self.features)
-        choices: dict[str, tuple[str, ...]] = {
-            "lpips_network": ("alexnet", "vgg16"),
-            "channel": ("rgb", "y"),
-            "attack": ("ifgsm", "l2_adam"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise InputError(f"{name}: found {getattr(self, name)!r}, expected one of {', '.join(allowed)}")
+        check_count("steps", self.steps)
 
-    def attack_record(self) -> dict[str, Any]:
-        """The settings of the attack that are in use."""
-        if self.attack == "ifgsm":
-            return {"attack": "I-FGSM on the output shift", "alpha": self.alpha, "attack_steps": self.attack_steps}
+    def ascend(self, key: Key, objective: Objective, y: Array, *, bounds: tuple[float, float] | None) -> Array:
+        """Measurements (N, h, w, C) near y at which the objective is larger."""
+        epsilon, steps, rate = self.epsilon, self.steps, self.learning_rate
+        return l2_adam(key, objective, y, epsilon=epsilon, steps=steps, learning_rate=rate, bounds=bounds)
+
+    def record(self) -> dict[str, Any]:
+        """What a record says about it."""
         return {
             "attack": "l2 Adam on the output shift",
             "epsilon": self.epsilon,
-            "attack_steps": self.attack_steps,
+            "attack_steps": self.steps,
             "learning_rate": self.learning_rate,
         }
 
 
+Attack: TypeAlias = IFGSM | L2Adam
+ATTACKS: dict[str, type[Attack]] = {"ifgsm": IFGSM, "l2_adam": L2Adam}
+"""Attacks by the names that the setting `attack` takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exploration:
+    """Exploration of the posterior by attacks ([ohayon2024], Algorithm 1)."""
+
+    samples: int = _named("explore_samples", 0)
+    """Outputs of the exploration per measurement; 0 for none."""
+
+    alpha: float = _named("explore_alpha", 8 / 255, radius=True)
+    """Radius of the exploration in intensity units; [ohayon2024] uses 8/255."""
+
+    steps: int = _named("explore_steps", 150)
+    """Steps of the exploration per output; [ohayon2024] uses 150."""
+
+    def __post_init__(self) -> None:
+        check_count("samples", self.samples, at_least=2 if self.samples else 0)
+        check_positive("alpha", self.alpha)
+        check_count("steps", self.steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probes:
+    """The costly measures, which run on a few examples only."""
+
+    count: int | None = _named("probes", 2)
+    """Examples for the costly measures (attack sweep, spectral norm, exploration), spread evenly; 0 leaves these
+    measures out."""
+
+    sweep: tuple[float, ...] = _named("sweep", tuple(level / 255 for level in _LEVELS), radius=True)
+    """Radii of I-FGSM, in intensity units, for the curve of adversarial output against input PSNR."""
+
+    lipschitz_iterations: int = 10
+    """Power iterations for the spectral norm of the Jacobian; 0 for none."""
+
+    exploration: Exploration = Exploration()
+    """Of the posterior."""
+
+    def __post_init__(self) -> None:
+        _check_optional_count("count", self.count, at_least=0)
+        check_count("lipschitz_iterations", self.lipschitz_iterations, at_least=0)
+        if not isinstance(self.sweep, tuple):
+            raise InputError(f"sweep: found {self.sweep!r}, expected a tuple of radii")
+        check_positive("sweep", np.asarray(self.sweep, float))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """The settings that decide the numbers. Batch size and devices are not among them: they change nothing."""
+
+    crop: int | None = 192
+    """Side of the square crops, in pixels of x, that images are cut into, each one example; 0 for whole images, cut at
+    the lower right to a multiple of the scale factor."""
+
+    limit: int | None = None
+    """Evaluate only so many crops or images, spread evenly over the data."""
+
+    measurement_bits: int | None = 8
+    """y is clipped to [0, 1] and rounded to so many bits, as an image file holds it; none leaves it as the degradation
+    made it, and the attack then has no range to stay in."""
+
+    distortion: Distortion = Distortion()
+    """Comparison with the truth."""
+
+    patches: Patches = Patches()
+    """Of the set measures."""
+
+    attack: Attack | None = IFGSM()
+    """The attack behind K̄: ifgsm (∞-norm), l2_adam (Euclidean), or none, which leaves its measures out."""
+
+    attack_draws: int = 10
+    """Random seeds over which the attack on a stochastic restorer averages; [ohayon2023] uses 10."""
+
+    samples: int = 8
+    """Draws per measurement from stochastic restorers, for their diversity; [ohayon2023] uses 32."""
+
+    probes: Probes = Probes()
+    """Costly measures on a few examples."""
+
+    uncertainty_block: int = 4
+    """Side, in pixels of x, of the luma blocks behind the uncertainty-perception plane, raised to the scale factor
+    where that is larger; 0 for none."""
+
+    def __post_init__(self) -> None:
+        _check_optional_count("crop", self.crop, at_least=0)
+        for name in ("measurement_bits", "limit"):
+            _check_optional_count(name, getattr(self, name))
+        check_count("attack_draws", self.attack_draws)
+        check_count("uncertainty_block", self.uncertainty_block, at_least=0)
+        check_count("samples", self.samples, at_least=2)
+        for name, kinds in (("distortion", Distortion), ("patches", Patches), ("probes", Probes)):
+            if not isinstance(getattr(self, name), kinds):
+                raise InputError(f"{name}: found {getattr(self, name)!r}, expected {kinds.__name__}(...)")
+        if not isinstance(self.attack, Attack | None):
+            raise InputError(f"attack: found {self.attack!r}, expected IFGSM(...), L2Adam(...) or None")
+
+    @property
+    def sweep(self) -> tuple[float, ...]:
+        """Radii of the attack sweep; none without an attack."""
+        return self.probes.sweep if self.attack is not None else ()
+
+    @property
+    def probing(self) -> bool:
+        """Whether any of the costly measures runs."""
+        probes = self.probes
+        return probes.count != 0 and bool(self.sweep or probes.lipschitz_iterations or probes.exploration.samples)
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """The valid range of measurements, or None."""
+        return None if self.measurement_bits is None else (0.0, 1.0)
+
+    def replace(self, **changes: Any) -> "Protocol":
+        """This protocol with other values of some settings, by their names, such as `limit` or `patch_size`.
+
+        `attack` takes one of the values, or "ifgsm", "l2_adam" or None.
+
+        Raises:
+            InputError: a setting that is not there, or is none of the attack's, or a value that it cannot have.
+        """
+        changed: Protocol = _replaced(_with_attack(self, changes), changes)
+        for name, value in changes.items():
+            kinds = [word for word, kind in ATTACKS.items() if name in map(setting_name, fields(kind))]
+            if kinds:
+                raise InputError(f"{name}: found without attack {' or '.join(kinds)}, expected with it only")
+            likely = did_you_mean(name, settings(changed))
+            raise InputError(f"{name}: found {value!r}, expected one of {', '.join(settings(changed))}{likely}")
+        return changed
+
+    _replace = replace  # as of a NamedTuple
+
+
+def settings(value: Any) -> dict[str, Any]:
+    """All settings of a protocol, or of a part of one, by name."""
+    found: dict[str, Any] = {}
+    for part in fields(value):
+        own = getattr(value, part.name)
+        if part.name == "attack":
+            found["attack"] = next((name for name, kind in ATTACKS.items() if isinstance(own, kind)), None)
+        if is_dataclass(own):
+            found |= settings(own)
+        elif part.name != "attack":
+            found[setting_name(part)] = own
+    return found
+
+
+def setting_name(part: Any) -> str:
+    """The name of the setting that a field holds."""
+    return str(part.metadata.get("setting", part.name))
+
+
+def is_radius(part: Any) -> bool:
+    """Whether a field holds a length, or several, in intensity units."""
+    return bool(part.metadata.get("radius", False))
+
+
+def _with_attack(protocol: Protocol, changes: dict[str, Any]) -> Protocol:
+    """With the attack that the changes name; it is taken out of them. Its steps stay."""
+    if "attack" not in changes:
+        return protocol
+    wanted = changes.pop("attack")
+    if isinstance(wanted, str):
+        if wanted not in ATTACKS:
+            raise InputError(f"attack: found {wanted!r}, expected one of {', '.join(ATTACKS)}, or none")
+        kept = {} if protocol.attack is None else {"steps": protocol.attack.steps}
+        same = isinstance(protocol.attack, ATTACKS[wanted])
+        wanted = protocol.attack if same else ATTACKS[wanted](**kept)
+    return replace(protocol, attack=wanted)
+
+
+def _replaced(value: Any, changes: dict[str, Any]) -> Any:
+    """A value with those of its settings that the changes name, which are taken out of them."""
+    new = {}
+    for part in fields(value):
+        own, name = getattr(value, part.name), setting_name(part)
+        if is_dataclass(own):
+            new[part.name] = _replaced(own, changes)
+        elif name in changes:
+            new[part.name] = changes.pop(name)
+    try:
+        return replace(value, **new)
+    except InputError as error:
+        raise InputError(_in_settings(value, str(error))) from error
+
+
+def _in_settings(value: Any, message: str) -> str:
+    """A message about a field, about the setting that it holds."""
+    name, colon, rest = message.partition(":")
+    names = {part.name: setting_name(part) for part in fields(value)}
+    return f"{names.get(name, name)}{colon}{rest}"
+
+
 SCALES = {
-    "smoke": Protocol(crop=96, attack_steps=2, limit=4, probes=1, lipschitz_iterations=3),
+    "smoke": Protocol(crop=96, attack=IFGSM(steps=2), limit=4, probes=Probes(count=1, lipschitz_iterations=3)),
     "small": Protocol(),
-    "paper": Protocol(crop=None, patch_size=32, patch_stride=16, attack_steps=100, samples=32, lipschitz_iterations=30),
+    "paper": Protocol(
+        crop=None,
+        patches=Patches(size=32, stride=16),
+        attack=IFGSM(steps=100),
+        samples=32,
+        probes=Probes(lipschitz_iterations=30),
+    ),
 }
 """Protocols by scale: smoke runs in seconds, small in minutes on two CPU cores with the packaged photographs, paper has
 the patches and the attack strength of [ohayon2024], Section 4.2 (which does not state its number of steps)."""

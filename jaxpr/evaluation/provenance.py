@@ -1,5 +1,6 @@
 """What a record says about itself: everything that decides the numbers, and where they were computed."""
 
+import math
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -24,13 +25,12 @@ _LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "scipy", "pillow", "scikit-image
 
 def protocol_record(key: Key, examples: Examples, degradation: Degradation, protocol: Protocol) -> dict[str, Any]:
     """The `protocol` of a record: flat, JSON-able; runs with equal protocols may share a folder and be compared."""
-    extractor = feature_extractor(protocol.features)
+    patches, distortion, probes = protocol.patches, protocol.distortion, protocol.probes
+    extractor, exploration = feature_extractor(patches.features), probes.exploration
     per_example = [
-        ((h // examples.factor - protocol.patch_size) // protocol.patch_stride + 1)
-        * ((w // examples.factor - protocol.patch_size) // protocol.patch_stride + 1)
-        for h, w, _ in examples.shapes
+        math.prod((side // examples.factor - patches.size) // patches.stride + 1 for side in shape[:2])
+        for shape in examples.shapes
     ]
-    probing = protocol.probing
     return {
         "data": printable(examples.source.name),
         "data_fingerprint": examples.source.fingerprint,
@@ -41,34 +41,34 @@ def protocol_record(key: Key, examples: Examples, degradation: Degradation, prot
         "images": len(np.unique(examples.groups)),
         "examples": len(examples),
         "limit": protocol.limit,
-        "crop": protocol.crop,
+        "crop": protocol.crop or None,
         "degradation": degradation.name,
         "degradation_noise_std": degradation.noise_std,
         "degradation_jpeg_quality": degradation.jpeg_quality,
         "scale_factor": examples.factor,
         "measurement_bits": protocol.measurement_bits,
         "data_range": 1.0,
-        "border": protocol.border,
-        "channel": protocol.channel,
+        "border": distortion.border,
+        "channel": distortion.channel,
         "ssim_window": "Gaussian 11 × 11, std 1.5, inside the image",
         "niqe_parameters": packaged_niqe_parameters().name,
-        "patch_size": protocol.patch_size,
-        "patch_stride": protocol.patch_stride,
+        "patch_size": patches.size,
+        "patch_stride": patches.stride,
         "patches": sum(per_example),
-        "set_patches": protocol.set_patches,
-        "features": protocol.features_name,
+        "set_patches": patches.most,
+        "features": patches.features_name,
         "features_dim": extractor.dim,
         "features_sha256": extractor.weights_sha256,
-        "neighbours": protocol.neighbours,
-        "lpips_network": protocol.lpips_network,
-        "lpips_sha256": packaged_weights(protocol.lpips_network).sha256,
-        **protocol.attack_record(),
-        "probes": protocol.probes if probing else 0,
+        "neighbours": patches.neighbours,
+        "lpips_network": distortion.lpips_network,
+        "lpips_sha256": packaged_weights(distortion.lpips_network).sha256,
+        **(protocol.attack.record() if protocol.attack is not None else {"attack": None}),
+        "probes": probes.count if protocol.probing else 0,
         "sweep": list(protocol.sweep),
-        "lipschitz_iterations": protocol.lipschitz_iterations,
-        "explore_samples": protocol.explore_samples,
-        "explore_alpha": protocol.explore_alpha if protocol.explore_samples else None,
-        "explore_steps": protocol.explore_steps if protocol.explore_samples else None,
+        "lipschitz_iterations": probes.lipschitz_iterations,
+        "explore_samples": exploration.samples,
+        "explore_alpha": exploration.alpha if exploration.samples else None,
+        "explore_steps": exploration.steps if exploration.samples else None,
         "samples": protocol.samples,
         "attack_draws": protocol.attack_draws,
         "uncertainty_block": protocol.uncertainty_block,

@@ -29,7 +29,16 @@ from jaxpr.degradations import Degradation, LinearOperator, as_degradation
 from jaxpr.evaluation.devices import barrier, main_first
 from jaxpr.evaluation.examples import examples_of
 from jaxpr.evaluation.finish import finish
-from jaxpr.evaluation.measure import Programs, degrader, naturalness, patch_classes, patch_features, programs, scorer
+from jaxpr.evaluation.measure import (
+    Programs,
+    attack_scorer,
+    degrader,
+    naturalness,
+    patch_classes,
+    patch_features,
+    programs,
+    scorer,
+)
 from jaxpr.evaluation.pictures import load_strips, packed_pictures
 from jaxpr.evaluation.planes import block_extractor
 from jaxpr.evaluation.probes import probe_program
@@ -93,7 +102,6 @@ def evaluate(
     """
     out, degradation = given_path(out), as_degradation(degradation)
     check_unclaimed(out)
-    protocol.check()
     check_count("batch_size", batch_size)
     restorers = _named(restorers)
     examples = examples_of(images, degradation, protocol)
@@ -174,11 +182,11 @@ class _Work:
 
     def __init__(self, run: Run, degradation: Degradation) -> None:
         protocol, factor = run.protocol, run.examples.factor
-        size, stride = protocol.patch_size, protocol.patch_stride
+        size, stride, features = protocol.patches.size, protocol.patches.stride, protocol.patches.features
         self.run = run
-        self.score = scorer(degradation, protocol)
-        self.features_y = patch_features(protocol.features, size=size, stride=stride)
-        self.classes_x = patch_classes(protocol.features, size=factor * size, stride=factor * stride)
+        self.score, self.score_attack = scorer(degradation, protocol), attack_scorer()
+        self.features_y = patch_features(features, size=size, stride=stride)
+        self.classes_x = patch_classes(features, size=factor * size, stride=factor * stride)
         self.blocks = block_extractor(protocol, factor)
 
     def reference(self) -> Compute:
@@ -206,14 +214,18 @@ class _Work:
             check_finite(run, name, numbers, np.asarray(restored))
             with users_code(f"restorer {name}"):
                 y_adv, gradient = found.attack(attack_keys, y)
-                responses = jax.block_until_ready(found.respond(draw_keys, y, y_adv))
-            metrics: dict[str, AnyArray] = dict(self.score(x, y, restored, y_adv, responses))
+                responses = found.respond and jax.block_until_ready(found.respond(draw_keys, y, y_adv))
+            metrics: dict[str, AnyArray] = dict(self.score(x, y, restored))
+            pictures = {"restored": restored}
+            if responses is not None:
+                metrics |= self.score_attack(y, y_adv, responses)
+                pictures["restored_adv"] = responses.restored_adv
             metrics |= found.diversity(draw_keys, y) if found.diversity is not None else {}
             metrics |= naturalness(restored)
             arrays: dict[str, AnyArray] = {_METRIC + metric: values for metric, values in metrics.items()}
             arrays |= {"gradient": gradient, **self.classes_x(restored)}
             arrays["blocks"] = self.blocks(restored, y)[0]
-            return _stored(arrays, {"restored": restored, "restored_adv": responses.restored_adv})
+            return _stored(arrays, pictures)
 
         return compute
 

@@ -89,7 +89,7 @@ def prepare(key: Key, examples: Examples, degrade: Callable[[Key, Array], Array]
         draw_keys=fold(k_draw, positions),
         protocol=protocol,
         strips=tuple(sorted({int(i) for i in np.linspace(0, count - 1, _STRIPS + 2)[1:-1].round()})),
-        probes=_spread_out(count, protocol.probes) if protocol.probing else (),
+        probes=_spread_out(count, protocol.probes.count) if protocol.probing else (),
         progress=False,
     )
 

@@ -1,6 +1,7 @@
 """What an evaluation found: numbers with their errors, what each metric is, and how a record is written and read."""
 
-from jaxpr.records.metric_table import METRICS, MetricInfo, metric_info
+from jaxpr.records.metric_info import MetricInfo
+from jaxpr.records.metric_table import METRICS, metric_info, of_source
 from jaxpr.records.reading import MissingMetricError, check_record
 from jaxpr.records.results import Metric, RestorerResult, Results, to_record
 
@@ -13,5 +14,6 @@ __all__ = [
     "Results",
     "check_record",
     "metric_info",
+    "of_source",
     "to_record",
 ]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxpr.core import InputError
-from jaxpr.records.metric_table import METRICS
+from jaxpr.records.metric_table import in_order
 
 __all__ = [
     "Measured",
@@ -94,15 +94,7 @@ def restorer_names(record: Mapping[str, Any]) -> list[str]:
 
 def metric_names(record: Mapping[str, Any]) -> list[str]:
     """All metrics of the record: known ones in the order of `METRICS`, then unknown ones as they come."""
-    found = list(dict.fromkeys(name for entry in record["restorers"] for name in entry["metrics"]))
-
-    def rank(name: str) -> int:
-        for position, info in enumerate(METRICS):
-            if name == info.key or (info.key.endswith("_") and name.startswith(info.key)):
-                return position
-        return len(METRICS)
-
-    return sorted(found, key=rank)
+    return in_order(name for entry in record["restorers"] for name in entry["metrics"])
 
 
 def feature_names(record: Mapping[str, Any], prefix: str) -> list[str]:

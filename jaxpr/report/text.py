@@ -11,7 +11,6 @@ from jaxpr.records.reading import best_names, check_record, measured, metric_nam
 
 __all__ = ["elide", "format_value", "text_table"]
 
-MAIN_COLUMNS = ("psnr", "ssim", "lpips_", "lr_psnr", "fd_", "joint_fd_", "lipschitz_mean")
 TABLE_WIDTH = 120
 FINEST_DECIMALS = 6
 NEGLIGIBLE = 1e-6
@@ -98,7 +97,7 @@ def text_table(record: Mapping[str, Any], *, columns: Sequence[str] | None = Non
     check_record(record)
     known = metric_names(record)
     if columns is None:
-        columns = [name for name in known if any(_is_a(name, main) for main in MAIN_COLUMNS)]
+        columns = [name for name in known if metric_info(name).column]
     for column in columns:
         if column not in known:
             raise InputError(f"columns: found {column!r}, expected one of {', '.join(known)}")
@@ -107,10 +106,6 @@ def text_table(record: Mapping[str, Any], *, columns: Sequence[str] | None = Non
         if max(_width(line) for line in lines) <= TABLE_WIDTH:
             break
     return "\n".join(lines)
-
-
-def _is_a(name: str, key: str) -> bool:
-    return name == key or (key.endswith("_") and name.startswith(key))
 
 
 def _lines(record: Mapping[str, Any], columns: Sequence[str], *, name_limit: int, errors: bool) -> list[str]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from jaxpr.records.metric_info import MetricInfo
 from jaxpr.records.metric_table import metric_info
 from jaxpr.records.reading import best_names, measured, metric_names
 from jaxpr.report.strips import DIFFERENCE_GAIN
@@ -112,19 +113,12 @@ def summary(record: Mapping[str, Any]) -> str:
 
 def findings(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(question, winner, value) for the main metrics of which there is a best restorer."""
-    questions = (
-        ("Closest to the truth", "psnr"),
-        ("Most natural outputs", "fd_"),
-        ("Most natural and consistent", "joint_fd_"),
-        ("Most consistent with the input", "lr_psnr"),
-        ("Most robust", "lipschitz_mean"),
-    )
+    asked: dict[str, MetricInfo] = {}
+    for info in map(metric_info, metric_names(record)):
+        if info.question:
+            asked.setdefault(info.question, info)
     found = []
-    for question, key in questions:
-        names = [n for n in metric_names(record) if n == key or (key.endswith("_") and n.startswith(key))]
-        if not names:
-            continue
-        info = metric_info(names[0])
+    for question, info in asked.items():
         best = best_names(record, info.key, direction=info.direction)
         winners = [entry for entry in record["restorers"] if entry["name"] in best]
         if not winners:

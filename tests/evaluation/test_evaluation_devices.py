@@ -15,7 +15,9 @@ from jaxpr.data import photos
 from jaxpr.evaluation import Protocol, devices, evaluate, stream
 from jaxpr.restorers import bicubic
 
-PROTOCOL = Protocol(crop=64, patch_size=8, patch_stride=4, attack_steps=2, features="pixels", limit=12, probes=2)
+PROTOCOL = Protocol().replace(
+    crop=64, patch_size=8, patch_stride=4, attack_steps=2, features="pixels", limit=12, probes=2
+)
 # Float32: the compiled program of one device among eight may sum in another order than the program of a single one.
 FLOAT32 = 2e-6
 

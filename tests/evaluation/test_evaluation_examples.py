@@ -11,7 +11,7 @@ from jaxpr.degradations import as_degradation
 from jaxpr.evaluation import Protocol
 from jaxpr.evaluation.examples import examples_of
 
-PROTOCOL = Protocol(crop=16, patch_size=4, features="pixels")
+PROTOCOL = Protocol().replace(crop=16, patch_size=4, features="pixels")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from jaxpr.degradations import parse_degradation
 from jaxpr.restorers import bicubic, lanczos, nearest
 from jaxpr.evaluation import Protocol, evaluate
 restorers = {f.__name__: functools.partial(f, factor=4) for f in (nearest, bicubic, lanczos)}
-protocol = Protocol(crop=96, patch_size=12, patch_stride=6, attack_steps=2, features="pixels", limit=8,
+protocol = Protocol().replace(crop=96, patch_size=12, patch_stride=6, attack_steps=2, features="pixels", limit=8,
                     probes=1, sweep=(0.01,), lipschitz_iterations=0, uncertainty_block=0)
 evaluate(jax.random.key(0), restorers, photos("test"), parse_degradation("bicubic-x4+noise-0.02"),
          protocol=protocol, out=sys.argv[1], batch_size=2, progress=False)

@@ -34,7 +34,9 @@ from jaxpr.weights import feature_extractor
 from jaxpr.weights.torch_files import write_checkpoint
 
 KEY = jax.random.key(3)
-FULL = Protocol(crop=32, patch_size=8, patch_stride=4, attack_steps=2, features="pixels", lipschitz_iterations=3)
+FULL = Protocol().replace(
+    crop=32, patch_size=8, patch_stride=4, attack_steps=2, features="pixels", lipschitz_iterations=3
+)
 # Without the measures on probes and blocks, which take long to compile.
 PROTOCOL = FULL._replace(sweep=(), lipschitz_iterations=0, uncertainty_block=0)
 BICUBIC_X2 = parse_degradation("bicubic-x2")
@@ -289,7 +291,7 @@ def test_noise_and_jpeg_and_grey_digits(tmp_path):
     noisy = parse_degradation("average-x2+noise-0.05+jpeg-60")
     results = run(tmp_path / "noisy", degradation=noisy)
     assert 15 < results.restorers[0].metrics["psnr"].value < 40
-    protocol = Protocol(crop=None, patch_size=4, patch_stride=4, attack_steps=1, features="pixels", limit=6)
+    protocol = Protocol().replace(crop=None, patch_size=4, patch_stride=4, attack_steps=1, features="pixels", limit=6)
     restorers = {"nearest": functools.partial(nearest, factor=2, channels=1)}
     results = run(tmp_path / "digits", restorers, digits("test"), parse_degradation("average-x2"), protocol=protocol)
     assert "ssim" not in results.restorers[0].metrics  # 8×8 pixels hold no 11×11 window

@@ -443,7 +443,7 @@ def test_without_torch_the_extra_is_named(monkeypatch):
         from_torch(object())
 
 
-PROTOCOL = Protocol(
+PROTOCOL = Protocol().replace(
     crop=32,
     patch_size=8,
     patch_stride=4,

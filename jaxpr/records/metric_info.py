@@ -1,8 +1,28 @@
-"""What is said about a metric, and the groups in which metrics are shown."""
+"""What is said about one metric."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
-__all__ = ["GROUPS", "MetricInfo"]
+__all__ = ["ATTACK", "BLOCKS", "EXAMPLES", "GROUPS", "PROBES", "SETS", "MetricInfo", "Source"]
+
+GROUPS = (
+    "Distortion and consistency",
+    "Realism",
+    "Realism together with the input",
+    "Robustness",
+    "Diversity and uncertainty",
+    "Other",
+)
+"""Headings of the tables, in order."""
+
+Source: TypeAlias = Literal["examples", "attack", "probes", "sets", "blocks"]
+"""How a metric is computed: as a mean over examples, over attacked ones, over the few probes; from the features of all
+patches; from blocks of pixels."""
+
+EXAMPLES: Source = "examples"
+ATTACK: Source = "attack"
+PROBES: Source = "probes"
+SETS: Source = "sets"
+BLOCKS: Source = "blocks"
 
 
 class MetricInfo(NamedTuple):
@@ -18,6 +38,9 @@ class MetricInfo(NamedTuple):
         explanation: one sentence for a newcomer.
         equation: where it is defined.
         group: heading of the table that shows it, one of `GROUPS`.
+        source: how it is computed.
+        column: whether the short table in the terminal shows it.
+        question: what the best restorer by this metric is best at, on the page; "" if the page does not ask.
     """
 
     key: str
@@ -28,6 +51,13 @@ class MetricInfo(NamedTuple):
     explanation: str
     equation: str
     group: str = "Other"
+    source: Source = EXAMPLES
+    column: bool = False
+    question: str = ""
+
+    def covers(self, name: str) -> bool:
+        """Whether this is the row of a recorded metric of that name."""
+        return name == self.key or (self.key.endswith("_") and name.startswith(self.key) and name != self.key)
 
     @property
     def arrow(self) -> str:
@@ -39,14 +69,3 @@ class MetricInfo(NamedTuple):
         """A column's header in two lines: name with arrow, and feature network or unit."""
         name, _, features = self.label.partition(" (")
         return f"{name}\N{NO-BREAK SPACE}{self.arrow}".rstrip(), features.removesuffix(")") or self.unit
-
-
-GROUPS = (
-    "Distortion and consistency",
-    "Realism",
-    "Realism together with the input",
-    "Robustness",
-    "Diversity and uncertainty",
-    "Other",
-)
-"""Headings of the tables, in order."""

@@ -152,6 +152,23 @@ def test_every_subpackage_has_a_floor():
     assert found - {"__init__", "__pycache__"} <= set(FLOORS)
 
 
+def picture_of_the_rooms() -> str:
+    """The table of docs/architecture.md: each room of the package with its floor and the first sentence it says."""
+    rows = []
+    for path in ROOT.iterdir():
+        file = path / "__init__.py" if path.is_dir() else path
+        if path.stem in FLOORS and path.stem != "__main__" and file.exists():
+            words = (ast.get_docstring(parse(file)) or "").split("\n\n")[0].replace("\n", " ").rstrip(".")
+            rows.append((FLOORS[path.stem], path.stem, words))
+    lines = [f"| {floor} | `{name}` | {words} |" for floor, name, words in sorted(rows)]
+    return "\n".join(["| floor | room | what |", "|---|---|---|", *lines])
+
+
+def test_the_picture_of_the_rooms_is_this_table():
+    """Paste what is missing where it is wrong."""
+    assert picture_of_the_rooms() in (ROOT.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
 def test_the_root_imports_nothing_of_jaxpr():
     assert [module for module, _ in imported(parse(ROOT / "__init__.py")) if module.split(".")[0] == "jaxpr"] == []
 

@@ -1,4 +1,4 @@
-"""Floor 0: types, boundary checks, precision, keys and chunked maps. Imports nothing from jaxpr."""
+"""Types, checks at boundaries, keys, precision, files; `versions.py`, the one place for what JAX calls unstable."""
 
 from jaxpr.core.checks import (
     InputError,

@@ -1,4 +1,4 @@
-"""Clean images to degrade and restore: packaged photographs, digits, folders, TFDS, and crops of any of them.
+"""Clean images to degrade and restore: packaged photographs and digits, folders, pairs, TFDS; the words of --data.
 
 Every function returns an `ImageSource`, a random-access sequence that `grain` reads directly::
 

@@ -1,4 +1,4 @@
-"""Floor 2: linear degradations with exact algebra, noise, JPEG, and the strings that name their mixes."""
+"""Linear operators (A, its adjoint, pseudo-inverse, SVD), noise, JPEG; the words of --degradation."""
 
 from jaxpr.degradations.blur import Blur, gaussian_kernel
 from jaxpr.degradations.degradation import Degradation, as_degradation, parse_degradation

@@ -1,4 +1,4 @@
-"""Measures of distortion, perceptual quality and joint perceptual quality.
+"""Measures of distortion, perceptual quality and joint perceptual quality, consistency and diversity.
 
 Images are float NHWC in [0, 1]; per-image measures return (N,), the caller reduces. Arguments are ordered
 `(restored, reference)` for image pairs and `(real, fake)` for sets.

@@ -1,4 +1,4 @@
-"""Floor 1: numerical tools shared by the whole package."""
+"""Numerical tools that all share: psd roots, moments, neighbours, statistics with errors, norm balls, convolutions."""
 
 from jaxpr.numerics.balls import example_norms, project_l2, project_linf, sample_l2, sample_linf
 from jaxpr.numerics.convolution import canonical_convolutions, conv

@@ -1,4 +1,4 @@
-"""Floor 4: figures, terminal table and HTML page of an evaluation run, drawn from its record (`results.json`).
+"""Figures, terminal table and HTML page of an evaluation run, drawn from its record (`results.json`).
 
 Papers: [ohayon2024] Ohayon, Michaeli, Elad, "The Perception-Robustness Tradeoff in Deterministic Image Restoration",
 ICML 2024.

@@ -1,4 +1,4 @@
-"""Floor 6: experiments of the papers: how they are found, run and recorded, and what they share."""
+"""Experiments of the papers: how they are found, run and recorded, and what they share."""
 
 from jaxpr.report.experiments import Claim, Experiment, Picture, Table
 from jaxpr.reproduce.devices import use_all_cores

@@ -1,4 +1,4 @@
-"""Floor 4: training. Steps are pure functions, loops are scans over keyed minibatches, randomness is in keys."""
+"""Training of restorers and classifiers: recipes, steps that are pure functions, checkpoints, one way to drive all."""
 
 from jaxpr.training.checkpoints import Checkpoints, StoredState
 from jaxpr.training.classifier import AdamW, ClassifierRecipe, CrossEntropy, LabelledImages

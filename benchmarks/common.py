@@ -13,9 +13,13 @@ A script names its contenders and calls `compare`, once for each problem size::
 The script starts itself again with `--only "10k/jaxpr"` for each contender, one after the other. Printed are the median
 and the range of the repeats, how often faster than the baseline that is, the peak memory of the whole process (with
 libraries and data), how much of it the run itself added, and the value, so that a fast wrong answer is seen.
+`--write` keeps all that, with the time of the first call, device and versions, in `results/SCRIPT.json`, of which
+`python -m benchmarks.table` makes the table of the README.
 """
 
 import argparse
+import contextlib
+import datetime
 import importlib
 import json
 import os
@@ -33,11 +37,12 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Contender", "compare", "declare_torchvision_operators", "parse"]
+__all__ = ["RESULTS", "Contender", "compare", "declare_torchvision_operators", "parse"]
 
 Contender = Callable[[], Callable[[], Any]]
 """Prepares (imports, data), and returns the function that is timed; that one returns a number or an array."""
 
+RESULTS = Path(__file__).parent / "results"
 GIBI = 2**20  # kilobytes, the unit of ru_maxrss on Linux
 _KEPT: list[object] = []
 PACKAGES = ("jax", "numpy", "scipy", "torch", "torch-fidelity", "torchmetrics", "prdc", "piq", "POT", "ott-jax")
@@ -49,10 +54,13 @@ def parse(description: str | None) -> argparse.Namespace:
     parser.add_argument("--scale", choices=("smoke", "small", "paper"), default="small", help="problem sizes")
     parser.add_argument("--repeats", type=int, default=5, help="timed calls in each process, after one to warm up")
     parser.add_argument("--only", metavar="SIZE/NAME", help="run this contender, in this process, and print JSON")
+    parser.add_argument("--write", action="store_true", help=f"keep what was found in {RESULTS.name}/")
     parser.add_argument("--limit", type=float, default=1800, help="seconds after which a contender is given up")
     options = parser.parse_args()
     if options.only is None:
-        print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, {_versions()}")
+        print(
+            f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, {_listed(_versions())}"
+        )
     return options
 
 
@@ -68,8 +76,9 @@ def compare(
         baseline: the contender whose time is divided by the others'.
 
     Returns:
-        For each contender that ran: `seconds` (list), `peak_gib`, `added_gib`, `value`. Empty in a child process of
-        another size.
+        For each contender that ran: `seconds` (list), `first_seconds` (with compilation), `peak_gib`, `added_gib`,
+        `device_gib` (peak of an accelerator; None on a CPU), `device`, `value`. Empty in a child process of another
+        size.
     """
     if options.only is not None:
         wanted, _, name = options.only.partition("/")
@@ -87,6 +96,8 @@ def compare(
             continue
         results[name] = found
         print(_row(name, found, results.get(baseline)), flush=True)
+    if options.write:
+        _keep(options.scale, size, baseline, results)
     return results
 
 
@@ -115,8 +126,9 @@ def declare_torchvision_operators() -> None:
 def _measure(contender: Contender, repeats: int) -> dict[str, Any]:
     run = contender()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
     value = np.asarray(run(), np.float64)  # reading the value waits for the device
-    seconds = []
+    first, seconds = time.perf_counter() - start, []
     for _ in range(repeats):
         start = time.perf_counter()
         value = np.asarray(run(), np.float64)
@@ -124,10 +136,39 @@ def _measure(contender: Contender, repeats: int) -> dict[str, Any]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "seconds": seconds,
+        "first_seconds": first,
         "peak_gib": peak / GIBI,
         "added_gib": (peak - before) / GIBI,
+        **_device(),
         "value": np.ravel(value)[:4].tolist(),
     }
+
+
+def _device() -> dict[str, Any]:
+    """Name and peak memory of the device that JAX used; of a contender that does not use JAX, the processor."""
+    jax = sys.modules.get("jax")
+    if jax is None:
+        return {"device": "cpu", "device_gib": None}
+    device = jax.local_devices()[0]
+    used = (device.memory_stats() or {}).get("peak_bytes_in_use")
+    return {"device": device.device_kind, "device_gib": None if used is None else used / 2**30}
+
+
+def _keep(scale: str, size: str, baseline: str, results: Mapping[str, Any]) -> None:
+    """Put what was found at one size in the place of what was found there before."""
+    path = RESULTS / f"{Path(sys.argv[0]).stem}.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    kept[size] = {
+        "scale": scale,
+        "baseline": baseline,
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
+        "python": platform.python_version(),
+        "versions": _versions(),
+        "contenders": results,
+    }
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 def _in_child(size: str, name: str, limit: float) -> dict[str, Any]:
@@ -152,11 +193,13 @@ def _row(name: str, found: Mapping[str, Any], baseline: Mapping[str, Any] | None
     return f"{name:26}{median:8.3g} s{spread:>22}{ratio:>8}{found['peak_gib']:10.2f}{found['added_gib']:8.2f}  {value}"
 
 
-def _versions() -> str:
-    found = []
+def _versions() -> dict[str, str]:
+    found = {}
     for package in PACKAGES:
-        try:
-            found.append(f"{package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            continue
-    return ", ".join(found)
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def _listed(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{package} {version}" for package, version in versions.items())

@@ -26,7 +26,8 @@ from jaxpr.core import (
 )
 from jaxpr.data import ImageSource, PairedSource
 from jaxpr.degradations import Degradation, LinearOperator, as_degradation
-from jaxpr.evaluation.devices import barrier, main_first
+from jaxpr.evaluation.devices import barrier, main_first, replicated
+from jaxpr.evaluation.draws import computation_of
 from jaxpr.evaluation.examples import examples_of
 from jaxpr.evaluation.finish import finish
 from jaxpr.evaluation.measure import Programs, degrader, naturalness, patch_classes, patch_features, programs, scorer
@@ -40,7 +41,7 @@ from jaxpr.evaluation.stream import Compute, Run, prepare, stream
 from jaxpr.evaluation.trial import Trial, check_finite, try_restorer
 from jaxpr.records.results import Results, from_record, to_csv, to_json, to_record
 from jaxpr.report import write_report
-from jaxpr.restorers.restorer import as_restorer
+from jaxpr.restorers import Restorer, as_restorer
 
 __all__ = ["evaluate"]
 
@@ -71,7 +72,7 @@ def evaluate(
 
     Args:
         key: from `jax.random.key`; decides noise, the attack's start, draws and the choice of subsets.
-        restorers: name to callable. One required argument: a deterministic `y -> x̂` on batches. Two: a stochastic
+        restorers: name to `Restorer` or plain callable. One required argument: a deterministic `y -> x̂` on batches. Two: a stochastic
             `(key, y) -> x̂`, which is called for each example on its own. JAX must be able to trace them; one that it
             cannot differentiate is measured without attack, and the record says so.
         images: an `ImageSource` (from `jaxpr.data`), a sequence of float images (H, W, C) in [0, 1], or a
@@ -95,17 +96,25 @@ def evaluate(
     check_unclaimed(out)
     protocol.check()
     check_count("batch_size", batch_size)
-    restorers = _named(restorers)
+    known = _named(restorers)
     examples = examples_of(images, degradation, protocol)
     degrade = degrader(degradation, bits=protocol.measurement_bits)
     run = prepare(key, examples, degrade, protocol=protocol)._replace(batch_size=batch_size, progress=progress)
-    known = {name: as_restorer(name, function) for name, function in restorers.items()}
-    trials = {name: try_restorer(run, name, programs(restorer, protocol)) for name, restorer in known.items()}
+    # Compiled once for all restorers that differ in parameters only; forgotten with this call.
+    compiled = functools.cache(functools.partial(programs, protocol=protocol))
+    probing = functools.cache(functools.partial(probe_program, protocol=protocol))
+    params = {name: replicated(restorer.params) for name, restorer in known.items()}
+    trials = {
+        name: try_restorer(
+            run, name, compiled(computation_of(restorer)).of(params[name]), differentiable=restorer.differentiable
+        )
+        for name, restorer in known.items()
+    }
     record = protocol_record(key, examples, degradation, protocol)
 
     claim = functools.partial(open_run, code=code_sha256(), accept_other_code=accept_other_code)
     state = main_first(lambda: _checked(claim(out, record), trials)) or out / "state"
-    reference, stores = BatchStore(state, _REFERENCE), {name: BatchStore(state, name) for name in restorers}
+    reference, stores = BatchStore(state, _REFERENCE), {name: BatchStore(state, name) for name in known}
     probed = [name for name, trial in trials.items() if run.probes and trial.differentiable]
     probe_stores = {name: BatchStore(state, f"{name} (probes)") for name in probed}
     work = _Work(run, degradation)
@@ -113,15 +122,15 @@ def evaluate(
     for name, trial in trials.items():
         stream(run, stores[name], name, work.restorer(name, trial.programs))
         if name in probe_stores:
-            compute = work.probe(name, probe_program(known[name], protocol))
+            program = functools.partial(probing(computation_of(known[name])), params[name])
+            compute = work.probe(name, program)
             stream(run, probe_stores[name], f"{name} (probes)", compute, numbers=run.probes)
     barrier("all batches")
     for store in (reference, *stores.values(), *probe_stores.values()):
         store.refresh()
 
     def conclude() -> Results:
-        weights = {name: restorer.weights for name, restorer in known.items() if restorer.weights}
-        found = finish(key, run, record, reference=reference, stores=stores, probe_stores=probe_stores, weights=weights)
+        found = finish(key, run, record, reference=reference, stores=stores, probe_stores=probe_stores, restorers=known)
         results = _with_earlier_code(found, out)
         _write(out, run, results, stores, reference)
         return results
@@ -134,18 +143,18 @@ def _with_earlier_code(results: Results, out: Path) -> Results:
     return results._replace(provenance=results.provenance | {"earlier_code_sha256": earlier}) if earlier else results
 
 
-def _named(restorers: Mapping[str, Estimator | Sampler]) -> dict[str, Estimator | Sampler]:
-    """The restorers under names that every file, page and terminal can hold."""
+def _named(restorers: Mapping[str, Estimator | Sampler]) -> dict[str, Restorer]:
+    """The restorers, plain callables as such, under names that every file, page and terminal can hold."""
     if not isinstance(restorers, Mapping) or not restorers:
         found = "none" if isinstance(restorers, Mapping) else type(restorers).__name__
         raise InputError(f"restorers: found {found}, expected a dict with at least one name and callable")
-    named = {printable(name): function for name, function in restorers.items()}
     for name in restorers:
         if not isinstance(name, str) or not name.strip() or name == _REFERENCE:
             raise InputError(f"restorers: found one named {name!r}, expected another name")
+    named = {printable(name): function for name, function in restorers.items()}
     if len(named) < len(restorers):
         raise InputError("restorers: found names that differ in unprintable characters only, expected others")
-    return named
+    return {name: as_restorer(name, function) for name, function in named.items()}
 
 
 def _checked(state: Path, trials: Mapping[str, Trial]) -> Path:

@@ -160,7 +160,7 @@ def sweep_decisions(
     measurement_bits: int | None = 8,
     classes: Sequence[str] | None = None,
 ) -> tuple[DecisionResults, ...]:
-    """Several attacks on the same measurements, from the same starts; restorers that differ in parameters only are compiled once.
+    """Several attacks on the same measurements, from the same starts; restorers with one `apply` are compiled once.
 
     Arguments are those of `evaluate_decisions`, with `attacks` in place of a strength and a target.
 

@@ -112,7 +112,7 @@ class Programs(NamedTuple):
 
 
 def programs(computation: Computation, protocol: Protocol) -> Programs:
-    """The programs of all restorers that compute so, each with parameters as another, first argument: see `Programs.of`.
+    """The programs of all restorers that compute so, with parameters as another, first argument: see `Programs.of`.
 
     Compilation happens at the first batch of each shape.
     """

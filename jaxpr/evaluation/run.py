@@ -72,9 +72,10 @@ def evaluate(
 
     Args:
         key: from `jax.random.key`; decides noise, the attack's start, draws and the choice of subsets.
-        restorers: name to `Restorer` or plain callable. One required argument: a deterministic `y -> x̂` on batches. Two: a stochastic
-            `(key, y) -> x̂`, which is called for each example on its own. JAX must be able to trace them; one that it
-            cannot differentiate is measured without attack, and the record says so.
+        restorers: name to `Restorer`; those with one `apply` are compiled once. Or to a plain callable. One required
+            argument: a deterministic `y -> x̂` on batches. Two: a stochastic `(key, y) -> x̂`, which is called for each
+            example on its own. JAX must be able to trace them; one that it cannot differentiate is measured without
+            attack, and the record says so.
         images: an `ImageSource` (from `jaxpr.data`), a sequence of float images (H, W, C) in [0, 1], or a
             `PairedSource`, whose measurements are then taken as they are.
         degradation: a `Degradation`, a linear operator, or a string such as "bicubic-x4"; with pairs "given", or what
@@ -100,14 +101,9 @@ def evaluate(
     examples = examples_of(images, degradation, protocol)
     degrade = degrader(degradation, bits=protocol.measurement_bits)
     run = prepare(key, examples, degrade, protocol=protocol)._replace(batch_size=batch_size, progress=progress)
-    # Compiled once for all restorers that differ in parameters only; forgotten with this call.
-    compiled = functools.cache(functools.partial(programs, protocol=protocol))
-    probing = functools.cache(functools.partial(probe_program, protocol=protocol))
-    params = {name: replicated(restorer.params) for name, restorer in known.items()}
+    compiled = _Compiled(known, protocol)
     trials = {
-        name: try_restorer(
-            run, name, compiled(computation_of(restorer)).of(params[name]), differentiable=restorer.differentiable
-        )
+        name: try_restorer(run, name, compiled.programs(name), differentiable=restorer.differentiable)
         for name, restorer in known.items()
     }
     record = protocol_record(key, examples, degradation, protocol)
@@ -122,8 +118,7 @@ def evaluate(
     for name, trial in trials.items():
         stream(run, stores[name], name, work.restorer(name, trial.programs))
         if name in probe_stores:
-            program = functools.partial(probing(computation_of(known[name])), params[name])
-            compute = work.probe(name, program)
+            compute = work.probe(name, compiled.probe(name))
             stream(run, probe_stores[name], f"{name} (probes)", compute, numbers=run.probes)
     barrier("all batches")
     for store in (reference, *stores.values(), *probe_stores.values()):
@@ -176,6 +171,24 @@ def _write(out: Path, run: Run, results: Results, stores: Mapping[str, BatchStor
         if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM) or not (out / "report.html").exists():
             raise
         warnings.warn(f"out: {printable(out)} cannot be written; what is there stays as it is", stacklevel=2)
+
+
+class _Compiled:
+    """The programs of one evaluation, made once for all restorers that differ in parameters only."""
+
+    def __init__(self, restorers: Mapping[str, Restorer], protocol: Protocol) -> None:
+        self._computations = {name: computation_of(restorer) for name, restorer in restorers.items()}
+        self._params = {name: replicated(restorer.params) for name, restorer in restorers.items()}
+        self._programs = functools.cache(functools.partial(programs, protocol=protocol))
+        self._probe = functools.cache(functools.partial(probe_program, protocol=protocol))
+
+    def programs(self, name: str) -> Programs:
+        """Those of a restorer."""
+        return self._programs(self._computations[name]).of(self._params[name])
+
+    def probe(self, name: str) -> Callable[..., dict[str, Array]]:
+        """That of a restorer's probes."""
+        return functools.partial(self._probe(self._computations[name]), self._params[name])
 
 
 class _Work:

@@ -4,7 +4,6 @@ A spec is a word of the table in `builders` with any of its endings behind it; `
 """
 
 import re
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,14 +14,13 @@ from jaxpr.restorers.builders import ENDINGS, WORDS, Make, Sources, Training
 from jaxpr.restorers.restorer import Restorer
 from jaxpr.weights.packaged import PACKAGED_RESTORERS, packaged_entry, similar_names
 
-__all__ = ["Training", "build_restorers", "default_restorers", "words_text"]
+__all__ = ["Training", "build_restorers", "default_restorers", "words_table"]
 
 _PROJECT = "+project"
 _CLASSICAL = ("nearest", "bicubic", "lanczos", "lmmse", "lmmse+project")
 _EXEMPLARS = ("exemplar:0.3", "exemplar:0.1", "exemplar:0.05", "exemplar:0.03", "exemplar:0.03+project")
 # No label holds what begins a path or an argument, so that trained:runs/lr=1/weights.safetensors has none.
 _LABELLED = re.compile(r"(?P<label>[^=:/\\]*[^=:/\\\s])=(?P<spec>.+)", re.DOTALL)
-_COLUMN = 28
 
 
 def default_restorers(degradation: Degradation, channels: int) -> tuple[str, ...]:
@@ -45,7 +43,7 @@ def build_restorers(specs: Sequence[str], training: Training) -> dict[str, Resto
     """Make the restorers that the specs name, each fitted once.
 
     Args:
-        specs: each `SPEC`, which is then the restorer's name, or `LABEL=SPEC`; see `words_text`.
+        specs: each `SPEC`, which is then the restorer's name, or `LABEL=SPEC`; see `words_table`.
         training: where `lmmse` and `exemplar` learn.
 
     Returns:
@@ -64,22 +62,11 @@ def build_restorers(specs: Sequence[str], training: Training) -> dict[str, Resto
     return {name: replace(make(), label=spec) for (name, spec), make in zip(named, planned.values(), strict=True)}
 
 
-def words_text(*, width: int = 100) -> str:
-    """The table of words and endings, for terminals.
-
-    Args:
-        width: of a line, in characters.
-    """
-    rows = [(word.shown, word.means) for word in WORDS]
-    last = [(f"... {ending.shown}", ending.means) for ending in ENDINGS]
-    return "\n".join(_row(*row, width) for row in (*rows, *last, ("LABEL=SPEC", "another name for any of them")))
-
-
-def _row(shown: str, means: str, width: int) -> str:
-    indent = " " * _COLUMN
-    if len(shown) > _COLUMN - 2:
-        return "\n".join([shown, textwrap.fill(means, width, initial_indent=indent, subsequent_indent=indent)])
-    return textwrap.fill(means, width, initial_indent=f"{shown:<{_COLUMN}}", subsequent_indent=indent)
+def words_table() -> tuple[tuple[str, str], ...]:
+    """What can be written for a restorer, and what it means."""
+    words = ((word.shown, word.means) for word in WORDS)
+    endings = ((f"... {ending.shown}", ending.means) for ending in ENDINGS)
+    return (*words, *endings, ("LABEL=SPEC", "another name for any of them"))
 
 
 def _named(spec: str) -> tuple[str, str]:

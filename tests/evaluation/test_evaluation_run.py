@@ -29,7 +29,7 @@ from jaxpr.metrics import (
 )
 from jaxpr.models.inception import inception
 from jaxpr.records import to_record
-from jaxpr.restorers import bicubic, consistent, nearest, with_weights
+from jaxpr.restorers import Restorer, bicubic, consistent, nearest
 from jaxpr.weights import feature_extractor
 from jaxpr.weights.torch_files import write_checkpoint
 
@@ -503,7 +503,8 @@ class TestBadInput:
 
 def test_a_record_says_which_weights_made_its_numbers(tmp_path):
     weights = {"file": "mine.pth", "sha256": "1" * 64}
-    found = run(tmp_path / "run", {"mine": with_weights(lambda y: nearest(y, factor=2), weights)} | RESTORERS)
+    mine = Restorer(lambda params, key, y: nearest(y, factor=2), weights=weights)
+    found = run(tmp_path / "run", {"mine": mine} | RESTORERS)
     assert [restorer.weights for restorer in found.restorers] == [weights, None, None]
     record = json.loads((tmp_path / "run" / "results.json").read_text())
     assert record["restorers"][0]["weights"] == weights

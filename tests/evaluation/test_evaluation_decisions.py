@@ -9,8 +9,10 @@ import pytest
 from jaxpr.cli.decisions import Decisions
 from jaxpr.core import InputError
 from jaxpr.data import digits, from_arrays
+from jaxpr.evaluation import decisions
 from jaxpr.evaluation.decision_results import decisions_record, write_decisions
 from jaxpr.evaluation.decisions import DecisionAttack, evaluate_decisions, sweep_decisions
+from jaxpr.restorers import Restorer
 
 KEY = jax.random.key(3)
 CLASSES = 4
@@ -143,6 +145,25 @@ def test_a_sweep_is_its_attacks_one_by_one(images):
     assert weak.input_psnr.value > strong.input_psnr.value + 10
     with pytest.raises(InputError, match="attacks: found none"):
         sweep_decisions(KEY, RESTORERS, images, "average-x2", [], **options)
+
+
+def test_restorers_with_one_function_share_a_program(images, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        decisions, "_program", lambda *args, f=decisions._program, **kw: made.append(1) or f(*args, **kw)
+    )
+
+    def scaled(gain, key, y):
+        return gain * repeat(y)
+
+    members = {f"gain {g}": Restorer(scaled, np.float32(g), family="gain", setting=g) for g in (1.0, 0.8)}
+    found = run(images, restorers=members | {"plain": lambda y: np.float32(0.8) * repeat(y)})
+    assert len(made) == 2
+    _, half, plain = found.restorers
+    np.testing.assert_array_equal(half.judge.after, plain.judge.after)
+    assert half.input_psnr == plain.input_psnr
+    described = [(entry["family"], entry["setting"]) for entry in decisions_record(found)["restorers"]]
+    assert described == [("gain", 1.0), ("gain", 0.8), (None, None)]
 
 
 def test_an_attack_of_size_zero_and_no_labels(images):

@@ -14,6 +14,7 @@ from jaxpr import models, restorers, weights
 from jaxpr.attacks import l2_adam
 from jaxpr.degradations import parse_degradation
 from jaxpr.evaluation import Protocol, decisions, devices, measure, planes, probes
+from jaxpr.evaluation.draws import computation_of
 from jaxpr.models.adm_classifier import ADMClassifierConfig, adm_classifier
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
 from jaxpr.models.autoencoder_kl import AutoencoderKLConfig, autoencoder_kl
@@ -32,7 +33,7 @@ from jaxpr.models.swin2sr import Swin2SRConfig, swin2sr
 from jaxpr.models.swinir import SwinIRConfig, swinir
 from jaxpr.models.unet import UNetConfig, unet
 from jaxpr.models.vit import ViTConfig, vit
-from jaxpr.restorers.restorer import as_restorer
+from jaxpr.restorers import as_restorer
 from jaxpr.toys import gans as toy
 from jaxpr.training import (
     Adam,
@@ -201,14 +202,15 @@ def evaluated(name: str, build: Callable[[], Any], *arguments: Any) -> Case:
 def of_restorer(part: str, fn: Callable[..., Any], *arguments: Any, **changes: Any) -> Case:
     return evaluated(
         "evaluation.measure.programs",
-        lambda: getattr(measure.programs(as_restorer(part, fn), PROTOCOL._replace(**changes)), part),
+        lambda: getattr(measure.programs(computation_of(as_restorer(part, fn)), PROTOCOL._replace(**changes)), part),
+        (),
         EXAMPLES,
         *arguments,
     )
 
 
 def probed() -> Callable[..., Any]:
-    return probes.probe_program(as_restorer("smooth", smooth), PROTOCOL)
+    return probes.probe_program(computation_of(as_restorer("smooth", smooth)), PROTOCOL)
 
 
 def scored(side: int, spec: str) -> tuple[Any, ...]:
@@ -228,8 +230,10 @@ def decided() -> tuple[Any, ...]:
     x = np.zeros((2, 8, 8, 3), np.float32)
     attack = [decisions.DecisionAttack(0.1, 1)]
     given = (jax.random.split(jax.random.key(0), 2), x, x)
+    restorer = as_restorer("smooth", smooth)
+    shared = decisions._program(computation_of(restorer), setting)
     program, _, _ = caught(
-        decisions, "_in_batches", lambda: decisions._attack("smooth", smooth, setting, attack, given, 2)
+        decisions, "_in_batches", lambda: decisions._attack("smooth", restorer, shared, attack, given, 2)
     )
     return program, EXAMPLES, floats(2, 8, 8, 3)
 
@@ -246,7 +250,7 @@ EVALUATION = [
     of_restorer("attack", smooth, MEASURED, attack="l2_adam"),
     of_restorer("respond", noisy, MEASURED, MEASURED),
     of_restorer("diversity", noisy, floats(2, 32, 32, 3)),
-    evaluated("evaluation.probes.probe_program", probed, EXAMPLES, MEASURED, MEASURED),
+    evaluated("evaluation.probes.probe_program", probed, (), EXAMPLES, MEASURED, MEASURED),
     Case(("evaluation.measure.scorer",), on_one_device(lambda: scored(32, "bicubic-x4"))),
     Case(("evaluation.measure.scorer",), on_one_device(lambda: scored(16, "noise-0.1"))),
     Case(("evaluation.measure.attack_scorer",), on_one_device(scored_attack)),

@@ -134,7 +134,7 @@ def training():
 
 
 def built():
-    specs = ("bicubic", "lmmse", "exemplar-0.1")
+    specs = ("bicubic", "lmmse", "exemplar:0.1")
     return [restorer(jnp.asarray(SMALL)) for restorer in restorers.build_restorers(specs, training()).values()]
 
 
@@ -149,6 +149,7 @@ def drawn_estimators():
 
 ESTIMATORS = {
     "AffineEstimator": drawn_estimators,
+    "Restorer": lambda: restorers.Restorer(lambda gain, key, y: gain * y, 2.0)(jnp.asarray(SMALL)),
     "PatchGrid": lambda: GRID.assemble(jnp.asarray(GRID.contexts(SMALL))[..., :48], (8, 8)),
     "bicubic": lambda: restorers.bicubic(jnp.asarray(SMALL), factor=2),
     "build_restorers": built,

@@ -29,6 +29,7 @@ paper: all test digits, α and steps of the paper. Its faces are not reproduced:
 nor its judge is published. For other restorers of the digits see `jaxpr decisions`.
 """
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable
@@ -39,7 +40,6 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxpr.core import Estimator
 from jaxpr.data import digits
 from jaxpr.evaluation import DecisionAttack, DecisionResults, sweep_decisions
 from jaxpr.evaluation.decision_results import Judgement, RestorerDecisions, decisions_record
@@ -50,7 +50,7 @@ from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
 from jaxpr.reproduce import digits as dr
 from jaxpr.reproduce.figures import seed_bars
 from jaxpr.reproduce.statistics import mean_std
-from jaxpr.restorers.trained import trained_restorer
+from jaxpr.restorers import Restorer, trained_restorer
 from jaxpr.weights import digit_classifier
 
 SEED = 0
@@ -108,12 +108,12 @@ Found = dict[tuple[str, DecisionAttack], DecisionResults]
 """By task and attack, decisions behind the GAN and the ℓ1 restorer of each seed."""
 
 
-def restorers(task: str, seeds: int, runs: Path | None) -> dict[str, Estimator]:
-    """GANs and their ℓ1 twins: packaged ones, or those in a folder of `jaxpr train`."""
-    found: dict[str, Estimator] = {}
+def restorers(task: str, seeds: int, runs: Path | None) -> dict[str, Restorer]:
+    """GANs and their ℓ1 twins, each kind a family: packaged ones, or those in a folder of `jaxpr train`."""
+    found = {}
     for seed, (kind, word) in itertools.product(range(seeds), KINDS.items()):
         made = trained_restorer(dr.source(f"digits-{task}-deterministic-{word}-{seed}", runs))
-        found[f"{kind}, seed {seed}"] = made  # type: ignore[assignment]  # deterministic by its name
+        found[f"{kind}, seed {seed}"] = dataclasses.replace(made, family=kind, setting=seed)
     return found
 
 
@@ -139,7 +139,7 @@ def attack(sizes: Sizes, runs: Path | None) -> Found:
 
 def of_kind(results: DecisionResults, kind: str) -> list[RestorerDecisions]:
     """One kind of restorer at every seed."""
-    return [found for found in results.restorers if found.name.startswith(f"{kind},")]
+    return [found for found in results.restorers if found.family == kind]
 
 
 def percent(

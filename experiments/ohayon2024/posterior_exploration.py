@@ -37,7 +37,8 @@ from jaxpr.report.style import COLOURS, FAINT, INK, MUTED, new_figure, styled
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
 from jaxpr.reproduce import digits as dr
 from jaxpr.reproduce.statistics import mean_std, rank_correlation
-from jaxpr.restorers.trained import trained_restorer
+from jaxpr.restorers import Restorer, trained_restorer
+from jaxpr.restorers.restorer import Apply
 from jaxpr.weights import digit_classifier
 
 SEED, ALPHA, SAMPLES, LEVELS = 0, 8 / 255, 5, 16
@@ -132,35 +133,43 @@ def problem(task: str, count: int | None) -> Problem:
     return Problem(x, y, np.asarray(~told))
 
 
-def restorer(task: str, network: str, seed: int, runs: Path | None) -> Callable[..., jax.Array]:
+def restorer(task: str, network: str, seed: int, runs: Path | None) -> Restorer:
     """A packaged one, or one in a folder of `jaxpr train`."""
     name = f"digits-{task}-{NETWORKS[network]}-{seed}"
     return trained_restorer(dr.source(name, runs))
 
 
-def explored(key: jax.Array, estimator: Callable[..., jax.Array], y: jax.Array, *, steps: int) -> Answers:
-    """Algorithm 1."""
-    search = functools.partial(explore_posterior, samples=SAMPLES, alpha=ALPHA, steps=steps, bounds=(0.0, 1.0))
-    found = jax.jit(lambda key, y: search(key, estimator, y))(key, y)
+@functools.partial(jax.jit, static_argnums=0, static_argnames="steps")
+def search(apply: Apply, params: Any, key: jax.Array, y: jax.Array, *, steps: int) -> Any:
+    """Algorithm 1, one program for the restorers of all seeds."""
+    estimator = functools.partial(apply, params, None)
+    return explore_posterior(key, estimator, y, samples=SAMPLES, alpha=ALPHA, steps=steps, bounds=(0.0, 1.0))
+
+
+def explored(key: jax.Array, restorer: Restorer, y: jax.Array, *, steps: int) -> Answers:
+    """Outputs far from one another."""
+    found = search(restorer.apply, restorer.params, key, y, steps=steps)
     return Answers(np.asarray(found.outputs), np.asarray(found.input_psnr).min(axis=0))
 
 
-def shaken(key: jax.Array, estimator: Callable[..., jax.Array], y: jax.Array) -> Answers:
+@functools.partial(jax.jit, static_argnums=0)
+def moved(apply: Apply, params: Any, y: jax.Array, sign: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Outputs for changed y, and the PSNR of the change."""
+    changed = jnp.clip(y + ALPHA * sign, 0, 1)
+    return apply(params, None, changed), input_psnr(y, changed, data_range=1.0)
+
+
+def shaken(key: jax.Array, restorer: Restorer, y: jax.Array) -> Answers:
     """Outputs for y and for random inputs at the corners of the same ball, those that are farthest from y."""
-
-    @jax.jit
-    def at(sign: jax.Array) -> tuple[jax.Array, jax.Array]:
-        changed = jnp.clip(y + ALPHA * sign, 0, 1)
-        return estimator(changed), input_psnr(y, changed, data_range=1.0)
-
     signs = jax.random.rademacher(key, (SAMPLES, *y.shape), y.dtype).at[0].set(0)
-    outputs, psnr = zip(*map(at, signs), strict=True)
+    found = (moved(restorer.apply, restorer.params, y, sign) for sign in signs)
+    outputs, psnr = zip(*found, strict=True)
     return Answers(np.stack(outputs), np.stack(psnr).min(axis=0))
 
 
-def drawn(key: jax.Array, sampler: Callable[..., jax.Array], y: jax.Array) -> Answers:
+def drawn(key: jax.Array, sampler: Restorer, y: jax.Array) -> Answers:
     """Draws of the stochastic restorer."""
-    draw = jax.jit(sampler)
+    draw = functools.partial(jax.jit(sampler.apply), sampler.params)
     outputs = np.stack([draw(k, y) for k in jax.random.split(key, SAMPLES)])
     return Answers(outputs, np.full(len(y), np.inf))
 

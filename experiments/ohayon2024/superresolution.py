@@ -30,13 +30,14 @@ import math
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxpr.core import Estimator, InputError, Sampler
+from jaxpr.core import InputError
 from jaxpr.data import ImageSource, image_folder, photos
 from jaxpr.degradations import parse_degradation
 from jaxpr.evaluation import SCALES, Protocol, evaluate
@@ -58,7 +59,7 @@ from jaxpr.report.text import format_value
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
 from jaxpr.reproduce import indices as ji
 from jaxpr.reproduce.statistics import jackknife_error, rank_correlation
-from jaxpr.restorers import Training, build_restorers
+from jaxpr.restorers import Restorer, Training, build_restorers
 from jaxpr.restorers.published import PUBLISHED_RESTORERS
 from jaxpr.restorers.trained import trained_restorer
 from jaxpr.weights import OFFICIAL_FILES, weights_folder
@@ -69,6 +70,12 @@ PIXEL, TWIN, ROBUST = "rrdb:0", "rrdb:0.03", "rrdb:0.03+robust"
 FAMILY = {PIXEL: "photos-l1", **{f"rrdb:{w}": f"photos-gan-{w}" for w in WEIGHTS}}
 """Names here, in the order of adversarial weights, and names of the trained restorers."""
 TRAINED = {**FAMILY, ROBUST: "photos-gan-0.03-robust"}
+PLACES: dict[str, dict[str, Any]] = {
+    PIXEL: {"family": "rrdb", "setting": 0.0},
+    **{f"rrdb:{w}": {"family": "rrdb", "setting": float(w)} for w in WEIGHTS},
+    ROBUST: {"family": "rrdb", "setting": 0.03, "variant": "robust"},
+}
+"""Where each stands in figures: all on one line, the robust one beside its twin."""
 CLASSICAL = ("nearest", "bicubic", "lanczos", "lmmse", "exemplar:0.3", "exemplar:0.1", "exemplar:0.03")
 PAPER_DATA = Path("data/DIV2K_valid_HR")
 PAPER_OUT = Path("runs/ohayon2024/superresolution-evaluation")
@@ -107,9 +114,7 @@ SIZES = {
 }
 
 
-def restorers(
-    sizes: Sizes, runs: Path | None, given: Sequence[str], *, tile: int | None
-) -> dict[str, Estimator | Sampler]:
+def restorers(sizes: Sizes, runs: Path | None, given: Sequence[str], *, tile: int | None) -> dict[str, Restorer]:
     """The family, classical restorers, and those whose weights are given."""
     degradation = parse_degradation(DEGRADATION)
     training = Training(
@@ -126,7 +131,7 @@ def restorers(
         for name, word in TRAINED.items()
         if name in (*sizes.family, ROBUST)
     }
-    family = {name: trained_restorer(source) for name, source in sources.items()}
+    family = {name: replace(trained_restorer(source), **PLACES[name]) for name, source in sources.items()}
     return family | build_restorers((*sizes.classical, *given), training)
 
 

@@ -13,6 +13,7 @@ from jaxpr.cli.decisions import Decisions
 from jaxpr.cli.doctor import Doctor
 from jaxpr.cli.evaluate import Compare, Evaluate
 from jaxpr.cli.reproduce import Reproduce
+from jaxpr.cli.restorers import Restorers
 from jaxpr.cli.train import Train
 from jaxpr.cli.weights import Weights
 from jaxpr.cli.words import in_users_words, parse
@@ -24,6 +25,7 @@ COMMANDS = {
     "evaluate": Evaluate,
     "compare": Compare,
     "decisions": Decisions,
+    "restorers": Restorers,
     "reproduce": Reproduce,
     "train": Train,
     "weights": Weights,
@@ -35,6 +37,7 @@ _Command: TypeAlias = (
     Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Decisions, tyro.conf.subcommand("decisions")]
+    | Annotated[Restorers, tyro.conf.subcommand("restorers")]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import jax
 
-from jaxpr.core import Estimator, InputError, check_count, check_folder, claim_folder, given_path, seed_key
+from jaxpr.core import InputError, check_count, check_folder, claim_folder, given_path, seed_key
 from jaxpr.data import digits
 from jaxpr.degradations import parse_degradation
 from jaxpr.doctor import warn_of_idle_accelerator
@@ -90,7 +90,7 @@ class Decisions:
         claim_folder("out", out)
         results = evaluate_decisions(
             k_evaluate,
-            cast("dict[str, Estimator]", restorers),  # it refuses stochastic ones
+            restorers,
             images,
             degradation,
             attacker=digit_classifier("attacker"),

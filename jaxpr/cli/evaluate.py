@@ -4,7 +4,7 @@ import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import tyro
@@ -21,10 +21,17 @@ from jaxpr.evaluation.state import check_unclaimed
 from jaxpr.records import to_record
 from jaxpr.report import text_table
 from jaxpr.restorers import Training, build_restorers, default_restorers
+from jaxpr.restorers.words import words_table
 
 __all__ = ["Compare", "Evaluate"]
 
 _DICTIONARY = {"smoke": 256, "small": 4096, "paper": 16384}
+
+_RESTORERS = (
+    "By default classical ones, and those that were trained for the degradation. Their words are "
+    + "; ".join(f"{shown}: {means}" for shown, means in words_table())
+    + "."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +57,7 @@ class _RunOptions:
     """For example bicubic-x4, average-x2, blur-1.5, grayscale, noise-0.1, bicubic-x4+noise-0.02+jpeg-50, realworld-x4;
     with pairs: given."""
 
-    restorers: tuple[str, ...] = ()
-    """nearest, bicubic, lanczos, nlm:H (H in intensity units, about 0.6 σ of the noise), lmmse, exemplar:TEMPERATURE;
-    trained:PATH of jaxpr train, or the name of a trained one that comes with jaxpr (photos-gan-0.01, for example);
-    NAME:PATH with a published file and a name of jaxpr weights fetch (swinir-classical-x4:FILE.pth), NAME alone once
-    fetched, network:PATH for one without a name, network:PATH#DICTIONARY if the file holds several; file.py:function or
-    package.module:function. Behind any of them +range:LOW:HIGH says that its images are in another range than 0 to 1,
-    +output:LOW:HIGH that only what it returns is; +project makes it perfectly consistent. By default classical ones,
-    and those that were trained for the degradation."""
+    restorers: Annotated[tuple[str, ...], tyro.conf.arg(help=_RESTORERS)] = ()
 
     scale: Literal["smoke", "small", "paper"] = "small"
     """smoke: seconds; small: minutes on two CPU cores; paper: the sizes of the paper. The options below override it."""

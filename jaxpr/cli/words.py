@@ -113,7 +113,7 @@ def _fields(command: Any) -> tuple[dataclasses.Field[Any], ...]:
 
 def _is_word(field: dataclasses.Field[Any]) -> bool:
     """Whether it is typed alone, without an option's name."""
-    return hasattr(field.type, "__metadata__")
+    return tyro.conf.Positional in getattr(field.type, "__metadata__", ())
 
 
 @contextlib.contextmanager

@@ -51,6 +51,10 @@ class RestorerDecisions(NamedTuple):
         input_psnr: PSNR between y and y_adv, decibels.
         blind: share of examples at which the attack's gradient is zero or not finite: there it cannot do anything,
             and an unchanged decision says nothing about robustness.
+        label: what the restorer calls itself, such as the word that made it; "" for nothing.
+        family: what it is drawn with, in one colour; None for nothing but itself.
+        setting: what varies along a family's line; None where nothing does.
+        variant: what else distinguishes it from the usual member; None for the usual one.
     """
 
     name: str
@@ -58,6 +62,10 @@ class RestorerDecisions(NamedTuple):
     attacker: Judgement
     input_psnr: Estimate
     blind: float
+    label: str = ""
+    family: str | None = None
+    setting: float | None = None
+    variant: str | None = None
 
 
 class DecisionResults(NamedTuple):

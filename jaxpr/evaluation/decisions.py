@@ -24,6 +24,7 @@ from jaxpr.core import (
     Estimator,
     InputError,
     Key,
+    Sampler,
     check_count,
     check_positive,
     example_keys,
@@ -33,11 +34,13 @@ from jaxpr.data import ImageSource, from_arrays
 from jaxpr.degradations import Degradation, as_degradation
 from jaxpr.degradations.linear import LinearOperator
 from jaxpr.evaluation.decision_results import DecisionResults, Judgement, RestorerDecisions, write_decisions
+from jaxpr.evaluation.draws import Computation, computation_of
 from jaxpr.evaluation.measure import degrader
 from jaxpr.evaluation.provenance import provenance_record
 from jaxpr.evaluation.trial import check_output, check_range
 from jaxpr.numerics.statistics import Estimate, grouped_mean
 from jaxpr.report.decisions import decision_samples
+from jaxpr.restorers import Restorer, as_restorer
 
 __all__ = ["Classifier", "DecisionAttack", "evaluate_decisions", "sweep_decisions"]
 
@@ -79,7 +82,7 @@ class _Setting(NamedTuple):
 
 def evaluate_decisions(
     key: Key,
-    restorers: Mapping[str, Estimator],
+    restorers: Mapping[str, Estimator | Sampler],
     images: ImageSource | Sequence[np.ndarray],
     degradation: Degradation | LinearOperator | str,
     *,
@@ -102,7 +105,7 @@ def evaluate_decisions(
 
     Args:
         key: decides noise and starts, for example i by the key and i alone; the same for every restorer.
-        restorers: names to deterministic callables y -> x̂ that JAX can differentiate.
+        restorers: names to deterministic restorers, or plain callables y -> x̂, that JAX can differentiate.
         images: clean images of one shape (H, W, C) in [0, 1].
         degradation: makes y, which is clipped to [0, 1] and rounded to `measurement_bits`, as in an image file.
         attacker: maps x̂ to logits (N, classes); the attack goes through it.
@@ -143,7 +146,7 @@ def evaluate_decisions(
 
 def sweep_decisions(
     key: Key,
-    restorers: Mapping[str, Estimator],
+    restorers: Mapping[str, Estimator | Sampler],
     images: ImageSource | Sequence[np.ndarray],
     degradation: Degradation | LinearOperator | str,
     attacks: Sequence[DecisionAttack],
@@ -157,7 +160,7 @@ def sweep_decisions(
     measurement_bits: int | None = 8,
     classes: Sequence[str] | None = None,
 ) -> tuple[DecisionResults, ...]:
-    """Several attacks on the same measurements, from the same starts; each restorer is compiled once.
+    """Several attacks on the same measurements, from the same starts; restorers with one `apply` are compiled once.
 
     Arguments are those of `evaluate_decisions`, with `attacks` in place of a strength and a target.
 
@@ -186,42 +189,48 @@ def sweep_decisions(
     names = _class_names(clean, classes)
     _check_classes(truth, [attack.target for attack in attacks], len(names))
     setting = _Setting(attacker, judge, steps)
-    found = {name: _attack(name, f, setting, attacks, (k_attack, x, y), batch_size) for name, f in restorers.items()}
+    known = {name: _deterministic(name, function) for name, function in restorers.items()}
+    compiled = functools.cache(functools.partial(_program, setting=setting))
+    found = {
+        name: _attack(name, r, compiled(computation_of(r)), attacks, (k_attack, x, y), batch_size)
+        for name, r in known.items()
+    }
     provenance = provenance_record(batch_size, {"total": time.perf_counter() - started})
     decided = {network: logits.argmax(axis=1) for network, logits in clean.items()}
     seen = {network: (_shares(d, len(names)), _accuracy(d, truth)) for network, d in decided.items()}
     labelled = None if truth is None else [names[i] for i in truth]
     results = []
     for number, attack in enumerate(attacks):
-        arrays = {name: found[name][number] for name in restorers}
+        arrays = {name: found[name][number] for name in known}
         results.append(
             DecisionResults(
                 protocol=_data_record(key, source, degradation, measurement_bits) | setting.record(attack, names),
                 provenance=provenance,
                 source=seen,
-                restorers=tuple(_summary(name, a, truth, attack.target, len(names)) for name, a in arrays.items()),
+                restorers=tuple(_summary(n, known[n], a, truth, attack.target, len(names)) for n, a in arrays.items()),
                 samples=decision_samples(source.names, x, y, labelled, arrays, names),
             )
         )
     return tuple(results)
 
 
-def _attack(
-    name: str,
-    restorer: Estimator,
-    setting: _Setting,
-    attacks: Sequence[DecisionAttack],
-    inputs: tuple[Array, np.ndarray, np.ndarray],
-    batch_size: int,
-) -> list[dict[str, np.ndarray]]:
-    """Everything about one restorer, one row per example, for each attack."""
-    keys, x, y = inputs
-    _check_restorer(name, restorer, x, y)
-    restorer = functools.partial(_in_float32, restorer)
+def _deterministic(name: str, function: Estimator | Sampler) -> Restorer:
+    found = as_restorer(name, function)
+    if found.stochastic:
+        raise InputError(
+            f"restorer {name}: found a stochastic one, expected a deterministic y -> x̂ that JAX can differentiate"
+        )
+    return found
 
-    # Strength and target are traced, so that all attacks share one program; a target of -1 is none.
-    @jax.jit
-    def program(keys: Key, y: Array, alpha: Array, target: Array) -> dict[str, Array]:
+
+def _program(computation: Computation, setting: _Setting) -> Callable[..., dict[str, Array]]:
+    """Compiled `(params, keys, y, alpha, target) -> {name: (N, ...)}` for all restorers that compute so.
+
+    Strength and target are traced, so that all attacks share one program; a target of -1 is none.
+    """
+
+    def program(params: Any, keys: Key, y: Array, alpha: Array, target: Array) -> dict[str, Array]:
+        restorer = functools.partial(computation.draw, params, keys)
         restored = restorer(y)
         attacker_before = jnp.argmax(setting.attacker(restored), axis=1)
         label = jnp.where(target < 0, attacker_before, target)
@@ -246,20 +255,31 @@ def _attack(
             "blind": status.zero | ~status.finite,
         }
 
+    return jax.jit(program)
+
+
+def _attack(
+    name: str,
+    restorer: Restorer,
+    program: Callable[..., dict[str, Array]],
+    attacks: Sequence[DecisionAttack],
+    inputs: tuple[Array, np.ndarray, np.ndarray],
+    batch_size: int,
+) -> list[dict[str, np.ndarray]]:
+    """Everything about one restorer, one row per example, for each attack."""
+    keys, x, y = inputs
+    _check_restorer(name, restorer, x, y)
+    run = functools.partial(program, restorer.params)
     found = []
     for attack in attacks:
         values = jnp.float32(attack.alpha), jnp.int32(-1 if attack.target is None else attack.target)
         with users_code(f"restorer {name}"):
-            arrays = _in_batches(lambda keys, y, values=values: program(keys, y, *values), (keys, y), batch_size)
+            arrays = _in_batches(lambda keys, y, values=values: run(keys, y, *values), (keys, y), batch_size)
         for part in ("restored", "restored_adv"):
             if bad := int((~np.isfinite(arrays[part])).sum()):
                 raise InputError(f"restorer {name}: found {bad} NaN or infinite values in {part}, expected none")
         found.append(arrays)
     return found
-
-
-def _in_float32(restorer: Estimator, y: Array) -> Array:
-    return restorer(y).astype(jnp.float32)
 
 
 def _in_batches(
@@ -319,7 +339,7 @@ def _check_classes(truth: np.ndarray | None, targets: Sequence[int | None], coun
             raise InputError(f"target: found {target!r}, expected a class from 0 to {count - 1}, or None")
 
 
-def _check_restorer(name: str, restorer: Estimator, x: np.ndarray, y: np.ndarray) -> None:
+def _check_restorer(name: str, restorer: Restorer, x: np.ndarray, y: np.ndarray) -> None:
     example = jax.ShapeDtypeStruct((2, *y.shape[1:]), y.dtype)
     what = f"restorer {name}: measurements of shape {example.shape}"
     with users_code(what, expected="a deterministic y -> x̂ that JAX can differentiate"):
@@ -332,7 +352,12 @@ def _check_restorer(name: str, restorer: Estimator, x: np.ndarray, y: np.ndarray
 
 
 def _summary(
-    name: str, arrays: Mapping[str, np.ndarray], truth: np.ndarray | None, target: int | None, classes: int
+    name: str,
+    restorer: Restorer,
+    arrays: Mapping[str, np.ndarray],
+    truth: np.ndarray | None,
+    target: int | None,
+    classes: int,
 ) -> RestorerDecisions:
     def judgement(network: str) -> Judgement:
         before, after = arrays[f"{network}_before"], arrays[f"{network}_after"]
@@ -349,7 +374,8 @@ def _summary(
         )
 
     psnr, blind = grouped_mean(arrays["psnr"]), float(arrays["blind"].mean())
-    return RestorerDecisions(name, judgement("judge"), judgement("attacker"), psnr, blind)
+    said = (restorer.label, restorer.family, restorer.setting, restorer.variant)
+    return RestorerDecisions(name, judgement("judge"), judgement("attacker"), psnr, blind, *said)
 
 
 def _data_record(key: Key, source: ImageSource, degradation: Degradation, bits: int | None) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxpr.core import InputError
 from jaxpr.core.versions import on_main_process, wait_for_processes
 
-__all__ = ["barrier", "local_devices", "main_first", "my_share", "piece_size", "spread"]
+__all__ = ["barrier", "local_devices", "main_first", "my_share", "piece_size", "replicated", "spread"]
 
 T = TypeVar("T")
 
@@ -26,18 +26,43 @@ def local_devices() -> list[jax.Device]:
     return jax.local_devices()
 
 
-def spread(fn: Callable[..., Any]) -> Callable[..., Any]:
+def spread(fn: Callable[..., Any], *, shared: int = 0) -> Callable[..., Any]:
     """Compile `fn`, whose inputs and outputs all have the examples as leading axis, for this process's devices.
 
     With several devices the number of examples must be a multiple of theirs; every device gets a part of it.
+
+    Args:
+        fn: the program of one device.
+        shared: so many leading inputs, pytrees such as the parameters of a network, are whole on every device.
     """
     devices = local_devices()
     if len(devices) == 1:
         return jax.jit(fn)
-    mesh = Mesh(np.array(devices), (_AXIS,))
+    mesh = _mesh(devices)
     examples = PartitionSpec(_AXIS)
-    # Restorers are arbitrary programs: there is no use in checking which of their values differ between devices.
-    return jax.jit(jax.shard_map(fn, mesh=mesh, in_specs=examples, out_specs=examples, check_vma=False))
+
+    def on_all(*inputs: Any) -> Any:
+        specs = (PartitionSpec(),) * shared + (examples,) * (len(inputs) - shared)
+        # Restorers are arbitrary programs: there is no use in checking which of their values differ between devices.
+        return jax.shard_map(fn, mesh=mesh, in_specs=specs, out_specs=examples, check_vma=False)(*inputs)
+
+    return jax.jit(on_all)
+
+
+def replicated(tree: Any) -> Any:
+    """A pytree whose arrays lie on every device of this process, so that no call of a program moves them again."""
+    devices = local_devices()
+    place = None if len(devices) == 1 else NamedSharding(_mesh(devices), PartitionSpec())
+
+    def placed(leaf: Any) -> Any:
+        # Python's numbers stay: as arrays they would have a type of their own.
+        return jax.device_put(leaf, place) if isinstance(leaf, np.ndarray | jax.Array) else leaf
+
+    return jax.tree.map(placed, tree)
+
+
+def _mesh(devices: Sequence[jax.Device]) -> Mesh:
+    return Mesh(np.array(devices), (_AXIS,))
 
 
 def piece_size(batch_size: int) -> int:

@@ -18,6 +18,7 @@ from jaxpr.numerics.statistics import grouped_mean
 from jaxpr.records.metric_info import ATTACK
 from jaxpr.records.metric_table import in_order, of_source
 from jaxpr.records.results import Metric, RestorerResult, Results, mean_metrics
+from jaxpr.restorers.restorer import Restorer
 
 __all__ = ["METRIC_PREFIX", "finish"]
 
@@ -33,7 +34,7 @@ def finish(
     reference: BatchStore,
     stores: Mapping[str, BatchStore],
     probe_stores: Mapping[str, BatchStore],
-    weights: Mapping[str, dict[str, Any]],
+    restorers: Mapping[str, Restorer],
 ) -> Results:
     """All numbers of a run.
 
@@ -44,23 +45,34 @@ def finish(
         reference: stored batches of the natural images.
         stores: stored batches of each restorer.
         probe_stores: stored batches of the probes, for the restorers that have any.
-        weights: of restorers that come from files: which.
+        restorers: what they say of themselves is recorded beside their numbers.
     """
     protocol, groups = run.protocol, run.examples.groups
     k_sets, k_planes = jax.random.split(jax.random.fold_in(key, 3))
     most = protocol.patches.most
     sets = patch_sets(k_sets, reference, groups, most=most, neighbours=protocol.patches.neighbours)
     plane = plane_reference(k_planes, reference, groups, most=most)
-    restorers, seconds = [], {}
+    results, seconds = [], {}
     for name, store in stores.items():
         result, took = _restorer(run, name, store, probe_stores.get(name), reference, sets, plane)
-        restorers.append(result._replace(weights=weights.get(name)))
+        results.append(_described(result, restorers[name]))
         seconds[name] = round(took, 2)
     references: dict[str, Any] = {} if plane is None else {"uncertainty": plane.record}
     if (score := classes_score(sets, reference, "classes_x")) is not None:
         references["inception_score"] = score._asdict()
     strips = {number: run.examples.name(number) for number in run.strips}
-    return Results(record, provenance_record(run.batch_size, seconds, strips=strips), tuple(restorers), references)
+    return Results(record, provenance_record(run.batch_size, seconds, strips=strips), tuple(results), references)
+
+
+def _described(result: RestorerResult, restorer: Restorer) -> RestorerResult:
+    """A result with what its restorer says of itself."""
+    return result._replace(
+        label=restorer.label,
+        family=restorer.family,
+        setting=restorer.setting,
+        variant=restorer.variant,
+        weights=None if restorer.weights is None else dict(restorer.weights),
+    )
 
 
 def _restorer(

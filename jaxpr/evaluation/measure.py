@@ -14,6 +14,7 @@ from jaxpr.attacks import expected_output_shift, gradient_status, output_shift
 from jaxpr.core import AnyArray, Array, Estimator, Key, defined_where, may_be_undefined
 from jaxpr.degradations import Degradation
 from jaxpr.evaluation.devices import spread
+from jaxpr.evaluation.draws import Computation
 from jaxpr.evaluation.protocol import Protocol
 from jaxpr.metrics import (
     NIQE_SMALLEST,
@@ -31,7 +32,6 @@ from jaxpr.metrics import (
     ssim,
 )
 from jaxpr.numerics.balls import example_norms
-from jaxpr.restorers.restorer import Restorer
 from jaxpr.weights import feature_extractor, perceptual_network
 
 __all__ = [
@@ -97,23 +97,35 @@ class Programs(NamedTuple):
         diversity: `(keys, y) -> {metric: (N,)}` of several draws; None for a deterministic restorer.
     """
 
-    restore: Callable[[Key, Array], Array]
-    attack: Callable[[Key, Array], tuple[Array, Array]]
-    respond: Callable[[Key, Array, Array], Responses] | None
-    diversity: Callable[[Key, Array], dict[str, Array]] | None
+    restore: Callable[..., Array]
+    attack: Callable[..., tuple[Array, Array]]
+    respond: Callable[..., Responses] | None
+    diversity: Callable[..., dict[str, Array]] | None
+
+    def of(self, params: Any) -> "Programs":
+        """The programs of one restorer, out of those that `programs` makes for all that share a computation."""
+        return Programs(
+            functools.partial(self.restore, params),
+            functools.partial(self.attack, params),
+            self.respond and functools.partial(self.respond, params),
+            self.diversity and functools.partial(self.diversity, params),
+        )
 
 
-def programs(restorer: Restorer, protocol: Protocol) -> Programs:
-    """The programs for one restorer; compilation happens at the first batch of each shape."""
-    draws = protocol.attack_draws if restorer.stochastic else 1
+def programs(computation: Computation, protocol: Protocol) -> Programs:
+    """The programs of all restorers that compute so, with parameters as another, first argument: see `Programs.of`.
 
-    def attack(keys: Key, y: Array) -> tuple[Array, Array]:
+    Compilation happens at the first batch of each shape.
+    """
+    draws = protocol.attack_draws if computation.stochastic else 1
+
+    def attack(params: Any, keys: Key, y: Array) -> tuple[Array, Array]:
         k_start, k_seeds = _two_keys(keys)
-        if restorer.stochastic:
-            objective = expected_output_shift(k_seeds, restorer.sampler, y, draws=draws)
+        if computation.stochastic:
+            objective = expected_output_shift(k_seeds, computation.sampler(params), y, draws=draws)
         else:
-            objective = output_shift(functools.partial(restorer.draw, keys), y)
-        gradient = gradient_size(k_seeds, functools.partial(restorer.draw, keys), y)
+            objective = output_shift(functools.partial(computation.draw, params, keys), y)
+        gradient = gradient_size(k_seeds, functools.partial(computation.draw, params, keys), y)
         if protocol.attack is None:
             return y, gradient
         y_adv = protocol.attack.ascend(k_start, objective, y, bounds=protocol.bounds)
@@ -121,22 +133,23 @@ def programs(restorer: Restorer, protocol: Protocol) -> Programs:
         seen = jnp.isfinite(gradient).reshape(-1, *(1,) * (y.ndim - 1))
         return jnp.where(seen, y_adv, y), gradient
 
-    def respond(keys: Key, y: Array, y_adv: Array) -> Responses:
-        before, after = (restorer.draws(keys, measured, count=draws) for measured in (y, y_adv))
+    def respond(params: Any, keys: Key, y: Array, y_adv: Array) -> Responses:
+        before, after = (computation.draws(params, keys, measured, count=draws) for measured in (y, y_adv))
         norms = jax.vmap(example_norms)(after - before)
         unit = functools.partial(psnr, data_range=1.0)
         return Responses(
             jnp.sqrt(jnp.mean(norms**2, axis=0)), jnp.mean(jax.vmap(unit)(after, before), axis=0), after[0]
         )
 
-    def diversity(keys: Key, y: Array) -> dict[str, Array]:
-        return _diversity(restorer.draws(keys, y, count=protocol.samples), protocol)
+    def diversity(params: Any, keys: Key, y: Array) -> dict[str, Array]:
+        return _diversity(computation.draws(params, keys, y, count=protocol.samples), protocol)
 
+    shared = functools.partial(spread, shared=1)
     return Programs(
-        spread(restorer.first),
-        may_be_undefined(spread(attack)),
-        spread(respond) if protocol.attack is not None else None,
-        spread(diversity) if restorer.stochastic else None,
+        shared(computation.first),
+        may_be_undefined(shared(attack)),
+        shared(respond) if protocol.attack is not None else None,
+        shared(diversity) if computation.stochastic else None,
     )
 
 

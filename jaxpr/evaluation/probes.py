@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +10,9 @@ import jax.numpy as jnp
 from jaxpr.attacks import attack_sweep, explore_posterior, local_lipschitz, range_coverage
 from jaxpr.core import Array, Estimator, InputError, Key, may_be_undefined
 from jaxpr.evaluation.devices import spread
+from jaxpr.evaluation.draws import Computation
 from jaxpr.evaluation.measure import gradient_size
 from jaxpr.evaluation.protocol import Protocol
-from jaxpr.restorers.restorer import Restorer
 
 __all__ = ["ONE_DERIVATIVE", "SWEEP", "probe_program"]
 
@@ -26,16 +27,16 @@ SWEEP = ("input_psnr", "output_psnr", "ratio")
 """Columns of the curve over attack radii, stored as `sweep_<column>` (N, A)."""
 
 
-def probe_program(restorer: Restorer, protocol: Protocol) -> Callable[[Key, Array, Array], dict[str, Array]]:
-    """Compiled `(keys, x, y) -> {name: (N, ...)}` for a differentiable restorer.
+def probe_program(computation: Computation, protocol: Protocol) -> Callable[..., dict[str, Array]]:
+    """Compiled `(params, keys, x, y) -> {name: (N, ...)}` for all differentiable restorers that compute so.
 
     A stochastic restorer is probed at one seed per example. The spectral norm is NaN for a restorer whose backward
     rule (a `custom_vjp`) JAX cannot differentiate.
     """
 
-    def measure(keys: Key, x: Array, y: Array) -> dict[str, Array]:
+    def measure(params: Any, keys: Key, x: Array, y: Array) -> dict[str, Array]:
         seeds, starts = jax.vmap(jax.random.split, out_axes=1)(keys)
-        estimator = functools.partial(restorer.draw, seeds)
+        estimator = functools.partial(computation.draw, params, seeds)
         found: dict[str, Array] = {"gradient": gradient_size(starts, estimator, y)}
         if protocol.attack is not None and protocol.sweep:
             alphas = jnp.asarray(protocol.sweep, y.dtype)
@@ -48,7 +49,7 @@ def probe_program(restorer: Restorer, protocol: Protocol) -> Callable[[Key, Arra
             found |= _exploration(starts, estimator, x, y, protocol)
         return found
 
-    return may_be_undefined(spread(measure))
+    return may_be_undefined(spread(measure, shared=1))
 
 
 def _spectral_norm(keys: Key, estimator: Estimator, y: Array, *, iterations: int) -> dict[str, Array]:

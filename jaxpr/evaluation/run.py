@@ -26,7 +26,8 @@ from jaxpr.core import (
 )
 from jaxpr.data import ImageSource, PairedSource
 from jaxpr.degradations import Degradation, LinearOperator, as_degradation
-from jaxpr.evaluation.devices import barrier, main_first
+from jaxpr.evaluation.devices import barrier, main_first, replicated
+from jaxpr.evaluation.draws import computation_of
 from jaxpr.evaluation.examples import examples_of
 from jaxpr.evaluation.finish import finish
 from jaxpr.evaluation.measure import (
@@ -49,7 +50,7 @@ from jaxpr.evaluation.stream import Compute, Run, prepare, stream
 from jaxpr.evaluation.trial import Trial, check_finite, try_restorer
 from jaxpr.records.results import Results, from_record, to_csv, to_json, to_record
 from jaxpr.report import write_report
-from jaxpr.restorers.restorer import as_restorer
+from jaxpr.restorers import Restorer, as_restorer
 
 __all__ = ["evaluate"]
 
@@ -80,9 +81,10 @@ def evaluate(
 
     Args:
         key: from `jax.random.key`; decides noise, the attack's start, draws and the choice of subsets.
-        restorers: name to callable. One required argument: a deterministic `y -> x̂` on batches. Two: a stochastic
-            `(key, y) -> x̂`, which is called for each example on its own. JAX must be able to trace them; one that it
-            cannot differentiate is measured without attack, and the record says so.
+        restorers: name to `Restorer`; those with one `apply` are compiled once. Or to a plain callable. One required
+            argument: a deterministic `y -> x̂` on batches. Two: a stochastic `(key, y) -> x̂`, which is called for each
+            example on its own. JAX must be able to trace them; one that it cannot differentiate is measured without
+            attack, and the record says so.
         images: an `ImageSource` (from `jaxpr.data`), a sequence of float images (H, W, C) in [0, 1], or a
             `PairedSource`, whose measurements are then taken as they are.
         degradation: a `Degradation`, a linear operator, or a string such as "bicubic-x4"; with pairs "given", or what
@@ -103,17 +105,20 @@ def evaluate(
     out, degradation = given_path(out), as_degradation(degradation)
     check_unclaimed(out)
     check_count("batch_size", batch_size)
-    restorers = _named(restorers)
+    known = _named(restorers)
     examples = examples_of(images, degradation, protocol)
     degrade = degrader(degradation, bits=protocol.measurement_bits)
     run = prepare(key, examples, degrade, protocol=protocol)._replace(batch_size=batch_size, progress=progress)
-    known = {name: as_restorer(name, function) for name, function in restorers.items()}
-    trials = {name: try_restorer(run, name, programs(restorer, protocol)) for name, restorer in known.items()}
+    compiled = _Compiled(known, protocol)
+    trials = {
+        name: try_restorer(run, name, compiled.programs(name), differentiable=restorer.differentiable)
+        for name, restorer in known.items()
+    }
     record = protocol_record(key, examples, degradation, protocol)
 
     claim = functools.partial(open_run, code=code_sha256(), accept_other_code=accept_other_code)
     state = main_first(lambda: _checked(claim(out, record), trials)) or out / "state"
-    reference, stores = BatchStore(state, _REFERENCE), {name: BatchStore(state, name) for name in restorers}
+    reference, stores = BatchStore(state, _REFERENCE), {name: BatchStore(state, name) for name in known}
     probed = [name for name, trial in trials.items() if run.probes and trial.differentiable]
     probe_stores = {name: BatchStore(state, f"{name} (probes)") for name in probed}
     work = _Work(run, degradation)
@@ -121,15 +126,14 @@ def evaluate(
     for name, trial in trials.items():
         stream(run, stores[name], name, work.restorer(name, trial.programs))
         if name in probe_stores:
-            compute = work.probe(name, probe_program(known[name], protocol))
+            compute = work.probe(name, compiled.probe(name))
             stream(run, probe_stores[name], f"{name} (probes)", compute, numbers=run.probes)
     barrier("all batches")
     for store in (reference, *stores.values(), *probe_stores.values()):
         store.refresh()
 
     def conclude() -> Results:
-        weights = {name: restorer.weights for name, restorer in known.items() if restorer.weights}
-        found = finish(key, run, record, reference=reference, stores=stores, probe_stores=probe_stores, weights=weights)
+        found = finish(key, run, record, reference=reference, stores=stores, probe_stores=probe_stores, restorers=known)
         results = _with_earlier_code(found, out)
         _write(out, run, results, stores, reference)
         return results
@@ -142,18 +146,18 @@ def _with_earlier_code(results: Results, out: Path) -> Results:
     return results._replace(provenance=results.provenance | {"earlier_code_sha256": earlier}) if earlier else results
 
 
-def _named(restorers: Mapping[str, Estimator | Sampler]) -> dict[str, Estimator | Sampler]:
-    """The restorers under names that every file, page and terminal can hold."""
+def _named(restorers: Mapping[str, Estimator | Sampler]) -> dict[str, Restorer]:
+    """The restorers, plain callables as such, under names that every file, page and terminal can hold."""
     if not isinstance(restorers, Mapping) or not restorers:
         found = "none" if isinstance(restorers, Mapping) else type(restorers).__name__
         raise InputError(f"restorers: found {found}, expected a dict with at least one name and callable")
-    named = {printable(name): function for name, function in restorers.items()}
     for name in restorers:
         if not isinstance(name, str) or not name.strip() or name == _REFERENCE:
             raise InputError(f"restorers: found one named {name!r}, expected another name")
+    named = {printable(name): function for name, function in restorers.items()}
     if len(named) < len(restorers):
         raise InputError("restorers: found names that differ in unprintable characters only, expected others")
-    return named
+    return {name: as_restorer(name, function) for name, function in named.items()}
 
 
 def _checked(state: Path, trials: Mapping[str, Trial]) -> Path:
@@ -175,6 +179,24 @@ def _write(out: Path, run: Run, results: Results, stores: Mapping[str, BatchStor
         if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM) or not (out / "report.html").exists():
             raise
         warnings.warn(f"out: {printable(out)} cannot be written; what is there stays as it is", stacklevel=2)
+
+
+class _Compiled:
+    """The programs of one evaluation, made once for all restorers that differ in parameters only."""
+
+    def __init__(self, restorers: Mapping[str, Restorer], protocol: Protocol) -> None:
+        self._computations = {name: computation_of(restorer) for name, restorer in restorers.items()}
+        self._params = {name: replicated(restorer.params) for name, restorer in restorers.items()}
+        self._programs = functools.cache(functools.partial(programs, protocol=protocol))
+        self._probe = functools.cache(functools.partial(probe_program, protocol=protocol))
+
+    def programs(self, name: str) -> Programs:
+        """Those of a restorer."""
+        return self._programs(self._computations[name]).of(self._params[name])
+
+    def probe(self, name: str) -> Callable[..., dict[str, Array]]:
+        """That of a restorer's probes."""
+        return functools.partial(self._probe(self._computations[name]), self._params[name])
 
 
 class _Work:

@@ -37,8 +37,14 @@ class Trial(NamedTuple):
     differentiable: bool
 
 
-def try_restorer(run: Run, name: str, found: Programs) -> Trial:
+def try_restorer(run: Run, name: str, found: Programs, *, differentiable: bool | None) -> Trial:
     """Run a restorer on the first examples.
+
+    Args:
+        run: examples and settings.
+        name: of the restorer.
+        found: its programs.
+        differentiable: what it says of itself; it is tried unless it says no.
 
     Raises:
         InputError: it fails, or returns another shape, layout, dtype or range, or NaN.
@@ -51,13 +57,18 @@ def try_restorer(run: Run, name: str, found: Programs) -> Trial:
         restored = np.asarray(found.restore(keys, y))
     check_finite(run, name, numbers, restored)
     check_range(name, restored, np.asarray(x))
+    attackable = differentiable is not False and _attackable(name, found, keys, y)
+    return Trial(restored[0].astype(np.float32), found if attackable else found._replace(attack=_no_attack), attackable)
+
+
+def _attackable(name: str, found: Programs, keys: Key, y: Array) -> bool:
     try:
         jax.eval_shape(found.attack, keys, y)
     except InputError as error:
         raise InputError(f"restorer {name}: {first_line(error)}") from error
     except (Exception, SystemExit):
-        return Trial(restored[0].astype(np.float32), found._replace(attack=_no_attack), differentiable=False)
-    return Trial(restored[0].astype(np.float32), found, differentiable=True)
+        return False
+    return True
 
 
 @may_be_undefined

@@ -52,6 +52,10 @@ class RestorerResult(NamedTuple):
         curves: curve name to columns of equal length; an empty dict if none was measured.
         labels: verdicts in words, such as the region of the uncertainty-perception plane.
         weights: which file the restorer's weights are from, its hash, and how it is used; None where nothing is known.
+        label: what the restorer calls itself, such as the word that made it; "" for nothing.
+        family: what it is drawn with, in one colour; None for nothing but itself.
+        setting: what varies along a family's line; None where nothing does.
+        variant: what else distinguishes it from the usual member, which is drawn hollow; None for the usual one.
     """
 
     name: str
@@ -59,6 +63,10 @@ class RestorerResult(NamedTuple):
     curves: dict[str, dict[str, list[float]]]
     labels: dict[str, str]
     weights: dict[str, Any] | None = None
+    label: str = ""
+    family: str | None = None
+    setting: float | None = None
+    variant: str | None = None
 
 
 class Results(NamedTuple):
@@ -137,6 +145,10 @@ def from_record(record: Mapping[str, Any]) -> Results:
             },
             dict(entry["labels"]),
             entry.get("weights"),
+            entry.get("label", ""),
+            entry.get("family"),
+            entry.get("setting"),
+            entry.get("variant"),
         )
         for entry in record["restorers"]
     )
@@ -160,6 +172,10 @@ def _number(value: float | None) -> float:
 def _restorer_record(restorer: RestorerResult) -> dict[str, Any]:
     record = {
         "name": restorer.name,
+        "label": restorer.label,
+        "family": restorer.family,
+        "setting": None if restorer.setting is None else _finite(float(restorer.setting)),
+        "variant": restorer.variant,
         "metrics": {name: _cell(metric) for name, metric in restorer.metrics.items()},
         "curves": {
             name: {column: [_finite(value) for value in values] for column, values in curve.items()}

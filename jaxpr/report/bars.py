@@ -8,7 +8,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from jaxpr.records.reading import Measured, MissingMetricError, check_record, feature_names, measured, restorer_names
+from jaxpr.records.reading import Measured, MissingMetricError, check_record, feature_names, measured
 from jaxpr.report.planes import Axis, Point, draw_plane, features_words, name_axis, root, skipped_note
 from jaxpr.report.scatter import gather
 from jaxpr.report.style import FAINT, INK, MUTED, Look, drawable, looks, new_figure, styled
@@ -51,7 +51,7 @@ def figure_robustness(record: Mapping[str, Any]) -> Figure:
     values = [*_ends(rows[name] for name in order), *(before[name] for name in order if name in before)]
     room = 0.06 * max(max(values) - min(values), 2.0)
     ax.set_xlim(min(values) - room, max(values) + room)
-    dealt = looks(restorer_names(record))
+    dealt = looks(record["restorers"])
     for position, name in enumerate(order):
         _robustness_row(ax, position, dealt[name], name, rows[name].value, rows[name].stderr, before.get(name))
     name_axis(ax, "PSNR  (dB)", better="more robust →")
@@ -98,7 +98,7 @@ def figure_consistency(record: Mapping[str, Any], *, features: str | None = None
     features, points, skipped = _excess(record, features)
     if not order and not points:
         raise MissingMetricError("record: found neither lr_psnr nor FD with joint FD, which this figure needs")
-    dealt = looks(restorer_names(record))
+    dealt = looks(record["restorers"])
     both = bool(order and points)
     width = 11.6 if both else 8.4
     height = max(ROW_INCHES * len(order) + 1.35, 4.7 if points else 0.0)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxpr.records.reading import MissingMetricError, check_record, restorer_names
+from jaxpr.records.reading import MissingMetricError, check_record
 from jaxpr.report.planes import name_axis
 from jaxpr.report.style import FAINT, MUTED, drawable, looks, new_figure, styled
 
@@ -45,7 +45,7 @@ def figure_sweep(record: Mapping[str, Any]) -> Figure:
         raise MissingMetricError("record: found no finite curve attack_sweep, which this figure needs")
     figure = new_figure(8.4, 4.9)
     ax = figure.add_axes((0.78 / 8.4, 0.62 / 4.9, 5.2 / 8.4, 1 - 0.85 / 4.9))
-    dealt = looks(restorer_names(record))
+    dealt = looks(record["restorers"])
     ordered = sorted(curves, key=lambda name: -curves[name][2].mean())
     members: dict[tuple[str, str], int] = {}
     for name in ordered:

@@ -161,7 +161,7 @@ def figure_decisions(record: Mapping[str, Any], samples: Sequence[DecisionSample
     width = BARS_LEFT + BARS_INCHES + 0.15 + max(len(samples) * group, 2.3)
     height = head + len(names) * ROW_INCHES + 0.4
     figure = new_figure(width, height)
-    dealt = looks(names)
+    dealt = looks(record["restorers"])
     _title(figure, record)
     _legend(figure, record, head)
     shares = [entry["judge"][f"shares_{when}"] for entry in record["restorers"] for when in _WHEN]

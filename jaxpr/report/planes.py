@@ -167,13 +167,14 @@ def _shade_beyond(ax: Any, front: Sequence[Point]) -> None:
 
 
 def _family_lines(ax: Any, points: Sequence[Point], dealt: dict[str, Look]) -> list[np.ndarray]:
-    """Join the members of each family in the order given, and dot a line from each plain restorer to its variant."""
+    """Join the members of each family whose setting varies, in the order given; dot a line from each to its variant."""
     paths: list[np.ndarray] = []
     groups: dict[tuple[str, str], list[Point]] = {}
     by_name = {point.name: point for point in points}
     for point in points:
         look = dealt[point.name]
-        groups.setdefault((look.family, look.variant), []).append(point)
+        if look.setting is not None:
+            groups.setdefault((look.family, look.variant), []).append(point)
         plain = by_name.get(look.plain) if look.variant else None
         if plain is not None:
             paths.append(np.array([(plain.x, plain.y), (point.x, point.y)]))

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from jaxpr.records.metric_table import metric_info
-from jaxpr.records.reading import MissingMetricError, check_record, feature_names, measured, restorer_names
+from jaxpr.records.reading import MissingMetricError, check_record, feature_names, measured
 from jaxpr.report.planes import Axis, Point, draw_plane, features_words, root, skipped_note
 from jaxpr.report.style import MUTED, looks, new_figure, styled
 
@@ -145,7 +145,7 @@ def _plane_figure(
     figure = new_figure(width, height)
     left, bottom = 0.78 / width, (0.82 if skipped else 0.62) / height
     ax = figure.add_axes((left, bottom, 1 - left - 0.2 / width, 1 - bottom - 0.15 / height))
-    dealt = looks(restorer_names(record))
+    dealt = looks(record["restorers"])
     draw_plane(ax, points, dealt, x=x_axis, y=y_axis, corner=corner, envelope="best trade-offs found")
     if skipped:
         figure.text(left, 0.1 / height, skipped_note(skipped, "no value"), color=MUTED, fontsize=8, parse_math=False)

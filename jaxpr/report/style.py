@@ -6,10 +6,9 @@ neither pyplot nor the caller's rcParams are touched, and a caller's rcParams do
 
 import functools
 import io
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -67,15 +66,13 @@ def styled() -> Iterator[None]:
         yield
 
 
-_NUMBERED = re.compile(r"(?P<plain>(?P<family>[^:]+)-\d+(\.\d+)?)(-(?P<variant>[a-z]+))?")
-
-
 class Look(NamedTuple):
     """How one restorer is drawn in every figure.
 
     Attributes:
-        family: the name before the setting, such as `exemplar` of `exemplar:0.1`; members share colour and marker.
-        variant: what follows the setting, such as `project` or `robust`; drawn hollow.
+        family: members share colour and marker; the restorer's name where the record gives none.
+        setting: what varies along a family's line; None where nothing does.
+        variant: drawn hollow unless "".
         plain: name of the restorer that it is a variant of; otherwise its own.
         colour: of the family.
         marker: of the family.
@@ -83,6 +80,7 @@ class Look(NamedTuple):
     """
 
     family: str
+    setting: float | None
     variant: str
     plain: str
     colour: str
@@ -95,24 +93,27 @@ class Look(NamedTuple):
         return "white" if self.variant else self.colour
 
 
-def looks(names: Sequence[str]) -> dict[str, Look]:
-    """A look for each restorer: colours and markers are dealt to the families in the order they appear.
+def looks(entries: Sequence[Mapping[str, Any]]) -> dict[str, Look]:
+    """A look for each restorer, by its name: colours and markers are dealt to the families in the order they appear.
 
-    Names are read as FAMILY:SETTING or FAMILY-NUMBER, with +VARIANT behind, or -VARIANT behind a number.
+    Args:
+        entries: of the record's restorers; `family`, `setting` and `variant` are read and may be missing.
     """
     families: dict[str, int] = {}
+    members = {entry["name"]: _member(entry) for entry in entries}
+    usual = {(family, setting): name for name, (family, setting, variant) in reversed(members.items()) if not variant}
     dealt = {}
-    for name in names:
-        plain, _, variant = name.partition("+")
-        family = plain.split(":")[0]
-        if match := _NUMBERED.fullmatch(plain):
-            family = match["family"]
-            if match["variant"]:
-                plain, variant = match["plain"], f"{match['variant']}+{variant}".rstrip("+")
+    for name, (family, setting, variant) in members.items():
         index = families.setdefault(family, len(families))
         marker = MARKERS[index % len(MARKERS)]
-        dealt[name] = Look(family, variant, plain, COLOURS[index % len(COLOURS)], marker, MARKER_SIZES[marker])
+        plain = usual.get((family, setting), name) if variant else name
+        colour = COLOURS[index % len(COLOURS)]
+        dealt[name] = Look(family, setting, variant, plain, colour, marker, MARKER_SIZES[marker])
     return dealt
+
+
+def _member(entry: Mapping[str, Any]) -> tuple[str, float | None, str]:
+    return entry.get("family") or entry["name"], entry.get("setting"), entry.get("variant") or ""
 
 
 @functools.lru_cache(maxsize=1)

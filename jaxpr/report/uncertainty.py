@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxpr.records.metric_table import metric_info
-from jaxpr.records.reading import MissingMetricError, check_record, measured, restorer_names
+from jaxpr.records.reading import MissingMetricError, check_record, measured
 from jaxpr.report.planes import Axis, Point, draw_plane, skipped_note
 from jaxpr.report.scatter import gather
 from jaxpr.report.style import MUTED, Look, looks, new_figure, styled
@@ -43,7 +43,7 @@ def figure_uncertainty(record: Mapping[str, Any]) -> Figure:
     if not points or not reference:
         raise MissingMetricError("record: found no restorer on the uncertainty-perception plane")
     errors, _ = gather(record, _shown("block_mse"), _shown("entropy_power"))
-    figure, dealt = new_figure(_WIDTH, _HEIGHT), looks(restorer_names(record))
+    figure, dealt = new_figure(_WIDTH, _HEIGHT), looks(record["restorers"])
     bottom, height = (0.82 if skipped else 0.62) / _HEIGHT, (_HEIGHT - 1.0) / _HEIGHT
     left = figure.add_axes((0.85 / _WIDTH, bottom, 5.6 / _WIDTH, height - 0.02))
     _plane(left, points, dealt, reference)

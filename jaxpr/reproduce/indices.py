@@ -98,7 +98,7 @@ def opposite_pairs(record: Mapping[str, Any], names: Sequence[str]) -> tuple[int
 def draw_index(record: Mapping[str, Any], index: Index) -> Figure:
     """Six planes of one index: K̄ and RMSE against the joint and the marginal one, and what the joint one adds."""
     figure = new_figure(13.6, 8.6)
-    dealt = looks([entry["name"] for entry in record["restorers"]])
+    dealt = looks(record["restorers"])
     gain, error = Axis(r"$\bar{K}$", "more robust"), Axis("RMSE  (grey levels)", "closer to the truth")
     marginal, joint, excess = index.labels
     both, plain = Axis(joint, "more natural and consistent"), Axis(marginal, "more natural")

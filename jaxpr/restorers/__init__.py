@@ -1,6 +1,6 @@
-"""Restorers: plain callables y -> x̂ on batches.
+"""Restorers: whatever maps measurements y to restorations x̂ on batches.
 
-Fitting is a separate pure function; bind parameters with `functools.partial`.
+Functions here are plain ones, and fitting is a separate pure function; `Restorer` is the value that evaluations carry.
 """
 
 from jaxpr.restorers.consistent import consistent
@@ -10,9 +10,10 @@ from jaxpr.restorers.nlm import nlm
 from jaxpr.restorers.patches import PatchGrid
 from jaxpr.restorers.published import PUBLISHED_RESTORERS, published_restorer
 from jaxpr.restorers.ranges import in_range
+from jaxpr.restorers.restorer import Restorer, as_restorer
 from jaxpr.restorers.tiled import tiled
 from jaxpr.restorers.torch_bridge import from_torch
-from jaxpr.restorers.trained import trained_degradation, trained_restorer, weights_of, with_weights
+from jaxpr.restorers.trained import trained_degradation, trained_restorer
 from jaxpr.restorers.upscaling import bicubic, lanczos, nearest
 from jaxpr.restorers.words import Training, build_restorers, default_restorers
 
@@ -21,7 +22,9 @@ __all__ = [
     "Lmmse",
     "PUBLISHED_RESTORERS",
     "PatchGrid",
+    "Restorer",
     "Training",
+    "as_restorer",
     "bicubic",
     "build_restorers",
     "consistent",
@@ -39,6 +42,4 @@ __all__ = [
     "tiled",
     "trained_degradation",
     "trained_restorer",
-    "weights_of",
-    "with_weights",
 ]

@@ -1,5 +1,6 @@
-"""Published networks as estimators, from their official files: range, padding, scale and channels are taken care of."""
+"""Published networks as restorers, from their official files: range, padding, scale and channels are taken care of."""
 
+import dataclasses
 import json
 import math
 import os
@@ -8,16 +9,17 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from jaxpr.core import Array, Estimator, InputError, check_images, printable
+from jaxpr.core import Array, InputError, check_images, printable
+from jaxpr.models.functional import Model
 from jaxpr.models.layers import Compute, pad_to_multiple
+from jaxpr.restorers.restorer import Restorer
 from jaxpr.restorers.tiled import tiled
-from jaxpr.restorers.trained import with_weights
 from jaxpr.weights.fetch import fetched_weights
 from jaxpr.weights.networks import NETWORKS, LoadedNetwork, load_network
 from jaxpr.weights.official import OFFICIAL_FILES
 from jaxpr.weights.official_sizes import OFFICIAL_SIZES
 
-__all__ = ["PUBLISHED_RESTORERS", "published_restorer", "published_scale"]
+__all__ = ["PUBLISHED_RESTORERS", "published_restorer"]
 
 
 class _Family(NamedTuple):
@@ -60,7 +62,7 @@ def published_restorer(
     tile: int | None = None,
     overlap: int | None = None,
     compute: Compute = Compute(),  # noqa: B008 (immutable)
-) -> Estimator:
+) -> Restorer:
     """A restorer from a published file.
 
     Networks of one channel restore each channel of y on its own; networks of three see a single channel three times,
@@ -79,8 +81,9 @@ def published_restorer(
         compute: dtype, precision and memory.
 
     Returns:
-        Callable y (N, h, w, channels) in [0, 1] -> x̂ (N, scale · h, scale · w, channels). Its `weights` name the file,
-        its hash, what was taken of it (`dictionary`, and the `prefix` of its names), the architecture and its sizes,
+        Deterministic restorer y (N, h, w, channels) in [0, 1] -> x̂ (N, scale · h, scale · w, channels); those of equal
+        sizes share their `apply`. Its `weights` name the file, its hash, what was taken of it (`dictionary`, and the
+        `prefix` of its names), the architecture and its sizes,
         and whether the hash (of a converted file, the one of its source in
         its header) is that of the published file, where that is known.
 
@@ -106,23 +109,25 @@ def published_restorer(
     _check_one_image(loaded)
     if name is not None:
         _check_agreement(name, loaded)
-    restored = _on_unit_range(loaded, family, channels)
-    record = _record(loaded, name, compute)
+    own, scale, record = _channels(loaded), loaded.config.scale, _record(loaded, name, compute)
+    multiple = getattr(loaded.config, "unshuffle", 1)
+    found = Restorer(
+        _OnUnitRange(loaded.name, loaded.config, compute, channels, own, multiple, family.signed, loaded.model),
+        loaded.params,
+        label=name or loaded.checkpoint.path.name,
+        scale=scale,
+        differentiable=True,
+        cost=channels if own == 1 else 1,
+        weights=record,
+    )
     if tile is not None:
         if family.whole:
             raise InputError(f"tile: found {tile}, expected None for {loaded.name}, which takes images of one size")
         overlap = min(_OVERLAP, tile // 2) if overlap is None else overlap
         multiple = math.lcm(*(getattr(loaded.config, part, 1) for part in ("window_size", "unshuffle")), family.stride)
-        restored = tiled(
-            restored, tile=tile, overlap=overlap, scale=loaded.config.scale, feather=overlap // 2, multiple=multiple
-        )
-        record |= {"tile": tile, "overlap": overlap}
-    return with_weights(lambda y: restored(y), record)
-
-
-def published_scale(estimator: Estimator) -> int:
-    """Pixels of x̂ per pixel of y of a published restorer."""
-    return int(vars(estimator)["weights"]["scale"])
+        found = tiled(found, tile=tile, overlap=overlap, scale=scale, feather=overlap // 2, multiple=multiple)
+        found = dataclasses.replace(found, weights=record | {"tile": tile, "overlap": overlap})
+    return found
 
 
 def _located(path: str | os.PathLike[str] | None, name: str | None) -> str | os.PathLike[str]:
@@ -171,27 +176,44 @@ def _channels(loaded: LoadedNetwork, fields: tuple[str, ...] = ("num_in_ch", "in
     return next((int(getattr(loaded.config, field)) for field in fields if hasattr(loaded.config, field)), 3)
 
 
-def _on_unit_range(loaded: LoadedNetwork, family: _Family, channels: int) -> Estimator:
-    """The network on y in [0, 1] with so many channels, of any size that it can be brought to take."""
-    model, params, own = loaded.model, loaded.params, _channels(loaded)
-    multiple, scale = getattr(loaded.config, "unshuffle", 1), loaded.config.scale
+@dataclasses.dataclass(frozen=True)
+class _OnUnitRange:
+    """A network on y in [0, 1], of any size that it can be brought to take; equal for networks of equal sizes.
 
-    def run(y: Array) -> Array:
-        height, width = y.shape[1:3]
-        padded = pad_to_multiple(y, multiple, mode="reflect") if multiple > 1 else y
-        x = model.apply(params, 2 * padded - 1 if family.signed else padded)
+    Attributes:
+        network: name of the architecture.
+        config: its sizes.
+        compute: dtype, precision and memory.
+        channels: of y and x̂.
+        own: channels that the network takes.
+        multiple: of which its sides must be multiples.
+        signed: its images lie in [-1, 1].
+        model: the functions that architecture, config and compute make.
+    """
+
+    network: str
+    config: Any
+    compute: Compute
+    channels: int
+    own: int
+    multiple: int
+    signed: bool
+    model: Model = dataclasses.field(compare=False)
+
+    def __call__(self, params: Any, _: Any, y: Array) -> Array:
+        check_images("y", y, channels=self.channels, data_range=None)
+        if self.own == self.channels:
+            return self._run(params, y)
+        if self.own == 3:
+            return jnp.mean(self._run(params, jnp.repeat(y, 3, axis=-1)), axis=-1, keepdims=True)
+        return jnp.concatenate([self._run(params, y[..., i : i + 1]) for i in range(self.channels)], axis=-1)
+
+    def _run(self, params: Any, y: Array) -> Array:
+        (height, width), scale = y.shape[1:3], self.config.scale
+        padded = pad_to_multiple(y, self.multiple, mode="reflect") if self.multiple > 1 else y
+        x = self.model.apply(params, 2 * padded - 1 if self.signed else padded)
         x = x[:, : scale * height, : scale * width]
-        return (x + 1) / 2 if family.signed else x
-
-    def restored(y: Array) -> Array:
-        check_images("y", y, channels=channels, data_range=None)
-        if own == channels:
-            return run(y)
-        if own == 3:
-            return jnp.mean(run(jnp.repeat(y, 3, axis=-1)), axis=-1, keepdims=True)
-        return jnp.concatenate([run(y[..., i : i + 1]) for i in range(channels)], axis=-1)
-
-    return restored
+        return (x + 1) / 2 if self.signed else x
 
 
 def _record(loaded: LoadedNetwork, name: str | None, compute: Compute) -> dict[str, Any]:

@@ -1,84 +1,103 @@
-"""Restorers as the evaluation sees them: deterministic `y -> x̂` and stochastic `(key, y) -> x̂` behind one interface."""
+"""What a restorer is: one value with a function, its parameters, and what others need to know of it.
+
+Library functions take plain callables, and a `Restorer` is one: y -> x̂ if it is deterministic, (key, y) -> x̂ if it is
+stochastic. Parameters are arguments of its function, so restorers with equal functions share a compiled program.
+"""
 
 import inspect
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-import jax
-import jax.numpy as jnp
+from jaxpr.core import Array, Estimator, InputError, Sampler
 
-from jaxpr.core import Array, Estimator, InputError, Key, Sampler
-from jaxpr.restorers import weights_of
+__all__ = ["Apply", "Restorer", "as_restorer", "joined_variant"]
 
-__all__ = ["Restorer", "as_restorer"]
+Apply: TypeAlias = Callable[[Any, Any, Array], Array]
+"""Maps (parameters, key, y) to x̂; a deterministic one ignores the key, which may then be None."""
 
 
-class Restorer(NamedTuple):
-    """A restorer whose randomness, if any, is per example.
+@dataclass(frozen=True, eq=False)
+class Restorer:
+    """A restorer of measurements y (N, h, w, c) in [0, 1]: `restorer(y)`, or `restorer(key, y)` if it is stochastic.
 
     Attributes:
-        draw: `(keys, y) -> x̂` with one key per example; a deterministic restorer ignores the keys.
-        sampler: `(key, y) -> x̂` as the caller gave it, or one that ignores its key.
-        stochastic: does the output depend on the key?
-        weights: which file they are from, its hash and the like, if the function has such an attribute.
+        apply: `(params, key, y) -> x̂` on batches, x̂ (N, H, W, C); a deterministic one ignores the key. Restorers whose
+            `apply` are equal share compiled programs, so it is hashable, and holds no arrays that differ between them.
+        params: pytree of arrays and numbers.
+        stochastic: does x̂ depend on the key?
+        label: what it calls itself in records, such as the word that made it; "" for nothing.
+        scale: pixels of x̂ per pixel of y along an axis; None if unknown.
+        differentiable: can JAX differentiate x̂ by y? None if unknown; an evaluation then tries.
+        cost: calls of a network per restoration; 0 without a network.
+        family: what it is drawn with, in one colour; None for nothing but itself.
+        setting: what varies along a family's line; None where nothing does.
+        variant: what else distinguishes it from the usual member of its family and setting, which is drawn hollow; None
+            for the usual one.
+        weights: JSON-able record of where its numbers come from, such as a file and its hash; None if there is nothing.
+
+    Raises:
+        InputError: `apply` is not callable, or not hashable.
     """
 
-    draw: Callable[[Key, Array], Array]
-    sampler: Sampler
-    stochastic: bool
-    weights: dict[str, Any] | None = None
+    apply: Apply
+    params: Any = ()
+    stochastic: bool = False
+    label: str = ""
+    scale: int | None = None
+    differentiable: bool | None = None
+    cost: int = 1
+    family: str | None = None
+    setting: float | None = None
+    variant: str | None = None
+    weights: Mapping[str, Any] | None = None
 
-    def first(self, keys: Key, y: Array) -> Array:
-        """Draw number 0 of each measurement, (N, H, W, C)."""
-        return self.draw(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, 0), y)
+    def __post_init__(self) -> None:
+        found = type(self.apply).__name__
+        if not callable(self.apply):
+            raise InputError(f"apply: found {found}, expected a callable (params, key, y) -> x̂")
+        try:
+            hash(self.apply)
+        except TypeError as error:
+            raise InputError(f"apply: found {found}, which has no hash, expected a hashable callable") from error
 
-    def draws(self, keys: Key, y: Array, *, count: int) -> Array:
-        """`count` restorations of each measurement, (count, N, H, W, C); draw number i depends on i only."""
-        if not self.stochastic or count == 1:
-            # Outside a loop, where XLA treats convolutions better; a deterministic restorer has one answer anyway.
-            first = self.first(keys, y)
-            return jnp.broadcast_to(first, (count, *first.shape))
-
-        def one(number: Array) -> Array:
-            return self.draw(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, number), y)
-
-        return jax.lax.map(one, jnp.arange(count))
+    def __call__(self, *inputs: Any) -> Array:
+        """Restore y, or draw for a key and y; one key, or one for each example where `apply` takes that."""
+        if len(inputs) != 1 + self.stochastic:
+            expected = "(key, y)" if self.stochastic else "(y)"
+            raise TypeError(f"restorer {self.label}: found {len(inputs)} arguments, expected {expected}")
+        return self.apply(self.params, inputs[0] if self.stochastic else None, inputs[-1])
 
 
-def as_restorer(name: str, function: Estimator | Sampler) -> Restorer:
-    """Tell deterministic from stochastic restorers by the number of arguments without a default.
+def as_restorer(name: str, function: Restorer | Estimator | Sampler) -> Restorer:
+    """A restorer as it is, or a plain callable as one, told deterministic from stochastic by its required arguments.
 
     Args:
         name: for the message.
-        function: `y -> x̂`, or `(key, y) -> x̂`. A stochastic one is called for each example on its own, with its own
-            key and a batch of one, so its numbers do not depend on which examples share a batch.
+        function: `y -> x̂`, or `(key, y) -> x̂`, on batches.
 
     Raises:
         InputError: not callable, or with another number of required arguments.
     """
+    if isinstance(function, Restorer):
+        return function
     required = _required_arguments(name, function)
-    if required == 1:
-
-        def restore(_: Key, y: Array) -> Array:
-            return _widened(function(y))  # type: ignore[call-arg]
-
-        return Restorer(restore, restore, False, weights_of(function))
-    if required != 2:
+    if required not in (1, 2):
         raise InputError(f"restorer {name}: found {required} required arguments, expected y -> x̂ or (key, y) -> x̂")
+    plain: Callable[..., Array] = function
 
-    def sample(key: Key, y: Array) -> Array:
-        return _widened(function(key, y))  # type: ignore[call-arg]
+    def restore(_: Any, __: Any, y: Array) -> Array:
+        return plain(y)
 
-    def draw(keys: Key, y: Array) -> Array:
-        return jax.vmap(lambda key, single: sample(key, single[None])[0])(keys, y)
+    def sample(_: Any, key: Any, y: Array) -> Array:
+        return plain(key, y)
 
-    return Restorer(draw, sample, True, weights_of(function))
+    return Restorer(sample, stochastic=True) if required == 2 else Restorer(restore)
 
 
-def _widened(output: Array) -> Array:
-    """Outputs of half (or double) precision as float32, in which everything is measured; what is no array as it is."""
-    dtype = getattr(output, "dtype", None)
-    return output.astype(jnp.float32) if dtype is not None and jnp.issubdtype(dtype, jnp.floating) else output
+def joined_variant(before: str | None, added: str) -> str:
+    """A restorer's variant with one more change behind it."""
+    return f"{before}+{added}" if before else added
 
 
 def _required_arguments(name: str, function: object) -> int:

@@ -1,20 +1,23 @@
 """Restoration of large images in overlapping tiles of one shape: memory is that of a tile."""
 
+import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxpr.core import Array, Estimator, InputError, check_count, check_images
+from jaxpr.restorers.restorer import Apply, Restorer, as_restorer
 
 __all__ = ["tiled"]
 
 
 def tiled(
     estimator: Estimator, *, tile: int, overlap: int, scale: int = 1, feather: int = 0, multiple: int = 1
-) -> Estimator:
+) -> Restorer:
     """The estimator applied to tiles of y, one after the other, of each of which the middle is kept.
 
     The first and the last tile end at the borders of y, where the estimator treats them as it treats borders. A pixel
@@ -28,7 +31,8 @@ def tiled(
         `feather` hides their seams.
 
     Args:
-        estimator: maps (N, h, w, c) to (N, scale · h, scale · w, C) for the shape of a tile.
+        estimator: maps (N, h, w, c) to (N, scale · h, scale · w, C) for the shape of a tile; deterministic. What a
+            `Restorer` says of itself the result says, too.
         tile: side of the tiles, in pixels of y; where an axis of y is shorter, so are the tiles.
         overlap: pixels of y that neighbouring tiles share at least, below `tile`: twice the reach of the estimator (its
             receptive field less one pixel), plus `feather`.
@@ -53,12 +57,46 @@ def tiled(
     if feather > overlap:
         raise InputError(f"feather: found {feather}, expected at most overlap = {overlap}")
 
-    def restored(y: Array) -> Array:
+    found = as_restorer("estimator", estimator)
+    if found.stochastic:
+        raise InputError("estimator: found a stochastic one, expected y -> x̂")
+    geometry = _Geometry(tile, overlap, scale, feather, multiple)
+    return replace(found, apply=_Tiled(found.apply, geometry), scale=scale)
+
+
+class _Geometry(NamedTuple):
+    """Tiles, in pixels of y; see `tiled`."""
+
+    tile: int
+    overlap: int
+    scale: int
+    feather: int
+    multiple: int
+
+    def cut(self, length: int) -> "_Axis":
+        """Tiles of one side that begin at multiples of `multiple`, the last of which ends at `length`."""
+        if length <= self.tile:
+            return _Axis(length, np.zeros(1, np.int32), self.feather)
+        side = self.tile + (length - self.tile) % self.multiple
+        last = length - side
+        starts = np.append(np.arange(0, last, (side - self.overlap) // self.multiple * self.multiple), last)
+        return _Axis(side, starts.astype(np.int32), self.feather)
+
+
+@dataclass(frozen=True)
+class _Tiled:
+    """Equal for equal parts, so that members of a family stay one."""
+
+    apply: Apply
+    geometry: _Geometry
+
+    def __call__(self, params: Any, key: Any, y: Array) -> Array:
         y = jnp.asarray(y)
         check_images("y", y, data_range=None)
-        axes = [_cut(side, tile, overlap, feather, multiple) for side in y.shape[1:3]]
+        axes, scale = [self.geometry.cut(side) for side in y.shape[1:3]], self.geometry.scale
         sides = [axis.side for axis in axes]
         tile_shape = (y.shape[0], *sides, y.shape[3])
+        estimator = functools.partial(self.apply, params, key)
         found = jax.eval_shape(estimator, jax.ShapeDtypeStruct(tile_shape, y.dtype))
         if found.ndim != 4 or found.shape[:3] != (y.shape[0], scale * sides[0], scale * sides[1]):
             raise InputError(f"estimator: found output {found.shape} for a tile {tile_shape}, expected scale = {scale}")
@@ -84,8 +122,6 @@ def tiled(
         numbers = np.indices([len(axis.starts) for axis in axes]).reshape(2, -1)
         return jax.lax.scan(add, empty, tuple(jnp.asarray(axis) for axis in numbers))[0]
 
-    return restored
-
 
 class _Axis(NamedTuple):
     """The tiles along one axis of y.
@@ -109,16 +145,6 @@ class _Axis(NamedTuple):
         begun[1:] = _ramp(pixels[1:] - passes, scale * self.feather)
         over[:-1] = _ramp(pixels[:-1] - passes, scale * self.feather)
         return (begun - over).astype(np.float32)
-
-
-def _cut(length: int, tile: int, overlap: int, feather: int, multiple: int) -> _Axis:
-    """Tiles of one side that begin at multiples of `multiple`, the last of which ends at `length`."""
-    if length <= tile:
-        return _Axis(length, np.zeros(1, np.int32), feather)
-    side = tile + (length - tile) % multiple
-    last = length - side
-    starts = np.append(np.arange(0, last, (side - overlap) // multiple * multiple), last)
-    return _Axis(side, starts.astype(np.int32), feather)
 
 
 def _ramp(distance: np.ndarray, width: int) -> np.ndarray:

@@ -21,8 +21,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr.core import Array, Estimator, InputError, check_count, check_images, first_line, missing_extra
+from jaxpr.core import Array, InputError, check_count, check_images, first_line, missing_extra
 from jaxpr.core.versions import instantiated, is_zero, lower_to_host, new_primitive, zero_like
+from jaxpr.restorers.restorer import Restorer
 
 __all__ = ["from_torch"]
 
@@ -43,7 +44,7 @@ def from_torch(
     bgr: bool = False,
     select: Callable[[Any], Any] | None = None,
     batch_size: int | None = None,
-) -> Estimator:
+) -> Restorer:
     """A `torch.nn.Module` as an estimator that attacks and evaluations take like any other.
 
     It jits, vmaps (one call of torch for all), runs in `scan` and with sharded inputs, and has first derivatives in
@@ -66,8 +67,8 @@ def from_torch(
         batch_size: most images that torch sees at a time, which bounds its memory; None for all that come.
 
     Returns:
-        Callable y (N, H, W, C) -> x̂ (N, h, w, c) in the dtype of y; not clipped, NaN as torch gives it. Where the
-        module cuts its own gradient (`detach`, `no_grad`), the gradient is zero.
+        Deterministic restorer y (N, H, W, C) -> x̂ (N, h, w, c) in the dtype of y; not clipped, NaN as torch gives it.
+        Where the module cuts its own gradient (`detach`, `no_grad`), the gradient is zero.
 
     Raises:
         InputError: torch is not installed, not a module, or bad options. When called: y is not float NHWC, the module
@@ -87,7 +88,7 @@ def from_torch(
         check_count("batch_size", batch_size)
     host = _Host(torch, module, select, batch_size)
 
-    def restored(y: Array) -> Array:
+    def restored(_: Any, __: Any, y: Array) -> Array:
         y = jnp.asarray(y)
         check_images("y", y, data_range=None)
         if bgr and y.shape[-1] not in (1, 3):
@@ -97,7 +98,7 @@ def from_torch(
         x = _module_p.bind(low + (high - low) * y.astype(jnp.float32)[..., ::order], host=host, product="value")
         return ((x[..., ::order] - low) / (high - low)).astype(y.dtype)
 
-    return restored
+    return Restorer(restored, label=type(module).__name__)
 
 
 class _Host:

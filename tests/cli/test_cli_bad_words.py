@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tyro
 from PIL import Image
 
 from jaxpr.cli.commands import COMMANDS, main
@@ -31,6 +32,7 @@ GOOD = {
     "weights inspect": ("weights", "inspect", "good.safetensors"),
     "weights fetch": ("weights", "fetch", "realesrgan-x4", "--weights-dir", "out", "--no-progress"),
     "doctor": ("doctor",),
+    "restorers": ("restorers",),
 }
 CLASSES = COMMANDS | {"weights convert": Convert, "weights inspect": Inspect, "weights fetch": Fetch}
 
@@ -104,7 +106,8 @@ PLACED = {
     ],
     "weights fetch": [("nothing",), ("realesrgan-x44",), ("",), ("../x",), ("swin2sr-classical-x4",)],
     "": [(), ("nothing",), ("evalute",), ("--nothing",), ("weights",), ("weights", "nothing"), ("evaluate", "stray"),
-         ("evaluate",), ("compare",), ("train",), ("decisions",), ("reproduce",), ("\x1b[2J",), ("doctor", "stray")],
+         ("evaluate",), ("compare",), ("train",), ("decisions",), ("reproduce",), ("\x1b[2J",), ("doctor", "stray"),
+         ("restorers", "stray")],
 }  # fmt: skip
 
 
@@ -112,7 +115,7 @@ def option_words(command: str) -> Iterator[tuple[str, ...]]:
     """Bad words for every option of a command."""
     for field in dataclasses.fields(CLASSES[command]):
         name = field.name.replace("_", "-")
-        if hasattr(field.type, "__metadata__"):
+        if tyro.conf.Positional in getattr(field.type, "__metadata__", ()):
             continue
         option, kind = f"--{name}", str(field.type)
         if field.type is bool:

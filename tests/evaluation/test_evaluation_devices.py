@@ -13,7 +13,7 @@ import pytest
 
 from jaxpr.data import photos
 from jaxpr.evaluation import Protocol, devices, evaluate, stream
-from jaxpr.restorers import bicubic
+from jaxpr.restorers import Restorer, bicubic
 
 PROTOCOL = Protocol().replace(
     crop=64, patch_size=8, patch_stride=4, attack_steps=2, features="pixels", limit=12, probes=2
@@ -29,7 +29,8 @@ def jittered(key, y):
 
 
 def run(out):
-    restorers = {"bicubic": lambda y: bicubic(y, factor=4), "jittered": jittered}
+    scaled = Restorer(lambda gain, key, y: gain * bicubic(y, factor=4), np.float32(1.1))
+    restorers = {"bicubic": lambda y: bicubic(y, factor=4), "jittered": jittered, "scaled": scaled}
     return evaluate(
         jax.random.key(1), restorers, photos("test"), "bicubic-x4", protocol=PROTOCOL, out=out, progress=False
     )
@@ -48,6 +49,15 @@ def test_eight_devices_give_the_numbers_of_one(tmp_path, eight_devices, monkeypa
     assert on_eight.keys() == on_one.keys()
     for name, value in on_one.items():
         np.testing.assert_allclose(on_eight[name], value, rtol=FLOAT32, err_msg=str(name))
+
+
+def test_parameters_are_whole_on_every_device(eight_devices):
+    params = devices.replicated({"gain": np.arange(3, dtype=np.float32), "shift": 1.0})
+    assert params["gain"].sharding.is_fully_replicated
+    assert params["shift"] == 1.0
+    images = jax.random.uniform(jax.random.key(0), (8, 2, 3))
+    found = devices.spread(lambda p, a, b: p["gain"] * a + b + p["shift"], shared=1)(params, images, images)
+    np.testing.assert_allclose(found, np.arange(3) * images + images + 1, rtol=1e-6)
 
 
 def free_port() -> int:

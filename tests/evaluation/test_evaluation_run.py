@@ -29,7 +29,7 @@ from jaxpr.metrics import (
 )
 from jaxpr.models.inception import inception
 from jaxpr.records import to_record
-from jaxpr.restorers import bicubic, consistent, nearest, with_weights
+from jaxpr.restorers import Restorer, bicubic, consistent, nearest
 from jaxpr.weights import feature_extractor
 from jaxpr.weights.torch_files import write_checkpoint
 
@@ -503,9 +503,44 @@ class TestBadInput:
             run(tmp_path / "run", {})
 
 
+class Traced:
+    """A function of (gain, key, y) that counts how often JAX looks into it."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, gain, key, y):
+        self.count += isinstance(y, jax.core.Tracer)
+        return gain * nearest(y, factor=2)
+
+
+def test_restorers_with_one_function_are_compiled_once_and_keep_their_parameters(tmp_path):
+    counts, protocol = [], PROTOCOL._replace(limit=2)
+    for gains in ((1.0,), (1.0, 0.9, 0.5)):
+        apply = Traced()
+        members = {f"gain {g}": Restorer(apply, np.float32(g), family="gain", setting=g) for g in gains}
+        found = run(tmp_path / str(len(gains)), members, protocol=protocol)
+        counts.append(apply.count)
+    assert counts[0] == counts[1]
+    plain = run(tmp_path / "plain", {"plain": lambda y: np.float32(0.9) * nearest(y, factor=2)}, protocol=protocol)
+    for name, metric in plain.restorers[0].metrics.items():
+        assert found.restorers[1].metrics[name].value == pytest.approx(metric.value, rel=1e-5, nan_ok=True), name
+    record = json.loads((tmp_path / "3" / "results.json").read_text())
+    described = [(e["name"], e["label"], e["family"], e["setting"], e["variant"]) for e in record["restorers"]]
+    assert described == [(f"gain {g}", "", "gain", g, None) for g in gains]
+
+
+def test_one_that_says_it_has_no_derivative_is_not_attacked(tmp_path):
+    restorer = Restorer(lambda params, key, y: nearest(y, factor=2), differentiable=False)
+    found = run(tmp_path / "run", {"mine": restorer}, protocol=PROTOCOL._replace(limit=2)).restorers[0].metrics
+    assert np.isnan(found["lipschitz_mean"].value)
+    assert np.isfinite(found["psnr"].value)
+
+
 def test_a_record_says_which_weights_made_its_numbers(tmp_path):
     weights = {"file": "mine.pth", "sha256": "1" * 64}
-    found = run(tmp_path / "run", {"mine": with_weights(lambda y: nearest(y, factor=2), weights)} | RESTORERS)
+    mine = Restorer(lambda params, key, y: nearest(y, factor=2), weights=weights)
+    found = run(tmp_path / "run", {"mine": mine} | RESTORERS)
     assert [restorer.weights for restorer in found.restorers] == [weights, None, None]
     record = json.loads((tmp_path / "run" / "results.json").read_text())
     assert record["restorers"][0]["weights"] == weights

@@ -13,8 +13,9 @@ import pytest
 from jaxpr import data, evaluation, restorers
 from jaxpr.core import InputError
 from jaxpr.evaluation import probes, run
+from jaxpr.evaluation.draws import computation_of
 from jaxpr.evaluation.state import BatchStore, codes_of, open_run
-from jaxpr.restorers.restorer import as_restorer
+from jaxpr.restorers import as_restorer
 
 UP = functools.partial(restorers.nearest, factor=4)
 FAST = evaluation.SCALES["smoke"]._replace(
@@ -308,8 +309,8 @@ def on_the_host(g):
 def probed(restorer):
     key, protocol = jax.random.key(0), FAST._replace(lipschitz_iterations=3)
     keys, x = jax.random.split(key, 1), jax.random.uniform(key, (1, 32, 32, 3))
-    program = probes.probe_program(as_restorer("mine", restorer), protocol)
-    return program(keys, x, x[:, ::4, ::4])
+    program = probes.probe_program(computation_of(as_restorer("mine", restorer)), protocol)
+    return program((), keys, x, x[:, ::4, ::4])
 
 
 def test_a_backward_rule_of_ones_own_has_a_spectral_norm():

@@ -20,7 +20,19 @@ from jaxpr.report.style import looks, png_bytes
 ALL = (figure_tradeoff, figure_distortion_perception, figure_consistency, figure_robustness)
 
 
-def restorer(name, *, joint=60.0, marginal=50.0, lipschitz=4.0, lr_psnr=40.0, output=45.0, stderr=0.1, **others):
+def restorer(
+    name,
+    *,
+    family=None,
+    setting=None,
+    joint=60.0,
+    marginal=50.0,
+    lipschitz=4.0,
+    lr_psnr=40.0,
+    output=45.0,
+    stderr=0.1,
+    **others,
+):
     values = {
         "rmse": 0.08,
         "lr_psnr": lr_psnr,
@@ -31,7 +43,8 @@ def restorer(name, *, joint=60.0, marginal=50.0, lipschitz=4.0, lr_psnr=40.0, ou
         "adversarial_input_psnr": 48.3,
         **others,
     }
-    return {"name": name, "metrics": {key: {"value": v, "stderr": stderr} for key, v in values.items()}}
+    found = {"name": name, "family": family, "setting": setting, "variant": None}
+    return found | {"metrics": {key: {"value": v, "stderr": stderr} for key, v in values.items()}}
 
 
 def record(*entries):
@@ -46,6 +59,8 @@ def clustered(count):
         *(
             restorer(
                 f"method-{i}" if i % 2 else f"family:{i}",
+                family=None if i % 2 else "family",
+                setting=None if i % 2 else float(i),
                 joint=middles[i % 3][0] + draw.normal(),
                 marginal=0.8 * middles[i % 3][0] + draw.normal(),
                 lipschitz=middles[i % 3][1] + 0.1 * draw.normal(),
@@ -110,36 +125,54 @@ def test_labels_of_clusters_do_not_overlap(draw, count):
     assert_tidy(figure)
 
 
+def member(name, family=None, setting=None, variant=None):
+    return {"name": name, "family": family, "setting": setting, "variant": variant}
+
+
 def test_families_share_looks_and_variants_are_hollow():
-    dealt = looks(["exemplar:0.3", "bicubic", "exemplar:0.1", "bicubic+project"])
-    assert dealt["exemplar:0.3"]._replace(plain="") == dealt["exemplar:0.1"]._replace(plain="")
-    assert dealt["bicubic+project"].colour == dealt["bicubic"].colour != dealt["exemplar:0.3"].colour
-    assert dealt["bicubic+project"].face == "white"
-    many = looks([f"m{i}" for i in range(14)])
+    dealt = looks(
+        [
+            member("soft", "exemplar", 0.3),
+            member("bicubic", "bicubic"),
+            member("sharp", "exemplar", 0.1),
+            member("exact", "bicubic", variant="project"),
+        ]
+    )
+    assert dealt["soft"]._replace(plain="", setting=0) == dealt["sharp"]._replace(plain="", setting=0)
+    assert dealt["exact"].colour == dealt["bicubic"].colour != dealt["soft"].colour
+    assert dealt["exact"].face == "white"
+    assert dealt["exact"].plain == "bicubic"
+    many = looks([member(f"m{i}") for i in range(14)])
     assert len({(look.colour, look.marker) for look in many.values()}) == 14
 
 
-@pytest.mark.parametrize(
-    ("name", "family", "variant", "plain"),
-    [
-        ("gan-0.03", "gan", "", "gan-0.03"),
-        ("gan-0.03-robust", "gan", "robust", "gan-0.03"),
-        ("gan-0.03-robust+project", "gan", "robust+project", "gan-0.03"),
-        ("photos-l1", "photos-l1", "", "photos-l1"),
-        ("swinir-classical-x4", "swinir-classical-x4", "", "swinir-classical-x4"),
-        ("trained:runs/a-1/weights", "trained", "", "trained:runs/a-1/weights"),
-        ("exemplar:0.1+project", "exemplar", "project", "exemplar:0.1"),
-    ],
-)
-def test_names_tell_families_and_variants(name, family, variant, plain):
-    look = looks([name])[name]
-    assert (look.family, look.variant, look.plain) == (family, variant, plain)
+def test_nothing_is_read_out_of_names():
+    names = ("network:a.pth", "network:b.pth", "gan-0.03", "gan-0.03-robust", "exemplar:0.1", "exemplar:0.1+project")
+    dealt = looks([{"name": name} for name in names])  # as records have it that were made before
+    assert [(look.family, look.variant, look.plain) for look in dealt.values()] == [(name, "", name) for name in names]
+    assert len({look.colour for look in dealt.values()}) == len(names)
+
+
+def test_a_variant_belongs_to_the_usual_member_of_its_setting():
+    dealt = looks([member("a", "gan", 0.1), member("b", "gan", 0.3), member("c", "gan", 0.3, "robust")])
+    assert dealt["c"].plain == "b"
+    assert looks([member("c", "gan", 0.3, "robust")])["c"].plain == "c"
 
 
 def test_a_family_is_joined_in_the_order_given():
-    entries = [restorer("e:2", joint=36.0), restorer("other"), restorer("e:9", joint=81.0), restorer("e:1", joint=16.0)]
-    line = tagged(figure_tradeoff(record(*entries)), "family")["e:2"]
+    entries = [
+        restorer("two", family="e", setting=2.0, joint=36.0),
+        restorer("other"),
+        restorer("nine", family="e", setting=9.0, joint=81.0),
+        restorer("one", family="e", setting=1.0, joint=16.0),
+    ]
+    line = tagged(figure_tradeoff(record(*entries)), "family")["two"]
     np.testing.assert_allclose(line.get_xdata(), [6.0, 9.0, 4.0])
+
+
+def test_without_a_setting_nothing_is_joined():
+    entries = [restorer("a", family="e"), restorer("b", family="e", joint=36.0)]
+    assert not tagged(figure_tradeoff(record(*entries)), "family")
 
 
 def test_the_front_joins_restorers_that_no_other_beats():

@@ -24,9 +24,7 @@ from jaxpr.restorers import (
     Training,
     build_restorers,
     published_restorer,
-    weights_of,
 )
-from jaxpr.restorers.published import published_scale
 from jaxpr.weights import OFFICIAL_FILES, load_network
 from jaxpr.weights.official import OfficialFile
 from jaxpr.weights.official_sizes import OFFICIAL_SIZES
@@ -139,7 +137,7 @@ def test_all_restorers_among_the_official_files_are_published_restorers():
 )
 def test_names_that_agree_with_their_files(file, sized, network, name, scale):
     for wanted in (sized(name, network), None):
-        assert published_scale(published_restorer(file(network), name=wanted)) == scale
+        assert published_restorer(file(network), name=wanted).scale == scale
 
 
 @pytest.mark.parametrize(
@@ -172,7 +170,7 @@ def test_another_depth_is_another_network(file, sized, monkeypatch):
     assert str(caught.value).endswith(
         "found RRDBNet with num_block=1, expected num_block=23 for 'realesrgan-x4'; network:PATH takes any sizes"
     )
-    assert published_scale(published_restorer(file("rrdb-x4"))) == 4
+    assert published_restorer(file("rrdb-x4")).scale == 4
 
 
 def test_one_restorer_beside_other_networks(file, tmp_path):
@@ -181,11 +179,11 @@ def test_one_restorer_beside_other_networks(file, tmp_path):
     alexnet = torch_shapes(abstract_parameters(LPIPS_TRUNK.build(TrunkConfig("alexnet"), Compute())))
     loss = {f"loss.{name}": random.random(shape, np.float32) for name, shape in alexnet.items()}
     write_checkpoint(path, loss | {f"net_g.{name}": array for name, array in tensors("rrdb-x4").items()}, {})
-    record = weights_of(published_restorer(path))
+    record = published_restorer(path).weights
     assert (record["network"], record["dictionary"], record["prefix"]) == ("RRDBNet", "", "net_g.")
     with pytest.raises(InputError, match=r"\(net_g with 42, loss with 10\)"):
         load_network(path)
-    assert weights_of(published_restorer(f"{path}#net_g")) == weights_of(published_restorer(path, dictionary="net_g"))
+    assert published_restorer(f"{path}#net_g").weights == published_restorer(path, dictionary="net_g").weights
     with pytest.raises(InputError, match="found LPIPS-trunk, expected a network that restores images"):
         published_restorer(f"{path}#loss")
 
@@ -193,8 +191,8 @@ def test_one_restorer_beside_other_networks(file, tmp_path):
 def test_the_home_folder_stands_for_a_tilde(file, monkeypatch):
     monkeypatch.setenv("HOME", str(file("rrdb-x4").parent))
     path = "~/rrdb-x4.safetensors"
-    assert weights_of(published_restorer(path)) == weights_of(published_restorer(file("rrdb-x4")))
-    assert weights_of(build(f"network:{path}", "bicubic-x4")) == weights_of(published_restorer(path))
+    assert published_restorer(path).weights == published_restorer(file("rrdb-x4")).weights
+    assert build(f"network:{path}", "bicubic-x4").weights == published_restorer(path).weights
 
 
 def test_incomplete_files(tmp_path):
@@ -239,7 +237,7 @@ def test_fetched_files_are_found_by_name_alone(file, sized, tmp_path, monkeypatc
     monkeypatch.setitem(OFFICIAL_FILES, "realesrgan-x2", official._replace(sha256=file_sha256(file("rrdb-x2"))))
     found, y = published_restorer(None, name="realesrgan-x2"), images(1, 4, 6, 3)
     np.testing.assert_array_equal(jax.jit(found)(y), direct(file("rrdb-x2"), y))
-    assert weights_of(found)["file"] == "RealESRGAN_x2plus.pth"
+    assert found.weights["file"] == "RealESRGAN_x2plus.pth"
     with pytest.raises(InputError, match="path: found None and no name"):
         published_restorer(None)
 
@@ -320,7 +318,7 @@ def test_tiles_of_unshuffled_networks(file):
 
 def test_records_say_which_file_and_how(file, sized):
     path = file("rrdb-x4")
-    record = weights_of(published_restorer(path, name=sized("bsrgan-x4", "rrdb-x4")))
+    record = published_restorer(path, name=sized("bsrgan-x4", "rrdb-x4")).weights
     assert record == {
         "file": "rrdb-x4.safetensors",
         "sha256": file_sha256(path),
@@ -333,10 +331,10 @@ def test_records_say_which_file_and_how(file, sized):
         "dtype": "float32",
     }
     half = Compute(dtype=jnp.bfloat16)
-    tiled = weights_of(published_restorer(path, tile=32, compute=half))
+    tiled = published_restorer(path, tile=32, compute=half).weights
     assert tiled == record | {"published": None, "dtype": "bfloat16", "tile": 32, "overlap": 16}
-    assert weights_of(published_restorer(path, tile=100))["overlap"] == 32
-    assert weights_of(published_restorer(file("gfpgan")))["published"] is None
+    assert published_restorer(path, tile=100).weights["overlap"] == 32
+    assert published_restorer(file("gfpgan")).weights["published"] is None
 
 
 def test_published_files_are_known_by_their_hash_also_converted(file, sized, tmp_path, monkeypatch):
@@ -346,11 +344,11 @@ def test_published_files_are_known_by_their_hash_also_converted(file, sized, tmp
     monkeypatch.setitem(OFFICIAL_FILES, "bsrgan-x4", OfficialFile("BSRGAN.pth", (), file_sha256(path)))
     monkeypatch.setitem(OFFICIAL_FILES, "esrgan-x4", OfficialFile("ESRGAN.pth", (), file_sha256(path)[:8]))
     monkeypatch.setitem(OFFICIAL_FILES, "bsrnet-x4", OfficialFile("BSRNet.pth", (), ""))
-    found = {name: weights_of(published_restorer(path, name=name)) for name in ("bsrgan-x4", "esrgan-x4", "bsrnet-x4")}
+    found = {name: published_restorer(path, name=name).weights for name in ("bsrgan-x4", "esrgan-x4", "bsrnet-x4")}
     assert [record["published"] for record in found.values()] == [True, None, None]
     converted = tmp_path / "converted.safetensors"
     write_checkpoint(converted, tensors("rrdb-x4"), {"source": "BSRGAN.pth", "source_sha256": file_sha256(path)})
-    record = weights_of(published_restorer(converted, name="bsrgan-x4"))
+    record = published_restorer(converted, name="bsrgan-x4").weights
     assert record["sha256"] == file_sha256(converted) != record["converted_from"] == file_sha256(path)
     assert record["published"] is True
 
@@ -399,8 +397,8 @@ def test_specs(file, sized):
     for spec in (f"bsrgan-x4:{path}", f"network:{path}"):
         restored = build(spec, "bicubic-x4")
         assert error(jax.jit(restored)(y), expected) <= FLOAT32
-        assert weights_of(restored)["sha256"] == file_sha256(path)
-    assert weights_of(build(f"network:{path}", "bicubic-x4", tile=16))["tile"] == 16
+        assert restored.weights["sha256"] == file_sha256(path)
+    assert build(f"network:{path}", "bicubic-x4", tile=16).weights["tile"] == 16
     with pytest.raises(InputError, match="which enlarges by 4, expected 2"):
         build(f"network:{path}", "bicubic-x2")
     with pytest.raises(InputError, match="found RRDBNet, expected SwinIR"):

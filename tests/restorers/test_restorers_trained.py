@@ -1,7 +1,6 @@
 """Trained restorers as estimators: what comes with jaxpr, files of `jaxpr train`, and where numbers come from."""
 
 import hashlib
-import inspect
 import os
 from pathlib import Path
 
@@ -22,8 +21,6 @@ from jaxpr.restorers import (
     consistent,
     trained_degradation,
     trained_restorer,
-    weights_of,
-    with_weights,
 )
 from jaxpr.weights import packaged as trained
 from jaxpr.weights.native import pack_restorer, pack_weights, unpack_weights
@@ -60,7 +57,7 @@ def training(degradation="average-x2", channels=1):
 def test_a_deterministic_restorer_takes_y(tmp_path):
     path, made, params = written(tmp_path)
     found = trained_restorer(path)
-    assert list(inspect.signature(found).parameters) == ["y"]
+    assert not found.stochastic
     expected = jax.jit(made.apply)(params, Y, made.seeds(KEY, Y))
     np.testing.assert_allclose(jax.jit(found)(Y), expected, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(parse_degradation("average-x2").operator((8, 8, 1))(found(Y)), Y, atol=CONSISTENT)
@@ -69,8 +66,8 @@ def test_a_deterministic_restorer_takes_y(tmp_path):
 
 def test_a_stochastic_restorer_takes_a_key_too(tmp_path):
     path, made, params = written(tmp_path, stochastic=True)
+    assert trained_restorer(path).stochastic
     found = jax.jit(trained_restorer(path))
-    assert list(inspect.signature(found).parameters) == ["key", "y"]
     np.testing.assert_allclose(found(KEY, Y), made.apply(params, Y, made.seeds(KEY, Y)), rtol=1e-5, atol=1e-5)
     assert np.abs(found(KEY, Y) - found(jax.random.key(9), Y)).max() > 1e-3
 
@@ -79,12 +76,26 @@ def test_a_record_names_the_file_and_its_hash(tmp_path):
     path, *_ = written(tmp_path, "bicubic-x4", RRDB)
     found, digest = trained_restorer(path), hashlib.sha256(path.read_bytes()).hexdigest()
     expected = {"file": "weights.safetensors", "sha256": digest, "degradation": "bicubic-x4"}
-    assert weights_of(found) == expected
+    assert found.weights == expected
     projected = consistent(found, parse_degradation("bicubic-x4"))
-    assert weights_of(projected) == expected
+    assert projected.weights == expected
     assert trained_degradation(path) == "bicubic-x4"
-    assert weights_of(lambda y: y) is None
-    assert weights_of(with_weights(lambda y: y, {"file": "a"})) == {"file": "a"}
+    assert (found.scale, found.cost, found.family, projected.variant) == (4, 1, None, "project")
+
+
+def test_restorers_of_one_config_share_their_function_and_those_of_the_index_are_a_family(tmp_path):
+    names = ("photos-gan-0.01", "photos-gan-0.03", "photos-gan-0.03-robust")
+    found = [trained_restorer(name) for name in names]
+    assert len({restorer.apply for restorer in found}) == 1
+    described = [(restorer.label, restorer.family, restorer.setting, restorer.variant) for restorer in found]
+    assert described == [
+        ("photos-gan-0.01", "photos-gan", 0.01, None),
+        ("photos-gan-0.03", "photos-gan", 0.03, None),
+        ("photos-gan-0.03-robust", "photos-gan", 0.03, "robust"),
+    ]
+    degradation = parse_degradation("bicubic-x4")
+    assert len({consistent(restorer, degradation).apply for restorer in found}) == 1
+    assert trained_restorer(written(tmp_path)[0]).apply is not found[0].apply
 
 
 def test_half_precision_is_read_as_single(tmp_path):
@@ -99,7 +110,7 @@ def test_by_name_on_the_command_line(tmp_path):
     built = build_restorers([spec, f"{spec}+project"], training())
     np.testing.assert_array_equal(built[spec](KEY, Y), trained_restorer(path)(KEY, Y))
     np.testing.assert_allclose(built[f"{spec}+project"](KEY, Y), built[spec](KEY, Y), atol=CONSISTENT)
-    assert list(inspect.signature(built[f"{spec}+project"]).parameters) == ["key", "y"]
+    assert built[f"{spec}+project"].stochastic
     with pytest.raises(InputError, match="which was trained for average-x2, expected one for average-x4"):
         build_restorers([spec], training("average-x4"))
     with pytest.raises(InputError, match="of 1 channels, expected 3"):
@@ -123,9 +134,9 @@ def test_the_home_folder_stands_for_a_tilde(tmp_path, monkeypatch):
     path, *_ = written(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for source in ("~/weights.safetensors", Path("~/weights.safetensors")):
-        assert weights_of(trained_restorer(source)) == weights_of(trained_restorer(path))
+        assert trained_restorer(source).weights == trained_restorer(path).weights
     spec = "trained:~/weights.safetensors"
-    assert weights_of(build_restorers([spec], training())[spec]) == weights_of(trained_restorer(path))
+    assert build_restorers([spec], training())[spec].weights == trained_restorer(path).weights
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")

@@ -18,6 +18,8 @@ from jaxpr.restorers import (
     nearest,
     nlm,
 )
+from jaxpr.restorers.builders import ENDINGS, WORDS
+from jaxpr.restorers.words import words_table
 
 FLOAT32 = 1e-5
 DEGRADATION = parse_degradation("average-x2")
@@ -81,6 +83,57 @@ def test_names_are_the_specs_in_their_order():
         expected = operator.project(restored[name.removesuffix("+project")], Y) if name.startswith("lmmse") else None
         if expected is not None:
             np.testing.assert_allclose(restored[name], expected, rtol=0, atol=FLOAT32)
+
+
+def test_what_restorers_say_of_themselves():
+    found = build("bicubic", "exemplar:0.1", "exemplar:1+project", "sharp=exemplar:0.1", "lmmse+project")
+    described = {name: (r.label, r.family, r.setting, r.variant) for name, r in found.items()}
+    assert described == {
+        "bicubic": ("bicubic", "bicubic", None, None),
+        "exemplar:0.1": ("exemplar:0.1", "exemplar", 0.1, None),
+        "exemplar:1+project": ("exemplar:1+project", "exemplar", 1.0, "project"),
+        "sharp": ("exemplar:0.1", "exemplar", 0.1, None),
+        "lmmse+project": ("lmmse+project", "lmmse", None, "project"),
+    }
+    assert {(r.scale, r.cost, r.stochastic, r.differentiable) for r in found.values()} == {(2, 0, False, True)}
+
+
+def test_members_of_a_family_share_their_function():
+    found = build("exemplar:0.1", "exemplar:1", "a=exemplar:0.1+project", "b=exemplar:1+project", "nlm:1", "nlm:2")
+    applies = [restorer.apply for restorer in found.values()]
+    assert applies[0] == applies[1] != applies[2] == applies[3]
+    assert applies[4] == applies[5]
+    assert len(set(applies)) == 3
+
+
+def test_labels_name_and_paths_with_an_equals_sign_are_no_labels(tmp_path):
+    folder = tmp_path / "rate=1"
+    folder.mkdir()
+    spec = write(folder, "def negative(y):\n    return -y\n") + ":negative"
+    assert list(build(f"own word={spec}", spec, "a=nearest", "b=nearest")) == ["own word", spec, "a", "b"]
+    with pytest.raises(InputError, match="found a more than once"):
+        build("a=nearest", "a=bicubic")
+    with pytest.raises(InputError, match="restorers: found '=nearest', expected one of nearest"):
+        build("=nearest")
+    with pytest.raises(InputError, match="restorers: found 'bicubik', expected one of nearest"):
+        build("a=bicubik")
+
+
+def test_a_restorer_of_the_users_own_keeps_what_it_says(tmp_path):
+    value = "Restorer(lambda params, key, y: params * y, 2.0, family='f', setting=2.0)"
+    source = f"from jaxpr.restorers import Restorer\nmine = {value}"
+    spec = write(tmp_path, source) + ":mine"
+    found = build(spec)[spec]
+    np.testing.assert_array_equal(found(Y), 2 * Y)
+    assert (found.label, found.family, found.setting) == (spec, "f", 2.0)
+
+
+def test_the_table_lists_every_word():
+    shown = [shown for shown, _ in words_table()]
+    assert len(shown) == len(WORDS) + len(ENDINGS) + 1
+    with pytest.raises(InputError) as error:
+        build("magic")
+    assert all(word.shown in str(error.value) for word in (*WORDS, *ENDINGS))
 
 
 @pytest.mark.parametrize(

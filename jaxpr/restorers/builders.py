@@ -1,0 +1,343 @@
+"""The words of `--restorers`: one row for each, with what it means and what builds it.
+
+A new word is a row here and a test.
+"""
+
+import functools
+import importlib
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpr.core import Array, InputError, Key, did_you_mean, load_python, users_code
+from jaxpr.degradations import Degradation
+from jaxpr.restorers.consistent import consistent
+from jaxpr.restorers.exemplar import exemplar, fit_exemplars
+from jaxpr.restorers.lmmse import fit_lmmse, lmmse
+from jaxpr.restorers.nlm import nlm
+from jaxpr.restorers.patches import PatchGrid
+from jaxpr.restorers.published import PUBLISHED_RESTORERS, published_restorer
+from jaxpr.restorers.ranges import in_range
+from jaxpr.restorers.restorer import Restorer, as_restorer
+from jaxpr.restorers.trained import trained_channels, trained_degradation, trained_restorer
+from jaxpr.restorers.upscaling import bicubic, lanczos, nearest
+from jaxpr.weights.packaged import PACKAGED_RESTORERS
+
+__all__ = ["ENDINGS", "WORDS", "Ending", "Make", "Sources", "Training", "Word"]
+
+Make: TypeAlias = Callable[[], Restorer]
+"""Makes a restorer whose words were checked and whose files were read; only this fits anything."""
+
+
+class Training(NamedTuple):
+    """What fitted restorers learn from; nothing is read unless one of them is asked for.
+
+    Attributes:
+        images: called once for the clean images (H, W, C) in [0, 1], of any sizes, which are then iterated repeatedly.
+        degrade: `(keys, x) -> y` on batches, exactly as in the evaluation.
+        degradation: the same degradation's description (scale factor, operator).
+        channels: of x.
+        dictionary: number of exemplars, at most.
+        key: decides training noise and the choice of exemplars.
+        tile: published networks restore in tiles of so many pixels of y; None for whole images.
+    """
+
+    images: Callable[[], Iterable[np.ndarray]]
+    degrade: Callable[[Key, Array], Array]
+    degradation: Degradation
+    channels: int
+    dictionary: int
+    key: Key
+    tile: int | None = None
+
+
+class Sources:
+    """What builders draw on: the problem, and what is fitted to it on first use and shared by those that need it.
+
+    Args:
+        training: the problem.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+
+    @functools.cached_property
+    def linear(self) -> Restorer:
+        """The best linear map of patches."""
+        grid = PatchGrid(self.training.degradation.factor, core=2, margin=2, stride=1)
+        return _classical(_Linear(grid), fit_lmmse(self._pairs(), grid=grid), self.training)
+
+    @functools.cached_property
+    def exemplars(self) -> Restorer:
+        """Exemplars without a temperature."""
+        k_choice, _ = jax.random.split(self.training.key)
+        # Less context than the linear map: distances grow noisy in more dimensions.
+        grid = PatchGrid(self.training.degradation.factor, core=2, margin=1, stride=1)
+        params = fit_exemplars(k_choice, self._pairs(), grid=grid, count=self.training.dictionary)
+        return _classical(_Exemplar(grid, self.training.channels), params, self.training)
+
+    @functools.cached_property
+    def _images(self) -> Iterable[np.ndarray]:
+        return self.training.images()
+
+    def _pairs(self) -> Iterator[tuple[Array, Array]]:
+        factor, (_, k_noise) = self.training.degradation.factor, jax.random.split(self.training.key)
+        for index, image in enumerate(self._images):
+            height, width = (side // factor * factor for side in image.shape[:2])
+            x = jnp.asarray(image[None, :height, :width])
+            yield x[0], self.training.degrade(jax.random.fold_in(k_noise, index)[None], x)[0]
+
+
+class Word(NamedTuple):
+    """A word that names restorers.
+
+    Attributes:
+        shown: how it is written, such as `nlm:H`.
+        means: what it is, in a few words.
+        pattern: of the specs that it takes; named groups are what `plan` reads.
+        plan: `(match, sources) -> make`: checks the spec and reads its files. The restorer's family is the spec unless
+            it says another.
+    """
+
+    shown: str
+    means: str
+    pattern: re.Pattern[str]
+    plan: Callable[[re.Match[str], Sources], Make]
+
+
+class Ending(NamedTuple):
+    """What can follow a word, and changes its restorer.
+
+    Attributes:
+        shown: how it is written, such as `+project`.
+        means: what it does, in a few words.
+        pattern: of the specs that end so; the group `inner` is the spec before it.
+        plan: `(match, sources) -> change`, checked.
+    """
+
+    shown: str
+    means: str
+    pattern: re.Pattern[str]
+    plan: Callable[[re.Match[str], Sources], Callable[[Restorer], Restorer]]
+
+
+@dataclass(frozen=True)
+class _Enlarged:
+    enlarge: Callable[..., Array]
+    factor: int
+    channels: int
+
+    def __call__(self, _: Any, __: Any, y: Array) -> Array:
+        return self.enlarge(y, factor=self.factor, channels=self.channels)
+
+
+@dataclass(frozen=True)
+class _Denoised:
+    """Non-local means of y with the noise of the degradation, then bicubic enlargement."""
+
+    noise_std: float
+    factor: int
+    channels: int
+
+    def __call__(self, h: Any, _: Any, y: Array) -> Array:
+        return bicubic(nlm(y, h=h, sigma=self.noise_std), factor=self.factor, channels=self.channels)
+
+
+@dataclass(frozen=True)
+class _Linear:
+    grid: PatchGrid
+
+    def __call__(self, params: Any, _: Any, y: Array) -> Array:
+        return lmmse(params, y, grid=self.grid)
+
+
+@dataclass(frozen=True)
+class _Exemplar:
+    grid: PatchGrid
+    channels: int
+
+    def __call__(self, params: Any, _: Any, y: Array) -> Array:
+        dictionary, temperature = params
+        return exemplar(dictionary, y, grid=self.grid, temperature=temperature, channels=self.channels)
+
+
+def _classical(apply: Callable[[Any, Any, Array], Array], params: Any, training: Training) -> Restorer:
+    return Restorer(apply, params, scale=training.degradation.factor, differentiable=True, cost=0)
+
+
+def _enlarged(match: re.Match[str], sources: Sources) -> Make:
+    enlarge = {"nearest": nearest, "bicubic": bicubic, "lanczos": lanczos}[match["name"]]
+    training = sources.training
+    found = _classical(_Enlarged(enlarge, training.degradation.factor, training.channels), (), training)
+    return lambda: found
+
+
+def _denoised(match: re.Match[str], sources: Sources) -> Make:
+    h, degradation = _positive(match, "strength"), sources.training.degradation
+    apply = _Denoised(degradation.noise_std, degradation.factor, sources.training.channels)
+    found = replace(_classical(apply, h, sources.training), family="nlm", setting=h)
+    return lambda: found
+
+
+def _linear(_: re.Match[str], sources: Sources) -> Make:
+    return lambda: sources.linear
+
+
+def _exemplar(match: re.Match[str], sources: Sources) -> Make:
+    temperature = _positive(match, "temperature")
+
+    def make() -> Restorer:
+        params = (sources.exemplars.params, temperature)
+        return replace(sources.exemplars, params=params, family="exemplar", setting=temperature)
+
+    return make
+
+
+def _trained(match: re.Match[str], sources: Sources) -> Make:
+    spec, training = match[0], sources.training
+    path = match.groupdict().get("path")
+    source = spec if path is None else Path(path)
+    wanted = training.degradation.name.split("+")[0]
+    if (found := trained_degradation(source).split("+")[0]) != wanted:
+        raise InputError(f"restorers: found {spec!r}, which was trained for {found}, expected one for {wanted}")
+    if (channels := trained_channels(source)) != training.channels:
+        raise InputError(f"restorers: found {spec!r}, of {channels} channels, expected {training.channels}")
+    made = trained_restorer(source)
+    return lambda: made
+
+
+def _published(match: re.Match[str], sources: Sources) -> Make:
+    training, name = sources.training, match["name"]
+    found = published_restorer(
+        match["path"] or None,
+        name=None if name == "network" else name,
+        channels=training.channels,
+        tile=training.tile,
+    )
+    if found.scale != training.degradation.factor:
+        raise InputError(
+            f"restorers: found {match[0]!r}, which enlarges by {found.scale}, expected {training.degradation.factor}"
+        )
+    return lambda: found
+
+
+def _own(match: re.Match[str], _: Sources) -> Make:
+    """A function of the user's own, from a file or an importable module."""
+    spec, place, name = match[0], match["place"], match["name"]
+    if place.endswith(".py"):
+        module = load_python("restorers", place, module="_jaxpr_restorers")
+    else:
+        with users_code(
+            f"restorers: cannot import {place!r} of {spec!r}", expected="a file.py or an importable module"
+        ):
+            module = importlib.import_module(place)
+    function = getattr(module, name, None)
+    if not callable(function):
+        likely = did_you_mean(name, [found for found in vars(module) if not found.startswith("_")])
+        raise InputError(f"restorers: found no function {name!r} in {place}, expected a callable y -> x̂{likely}")
+    found = as_restorer(spec, function)
+    return lambda: found
+
+
+def _projected(match: re.Match[str], sources: Sources) -> Callable[[Restorer], Restorer]:
+    degradation = sources.training.degradation
+    if not degradation.has_operator:
+        raise InputError(
+            f"restorers: found {match[0]!r} with degradation {degradation.name!r}, expected no +project where there is "
+            "no linear operator to be consistent with"
+        )
+    return lambda found: consistent(found, degradation)
+
+
+def _ranged(match: re.Match[str], _: Sources) -> Callable[[Restorer], Restorer]:
+    low, high = match["low"], match["high"]
+    try:
+        ends = float(low), float(high)
+    except ValueError:
+        ends = (math.nan, math.nan)
+    if not -math.inf < ends[0] < ends[1] < math.inf:
+        raise InputError(f"restorers: found the range {low} to {high} in {match[0]!r}, expected two growing numbers")
+    return lambda found: in_range(found, *ends, measurements=match["kind"] == "range")
+
+
+def _positive(match: re.Match[str], name: str) -> float:
+    try:
+        value = float(match["number"])
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise InputError(f"restorers: found {name} {match['number']} in {match[0]!r}, expected a positive number")
+    return value
+
+
+def _any_of(names: Iterable[str]) -> str:
+    return "|".join(map(re.escape, names))
+
+
+_NUMBER = r"(?P<number>[0-9.eE+-]+)"
+
+WORDS = (
+    Word("nearest, bicubic, lanczos", "interpolation", re.compile("(?P<name>nearest|bicubic|lanczos)"), _enlarged),
+    Word(
+        "nlm:H",
+        "non-local means; H in intensity units, about 0.6 σ of the noise",
+        re.compile(f"nlm:{_NUMBER}"),
+        _denoised,
+    ),
+    Word("lmmse", "the best linear map of patches, fitted on training images", re.compile("lmmse"), _linear),
+    Word(
+        "exemplar:TEMPERATURE",
+        "a soft nearest neighbour among training patches",
+        re.compile(f"exemplar:{_NUMBER}"),
+        _exemplar,
+    ),
+    Word(
+        "a trained restorer that comes with jaxpr (such as photos-gan-0.01)",
+        "for the degradation that it was trained for",
+        re.compile(_any_of(PACKAGED_RESTORERS)),
+        _trained,
+    ),
+    Word("trained:PATH", "weights of jaxpr train", re.compile("trained:(?P<path>.*)", re.DOTALL), _trained),
+    Word(
+        "NAME:PATH or NAME of a published network (jaxpr weights fetch lists them)",
+        "from its official file, or once fetched; PATH#DICTIONARY where a file holds several",
+        re.compile(f"(?P<name>{_any_of(PUBLISHED_RESTORERS)})(?::(?P<path>.*))?", re.DOTALL),
+        _published,
+    ),
+    Word(
+        "network:PATH",
+        "any file of a known architecture that restores images",
+        re.compile("(?P<name>network):(?P<path>.*)", re.DOTALL),
+        _published,
+    ),
+    Word(
+        "path/to/file.py:function, package.module:function",
+        "your own y -> x̂, (key, y) -> x̂ or Restorer",
+        re.compile(r"(?!exemplar:|nlm:)(?P<place>.+):(?P<name>[A-Za-z_]\w*)"),
+        _own,
+    ),
+)
+"""Tried from the first to the last."""
+
+ENDINGS = (
+    Ending(
+        "+project",
+        "made perfectly consistent, where the degradation has a linear operator",
+        re.compile(r"(?P<inner>.*)\+project", re.DOTALL),
+        _projected,
+    ),
+    Ending(
+        "+range:LOW:HIGH, +output:LOW:HIGH",
+        "takes and returns images in another range than 0 to 1, or only returns them so",
+        re.compile(r"(?P<inner>.+)\+(?P<kind>range|output):(?P<low>[^:+]+):(?P<high>[^:+]+)"),
+        _ranged,
+    ),
+)
+"""Each may follow a word, in any order; the last one is applied last."""

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from jaxpr.models.layers import Compute
-from jaxpr.models.naming import abstract_parameters, compare, convert
+from jaxpr.models.naming import abstract_parameters, compare_tensors, convert
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -136,7 +136,7 @@ def assert_summary(found: np.ndarray, expected: dict) -> None:
 
 def assert_complete(abstract: dict, named: dict[str, tuple[int, ...]], namings) -> None:
     """A published file's complete list of tensors is that of our network, given by its abstract parameters."""
-    _, mismatch = compare(abstract, named, namings)
+    _, mismatch = compare_tensors(abstract, named, namings)
     assert mismatch.total == 0, mismatch.describe()
 
 

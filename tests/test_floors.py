@@ -152,6 +152,20 @@ def test_every_subpackage_has_a_floor():
     assert found - {"__init__", "__pycache__"} <= set(FLOORS)
 
 
+def test_no_two_public_things_have_one_name():
+    """Programs and methods apart; private names are their files' own."""
+    homes: dict[str, list[str]] = {}
+    for path in FILES:
+        for node in parse(path).body:
+            if (
+                isinstance(node, ast.ClassDef | ast.FunctionDef)
+                and not node.name.startswith("_")
+                and node.name != "main"
+            ):
+                homes.setdefault(node.name, []).append(name_of(path))
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
+
+
 def picture_of_the_rooms() -> str:
     """The table of docs/architecture.md: each room of the package with its floor and the first sentence it says."""
     rows = []

@@ -97,7 +97,7 @@ class Smoothed(NamedTuple):
         return np.stack([values[field] for values in self.ways[way]])
 
 
-def smoothing(task: dr.Task, sampling: dr.Sampling) -> dr.Sampling:
+def smoothing(task: dr.DigitTask, sampling: dr.Sampling) -> dr.Sampling:
     """The sampler f(y + σ N), whose parameters are those of f, σ, and the share 0 or 1 of the projection.
 
     Args:
@@ -117,11 +117,11 @@ def smoothing(task: dr.Task, sampling: dr.Sampling) -> dr.Sampling:
     return dr.Sampling(seeds, apply, stochastic=True)
 
 
-def measured(task: dr.Task, sizes: Sizes, seeds: list[int], runs: Path | None) -> Smoothed:
+def measured(task: dr.DigitTask, sizes: Sizes, seeds: list[int], runs: Path | None) -> Smoothed:
     """The erratic deterministic restorer at each σ, and the trained ones."""
     options = {"attack_draws": sizes.attack_draws, "draws": sizes.draws}
-    erratic, programs = dr.family(task, dr.ERRATIC, seeds, runs), dr.Programs(task, **options)
-    program = dr.Program(task, smoothing(task, erratic.sampling), **options)
+    erratic, programs = dr.family(task, dr.ERRATIC, seeds, runs), dr.DigitPrograms(task, **options)
+    program = dr.DigitProgram(task, smoothing(task, erratic.sampling), **options)
 
     def at(sigma: float, share: float) -> Values:
         params = [(tree, jnp.float32(sigma), jnp.float32(share)) for tree in erratic.params]

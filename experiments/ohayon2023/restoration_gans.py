@@ -94,10 +94,10 @@ Values = dict[str, dict[str, np.ndarray]]
 """Kind -> field of `Scores` -> one entry per seed."""
 
 
-def measured(task: dr.Task, sizes: Sizes, seeds: list[int], runs: Path | None) -> tuple[Values, dict[str, Any]]:
+def measured(task: dr.DigitTask, sizes: Sizes, seeds: list[int], runs: Path | None) -> tuple[Values, dict[str, Any]]:
     """Numbers of all kinds, and the outputs of the first seed for some examples: (draws, examples, H, W, C)."""
     values, shown = {}, {}
-    programs = dr.Programs(task, attack_draws=sizes.attack_draws, draws=sizes.draws)
+    programs = dr.DigitPrograms(task, attack_draws=sizes.attack_draws, draws=sizes.draws)
     for kind in dr.KINDS:
         found = dr.family(task, kind, seeds, runs)
         program = programs(found)
@@ -107,12 +107,12 @@ def measured(task: dr.Task, sizes: Sizes, seeds: list[int], runs: Path | None) -
     return values, shown
 
 
-def examples(task: dr.Task) -> np.ndarray:
+def examples(task: dr.DigitTask) -> np.ndarray:
     """Positions of the measurements that figures show."""
     return np.linspace(0, len(task.y) - 1, SHOWN + 1).astype(int)[:-1]
 
 
-def table(task: dr.Task, values: Values) -> Table:
+def table(task: dr.DigitTask, values: Values) -> Table:
     """Table 1 for one task."""
     natural = digit_scores.natural_scores(task)
     rows: list[list[Cell]] = []
@@ -208,7 +208,7 @@ def enlarged(image: Any, side: int) -> np.ndarray:
 
 
 @styled()
-def draw_samples(tasks: list[dr.Task], shown: dict[str, dict[str, np.ndarray]]) -> Picture:
+def draw_samples(tasks: list[dr.DigitTask], shown: dict[str, dict[str, np.ndarray]]) -> Picture:
     """A block for each task: truth, input, and what each kind makes of it."""
     labels = {kind: kind.replace(" ", "\n") for kind in dr.KINDS}
     order = (dr.PIXEL_LOSS, dr.ERRATIC, dr.ROBUST, dr.STO_ERRATIC, dr.STO_ROBUST)

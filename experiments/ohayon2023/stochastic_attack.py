@@ -66,7 +66,7 @@ class Curve(NamedTuple):
     output_psnr: np.ndarray
 
 
-def curves(task: dr.Task, sizes: Sizes, seeds: list[int], runs: Path | None) -> dict[str, Curve]:
+def curves(task: dr.DigitTask, sizes: Sizes, seeds: list[int], runs: Path | None) -> dict[str, Curve]:
     """Attack all kinds at all strengths."""
     y = task.y[: sizes.probes]
     programs: dict[Any, Any] = {}

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from jaxpr.core import InputError, given_path, printable
 from jaxpr.models.layers import Compute
-from jaxpr.models.naming import abstract_parameters, compare
+from jaxpr.models.naming import abstract_parameters, compare_tensors
 from jaxpr.weights.addresses import check_mirrors
 from jaxpr.weights.fetch import Fetched, fetch_weights, hash_record, weights_folder
 from jaxpr.weights.networks import is_network, recognise
@@ -195,6 +195,6 @@ def _describe_network(checkpoint: Checkpoint) -> str:
         parameters = abstract_parameters(network.build(config, Compute()))
     except InputError as error:
         return f"{network.name}({sizes}); cannot be built: {error}"
-    _, mismatch = compare(parameters, shapes, network.namings)
+    _, mismatch = compare_tensors(parameters, shapes, network.namings)
     fits = f"but found {mismatch.describe()}" if mismatch.total else "all tensors fit"
     return f"{network.name}({sizes}); {fits}"

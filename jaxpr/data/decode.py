@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from jaxpr.core import InputError, file_at, printable
 
-__all__ = ["EXTENSIONS", "check_channels", "image_shape", "read_image"]
+__all__ = ["EXTENSIONS", "check_grey_or_rgb", "image_shape", "read_image"]
 
 JPEG, PNM = (".jfif", ".jpe", ".jpeg", ".jpg"), (".pbm", ".pgm", ".pnm", ".ppm")
 EXTENSIONS = (".bmp", *JPEG, *PNM, ".png", ".tif", ".tiff", ".webp")
@@ -54,7 +54,7 @@ def read_image(path: str | os.PathLike[str], *, channels: int = 3) -> np.ndarray
             large (Pillow's `Image.MAX_IMAGE_PIXELS`); it has transparent pixels, several frames, or values that are
             neither 8 nor 16 bits deep. The message names the file.
     """
-    check_channels(channels)
+    check_grey_or_rgb(channels)
     with _image_file(path) as file:
         pixels = _pixels(file)
     if channels == pixels.shape[-1]:
@@ -76,7 +76,7 @@ def image_shape(path: str | os.PathLike[str], *, channels: int = 3) -> tuple[int
     return height, width, channels
 
 
-def check_channels(channels: int) -> None:
+def check_grey_or_rgb(channels: int) -> None:
     """Raise InputError unless `channels` is 1 or 3."""
     if not isinstance(channels, int | np.integer) or channels not in (1, 3):
         found = repr(channels) if channels is None or np.isscalar(channels) else type(channels).__name__

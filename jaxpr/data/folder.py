@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxpr.core import InputError, file_at, given_path, printable
-from jaxpr.data.decode import EXTENSIONS, check_channels, image_shape, read_image
+from jaxpr.data.decode import EXTENSIONS, check_grey_or_rgb, image_shape, read_image
 from jaxpr.data.source import ImageSource, Skipped, writable_names
 
 __all__ = ["Files", "folder_source", "image_folder"]
@@ -77,7 +77,7 @@ def image_folder(path: str | os.PathLike[str], *, channels: int = 3, skip_bad: b
 
 def folder_source(argument: str, path: str | os.PathLike[str], *, channels: int, skip_bad: bool = False) -> ImageSource:
     """`image_folder` for the argument of that name of a public function; warnings point to that function's caller."""
-    check_channels(channels)
+    check_grey_or_rgb(channels)
     root = _folder(argument, path)
     files = _listed(argument, root)
     names = writable_names(files)

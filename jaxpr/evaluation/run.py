@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -47,7 +48,7 @@ from jaxpr.evaluation.protocol import Protocol
 from jaxpr.evaluation.provenance import protocol_record
 from jaxpr.evaluation.state import BatchStore, check_unclaimed, codes_of, open_run
 from jaxpr.evaluation.stream import Compute, Run, prepare, stream
-from jaxpr.evaluation.trial import Trial, check_finite, try_restorer
+from jaxpr.evaluation.trial import Trial, check_restored, try_restorer
 from jaxpr.records.results import Results, from_record, to_csv, to_json, to_record
 from jaxpr.report import write_report
 from jaxpr.restorers import Restorer, as_restorer
@@ -118,27 +119,57 @@ def evaluate(
 
     claim = functools.partial(open_run, code=code_sha256(), accept_other_code=accept_other_code)
     state = main_first(lambda: _checked(claim(out, record), trials)) or out / "state"
-    reference, stores = BatchStore(state, _REFERENCE), {name: BatchStore(state, name) for name in known}
-    probed = [name for name, trial in trials.items() if run.probes and trial.differentiable]
-    probe_stores = {name: BatchStore(state, f"{name} (probes)") for name in probed}
-    work = _Work(run, degradation)
-    stream(run, reference, _REFERENCE, work.reference())
-    for name, trial in trials.items():
-        stream(run, stores[name], name, work.restorer(name, trial.programs))
-        if name in probe_stores:
-            compute = work.probe(name, compiled.probe(name))
-            stream(run, probe_stores[name], f"{name} (probes)", compute, numbers=run.probes)
-    barrier("all batches")
-    for store in (reference, *stores.values(), *probe_stores.values()):
-        store.refresh()
+    stores = _computed(run, state, _Work(run, degradation), trials, compiled)
 
     def conclude() -> Results:
-        found = finish(key, run, record, reference=reference, stores=stores, probe_stores=probe_stores, restorers=known)
+        found = finish(
+            key,
+            run,
+            record,
+            reference=stores.reference,
+            stores=stores.restorers,
+            probe_stores=stores.probes,
+            restorers=known,
+        )
         results = _with_earlier_code(found, out)
-        _write(out, run, results, stores, reference)
+        _write(out, run, results, stores)
         return results
 
     return main_first(conclude) or from_record(json.loads((out / "results.json").read_text()))
+
+
+class _Stores(NamedTuple):
+    """The batches of a run.
+
+    Attributes:
+        reference: of the natural images.
+        restorers: of each restorer.
+        probes: of the costly measures, for restorers that have any.
+    """
+
+    reference: BatchStore
+    restorers: dict[str, BatchStore]
+    probes: dict[str, BatchStore]
+
+
+def _computed(run: Run, state: Path, work: "_Work", trials: Mapping[str, Trial], compiled: "_Compiled") -> _Stores:
+    """Compute what is not stored yet, and wait for what other processes compute."""
+    probed = [name for name, trial in trials.items() if run.probes and trial.differentiable]
+    stores = _Stores(
+        BatchStore(state, _REFERENCE),
+        {name: BatchStore(state, name) for name in trials},
+        {name: BatchStore(state, f"{name} (probes)") for name in probed},
+    )
+    stream(run, stores.reference, _REFERENCE, work.reference())
+    for name, trial in trials.items():
+        stream(run, stores.restorers[name], name, work.restorer(name, trial.programs))
+        if name in stores.probes:
+            compute = work.probe(name, compiled.probe(name))
+            stream(run, stores.probes[name], f"{name} (probes)", compute, numbers=run.probes)
+    barrier("all batches")
+    for store in (stores.reference, *stores.restorers.values(), *stores.probes.values()):
+        store.refresh()
+    return stores
 
 
 def _with_earlier_code(results: Results, out: Path) -> Results:
@@ -167,9 +198,9 @@ def _checked(state: Path, trials: Mapping[str, Trial]) -> Path:
     return state
 
 
-def _write(out: Path, run: Run, results: Results, stores: Mapping[str, BatchStore], reference: BatchStore) -> None:
+def _write(out: Path, run: Run, results: Results, stores: _Stores) -> None:
     shown = {number: run.examples.name(number) for number in run.strips}
-    strips = load_strips(shown, stores, reference, count=len(run.examples))
+    strips = load_strips(shown, stores.restorers, stores.reference, count=len(run.examples))
     # Numbers first: no picture may cost them.
     try:
         write_atomically(out / "results.csv", to_csv(results))
@@ -233,7 +264,7 @@ class _Work:
             draw_keys, attack_keys = run.draw_keys[np.array(numbers)], run.attack_keys[np.array(numbers)]
             with users_code(f"restorer {name}"):
                 restored = jax.block_until_ready(found.restore(draw_keys, y))
-            check_finite(run, name, numbers, np.asarray(restored))
+            check_restored(run, name, numbers, np.asarray(restored))
             with users_code(f"restorer {name}"):
                 y_adv, gradient = found.attack(attack_keys, y)
                 responses = found.respond and jax.block_until_ready(found.respond(draw_keys, y, y_adv))

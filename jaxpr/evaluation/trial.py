@@ -10,7 +10,7 @@ from jaxpr.core import Array, InputError, Key, first_line, may_be_undefined, use
 from jaxpr.evaluation.measure import Programs
 from jaxpr.evaluation.stream import Run
 
-__all__ = ["Trial", "check_finite", "check_output", "check_range", "try_restorer"]
+__all__ = ["Trial", "check_restored", "check_output", "check_range", "try_restorer"]
 
 
 _QUANTILES = (0.01, 0.99)
@@ -55,7 +55,7 @@ def try_restorer(run: Run, name: str, found: Programs, *, differentiable: bool |
     _check_output(name, found, keys, x, y)
     with users_code(f"restorer {name}"):
         restored = np.asarray(found.restore(keys, y))
-    check_finite(run, name, numbers, restored)
+    check_restored(run, name, numbers, restored)
     check_range(name, restored, np.asarray(x))
     attackable = differentiable is not False and _attackable(name, found, keys, y)
     return Trial(restored[0].astype(np.float32), found if attackable else found._replace(attack=_no_attack), attackable)
@@ -135,7 +135,7 @@ def check_range(name: str, restored: np.ndarray, x: np.ndarray) -> None:
         raise InputError(f"{found}, which looks like -1 to 1, expected [0, 1]; {_DECLARE}")
 
 
-def check_finite(run: Run, name: str, numbers: list[int], restored: np.ndarray) -> None:
+def check_restored(run: Run, name: str, numbers: list[int], restored: np.ndarray) -> None:
     """Raise unless all restorations of these examples are finite.
 
     Raises:

@@ -18,9 +18,9 @@ from jaxpr.models.adm_unet import (
     NAMING,
     ADMUNetConfig,
     Encoder,
-    check_sizes,
+    check_unet_sizes,
     recognise_encoder,
-    split_heads,
+    split_attention_heads,
 )
 from jaxpr.models.diffusion_parts import attend, batch_of_times
 from jaxpr.models.functional import Model, functional
@@ -97,7 +97,7 @@ class _AttentionPool(nnx.Module):
             raise InputError(f"x: found {height}×{width} pixels before the pool, expected {len(table) - 1} in all")
         x = x.reshape(n, height * width, channels)
         x = jnp.concatenate([x.mean(axis=1, keepdims=True), x], axis=1) + table[None].astype(x.dtype)
-        q, k, v = split_heads(self.qkv_proj(x), heads=self.heads, new_order=True)
+        q, k, v = split_attention_heads(self.qkv_proj(x), heads=self.heads, new_order=True)
         return self.c_proj(attend(q[:, :1], k, v, compute=self.compute)[:, 0])
 
 
@@ -167,7 +167,7 @@ def adm_classifier(config: ADMClassifierConfig, *, compute: Compute = Compute())
     """
     if config.pool not in get_args(Pool):
         raise InputError(f"pool: found {config.pool!r}, expected one of {', '.join(get_args(Pool))}")
-    check_sizes(config.unet)
+    check_unet_sizes(config.unet)
     if config.pool == "attention" and (config.num_head_channels == -1 or not _positions(config)):
         raise InputError(
             f"num_head_channels and image_size: found {config.num_head_channels} and {config.image_size}, expected "

@@ -40,9 +40,9 @@ __all__ = [
     "ADMUNetConfig",
     "Encoder",
     "adm_unet",
-    "check_sizes",
+    "check_unet_sizes",
     "recognise_encoder",
-    "split_heads",
+    "split_attention_heads",
 ]
 
 EPSILON = 1e-5
@@ -113,11 +113,11 @@ class _Attention(nnx.Module):
         """Map (N, H, W, width) to the same shape."""
         n, height, width, channels = x.shape
         qkv = self.qkv(self.norm(x).reshape(n, height * width, channels))
-        h = attend(*split_heads(qkv, heads=self.heads, new_order=self.new_order), compute=self.compute)
+        h = attend(*split_attention_heads(qkv, heads=self.heads, new_order=self.new_order), compute=self.compute)
         return x + self.proj_out(h).reshape(x.shape)
 
 
-def split_heads(qkv: Array, *, heads: int, new_order: bool) -> tuple[Array, Array, Array]:
+def split_attention_heads(qkv: Array, *, heads: int, new_order: bool) -> tuple[Array, Array, Array]:
     """Queries, keys and values, (N, L, heads, d) each, out of (N, L, 3 · heads · d)."""
     n, length, _ = qkv.shape
     if new_order:
@@ -272,11 +272,11 @@ def adm_unet(config: ADMUNetConfig, *, compute: Compute = Compute()) -> Model:  
         InputError: sizes that do not fit together; when applied: other channels, sizes, or numbers of times or labels;
             labels missing or not wanted.
     """
-    check_sizes(config)
+    check_unet_sizes(config)
     return functional(lambda rngs: _ADMUNet(config, compute=compute, rngs=Keys(rngs)))
 
 
-def check_sizes(config: ADMUNetConfig) -> None:
+def check_unet_sizes(config: ADMUNetConfig) -> None:
     """Raise unless the sizes fit together."""
     if not config.channel_mult or config.num_res_blocks < 1:
         raise InputError(

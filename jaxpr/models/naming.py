@@ -30,7 +30,7 @@ __all__ = [
     "Shapes",
     "WeightsError",
     "abstract_parameters",
-    "compare",
+    "compare_tensors",
     "convert",
     "indices",
     "torch_shapes",
@@ -141,7 +141,9 @@ def torch_shapes(parameters: Mapping[Any, Any]) -> dict[str, tuple[int, ...]]:
     return {_torch_name(path): _torch_shape(path, leaf.shape) for path, leaf in _flat(parameters).items()}
 
 
-def compare(parameters: Mapping[Any, Any], shapes: Shapes, namings: Iterable[Naming]) -> tuple[Naming, Mismatch]:
+def compare_tensors(
+    parameters: Mapping[Any, Any], shapes: Shapes, namings: Iterable[Naming]
+) -> tuple[Naming, Mismatch]:
     """The naming scheme under which a file fits a network best, and what still differs.
 
     Args:
@@ -172,7 +174,7 @@ def convert(
         WeightsError: tensors are missing, unexpected or of a wrong shape.
         InputError: weights that are NaN, infinite or no floating-point numbers.
     """
-    naming, mismatch = compare(parameters, {name: a.shape for name, a in tensors.items()}, namings)
+    naming, mismatch = compare_tensors(parameters, {name: a.shape for name, a in tensors.items()}, namings)
     if mismatch.total:
         raise WeightsError(f"{source}: found {mismatch.describe()} of {len(tensors)} tensors", mismatch)
     by_name = {naming.canonical(name): name for name in tensors}

@@ -10,7 +10,7 @@ from matplotlib.text import Text
 
 from jaxpr.records.reading import Measured, MissingMetricError, check_record, feature_names, measured
 from jaxpr.report.planes import Axis, Point, draw_plane, features_words, name_axis, root, skipped_note
-from jaxpr.report.scatter import gather
+from jaxpr.report.scatter import gather_points
 from jaxpr.report.style import FAINT, INK, MUTED, Look, drawable, looks, new_figure, styled
 from jaxpr.report.text import format_value
 
@@ -133,7 +133,7 @@ def _excess(record: Mapping[str, Any], features: str | None) -> tuple[str, list[
         # The two errors are correlated in an unknown way, so the difference gets none.
         return root(whole._replace(value=whole.value - part.value, stderr=math.nan))
 
-    points, skipped = gather(record, lambda entry: root(measured(entry, f"fd_{chosen}")), excess)
+    points, skipped = gather_points(record, lambda entry: root(measured(entry, f"fd_{chosen}")), excess)
     return chosen, points, skipped
 
 

@@ -30,7 +30,7 @@ def choose_features(record: Mapping[str, Any], prefix: str, features: str | None
     return features
 
 
-def gather(record: Mapping[str, Any], x: Coordinate, y: Coordinate) -> tuple[list[Point], list[str]]:
+def gather_points(record: Mapping[str, Any], x: Coordinate, y: Coordinate) -> tuple[list[Point], list[str]]:
     """The restorers with finite coordinates, and the names of the others."""
     points, skipped = [], []
     for entry in record["restorers"]:
@@ -138,7 +138,7 @@ def _scaled(entry: Mapping[str, Any], metric: str) -> tuple[float, float]:
 def _plane_figure(
     record: Mapping[str, Any], x: Coordinate, y: Coordinate, x_axis: Axis, y_axis: Axis, corner: str
 ) -> Figure:
-    points, skipped = gather(record, x, y)
+    points, skipped = gather_points(record, x, y)
     if not points:
         raise MissingMetricError("record: found no restorer with finite values of both metrics that this figure needs")
     width, height = 8.4, 5.5 if len(points) <= 16 else 7.0

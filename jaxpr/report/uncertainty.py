@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from jaxpr.records.metric_table import metric_info
 from jaxpr.records.reading import MissingMetricError, check_record, measured
 from jaxpr.report.planes import Axis, Point, draw_plane, skipped_note
-from jaxpr.report.scatter import gather
+from jaxpr.report.scatter import gather_points
 from jaxpr.report.style import MUTED, Look, looks, new_figure, styled
 from jaxpr.uncertainty import eta
 
@@ -39,10 +39,10 @@ def figure_uncertainty(record: Mapping[str, Any]) -> Figure:
     """
     check_record(record)
     reference = (record.get("references") or {}).get("uncertainty")
-    points, skipped = gather(record, _shown("renyi_divergence"), _shown("entropy_power"))
+    points, skipped = gather_points(record, _shown("renyi_divergence"), _shown("entropy_power"))
     if not points or not reference:
         raise MissingMetricError("record: found no restorer on the uncertainty-perception plane")
-    errors, _ = gather(record, _shown("block_mse"), _shown("entropy_power"))
+    errors, _ = gather_points(record, _shown("block_mse"), _shown("entropy_power"))
     figure, dealt = new_figure(_WIDTH, _HEIGHT), looks(record["restorers"])
     bottom, height = (0.82 if skipped else 0.62) / _HEIGHT, (_HEIGHT - 1.0) / _HEIGHT
     left = figure.add_axes((0.85 / _WIDTH, bottom, 5.6 / _WIDTH, height - 0.02))

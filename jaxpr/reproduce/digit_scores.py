@@ -18,7 +18,7 @@ import numpy as np
 from jaxpr import metrics
 from jaxpr.attacks import input_psnr
 from jaxpr.core import Array
-from jaxpr.reproduce.digits import Probed, Program, Task
+from jaxpr.reproduce.digits import DigitProgram, DigitTask, Probed
 from jaxpr.weights import digit_classifier
 
 NEIGHBOURS = 3  # of precision and recall, as in the paper
@@ -58,7 +58,7 @@ ROWS = {
 """Fields of `Scores` as tables show them."""
 
 
-def score(task: Task, restored: Array, probed: Probed) -> Scores:
+def score(task: DigitTask, restored: Array, probed: Probed) -> Scores:
     """Numbers of a restorer by what it answered."""
     return _scores(
         task,
@@ -73,7 +73,9 @@ def score(task: Task, restored: Array, probed: Probed) -> Scores:
     )
 
 
-def all_scores(program: Program, params: Sequence[Any], seeds: Sequence[int], probes: int) -> dict[str, np.ndarray]:
+def all_scores(
+    program: DigitProgram, params: Sequence[Any], seeds: Sequence[int], probes: int
+) -> dict[str, np.ndarray]:
     """Fields of `Scores` with one entry per seed; noise and attacks of a seed begin alike for all restorers."""
     found = []
     for seed, tree in zip(seeds, params, strict=True):
@@ -82,13 +84,13 @@ def all_scores(program: Program, params: Sequence[Any], seeds: Sequence[int], pr
     return {name: np.array([getattr(scores, name) for scores in found]) for name in Scores._fields}
 
 
-def natural_scores(task: Task) -> Scores:
+def natural_scores(task: DigitTask) -> Scores:
     """Of the natural test images themselves, what no restorer can be expected to exceed in quality."""
     names = ("psnr", "rmse", "inconsistency", "spread", "sensitivity", "output_psnr", "input_psnr")
     return _scores(task, task.x, **dict.fromkeys(names, math.nan))
 
 
-def _scores(task: Task, restored: Array, **others: float) -> Scores:
+def _scores(task: DigitTask, restored: Array, **others: float) -> Scores:
     real, fake = task.features(task.real), task.features(restored)
     joint = task.joint(task.real, task.operator(task.real)), task.joint(restored, task.y)
     manifold = metrics.precision_recall(real, fake, k=NEIGHBOURS)

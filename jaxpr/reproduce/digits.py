@@ -44,7 +44,7 @@ DIGIT = (8, 8, 1)
 BATCH = 512  # examples at a time; 64 of them that are attacked at other sizes than digits'
 
 
-class Task(NamedTuple):
+class DigitTask(NamedTuple):
     """A degradation with the images that are degraded.
 
     Attributes:
@@ -142,7 +142,7 @@ def recipes_of(scale: str) -> dict[str, RestorerRecipe]:
     return {name: recipe for name, recipe in loaded.items() if isinstance(recipe, RestorerRecipe)}
 
 
-def tasks_of(recipes: dict[str, RestorerRecipe], wanted: Sequence[str] | None = None) -> list[Task]:
+def tasks_of(recipes: dict[str, RestorerRecipe], wanted: Sequence[str] | None = None) -> list[DigitTask]:
     """The tasks of recipes with their images.
 
     Args:
@@ -165,7 +165,7 @@ def tasks_of(recipes: dict[str, RestorerRecipe], wanted: Sequence[str] | None = 
         if wanted is None or name in wanted:
             height, width, channels = x.shape[1:]
             operator = recipe.data.parsed().operator((height, width, channels))
-            made.append(Task(name, recipe, operator, real, x, operator(x)))
+            made.append(DigitTask(name, recipe, operator, real, x, operator(x)))
     return made
 
 
@@ -176,7 +176,7 @@ def seeds_of(recipes: dict[str, RestorerRecipe], most: int | None = None) -> lis
 
 def prepared(
     scale: str, wanted: Sequence[str] | None, most: int, runs: Path | None
-) -> tuple[list[Task], list[int], Path | None]:
+) -> tuple[list[DigitTask], list[int], Path | None]:
     """Tasks, seeds and the folder of runs that a script works with at a scale; at paper, by default `PAPER_RUNS`."""
     recipes = recipes_of(scale)
     runs = PAPER_RUNS if scale == "paper" and runs is None else runs
@@ -188,7 +188,7 @@ def source(name: str, runs: Path | None) -> str | Path:
     return name if runs is None else runs / name / WEIGHTS
 
 
-def family(task: Task, kind: str, seeds: Sequence[int], runs: Path | None) -> Family:
+def family(task: DigitTask, kind: str, seeds: Sequence[int], runs: Path | None) -> Family:
     """Read the restorers of a kind, one for each seed.
 
     Args:
@@ -242,7 +242,7 @@ def noise(sampling: Sampling, key: Key, y: Array, count: int) -> Any:
     return jax.vmap(sampling.seeds, in_axes=(0, None))(jax.random.split(key, count), y)
 
 
-class Program:
+class DigitProgram:
     """A restorer's answers, compiled once for all its parameters.
 
     Args:
@@ -252,7 +252,7 @@ class Program:
         draws: of which the spread is taken; 32 in the paper. None if it is deterministic.
     """
 
-    def __init__(self, task: Task, sampling: Sampling, *, attack_draws: int, draws: int) -> None:
+    def __init__(self, task: DigitTask, sampling: Sampling, *, attack_draws: int, draws: int) -> None:
         self.task, self.sampling = task, sampling
         self.attack_draws = attack_draws if sampling.stochastic else 1
         self.draws = draws if sampling.stochastic else 0
@@ -289,17 +289,17 @@ class Program:
         return Probed(spread, shift, jnp.mean(psnr, axis=0), input_psnr(y, y_adv, data_range=1.0))
 
 
-class Programs:
-    """A `Program` for each network of a task, made when it is first asked for; arguments as there."""
+class DigitPrograms:
+    """A `DigitProgram` for each network of a task, made when it is first asked for; arguments as there."""
 
-    def __init__(self, task: Task, *, attack_draws: int, draws: int) -> None:
+    def __init__(self, task: DigitTask, *, attack_draws: int, draws: int) -> None:
         self._task, self._options = task, {"attack_draws": attack_draws, "draws": draws}
-        self._made: dict[RestorerConfig, Program] = {}
+        self._made: dict[RestorerConfig, DigitProgram] = {}
 
-    def __call__(self, found: Family) -> Program:
+    def __call__(self, found: Family) -> DigitProgram:
         """That of a family."""
         if found.config not in self._made:
-            self._made[found.config] = Program(self._task, found.sampling, **self._options)
+            self._made[found.config] = DigitProgram(self._task, found.sampling, **self._options)
         return self._made[found.config]
 
 

@@ -11,7 +11,7 @@ ICLR 2024.
 """
 
 from jaxpr.toys.denoising import (
-    ResidualNoise,
+    ResidualMoments,
     denoising_dmax,
     denoising_mmse,
     denoising_posterior,
@@ -72,7 +72,7 @@ __all__ = [
     "JointMixture",
     "Normal",
     "Pairs",
-    "ResidualNoise",
+    "ResidualMoments",
     "Slice",
     "Tradeoff",
     "UniformSquare",

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxpr.core import Array, Key, check_positive, example_keys, floating_dtype
 
 __all__ = [
-    "ResidualNoise",
+    "ResidualMoments",
     "denoising_dmax",
     "denoising_mmse",
     "denoising_posterior",
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 
-class ResidualNoise(NamedTuple):
+class ResidualMoments(NamedTuple):
     """Second moments of the residual noise n̂ = y - x̂, which has mean zero; jointly Gaussian with x̂.
 
     The true noise has variance σ² and no covariance with x.
@@ -106,23 +106,23 @@ def independent_conditional_mse(mean: Array, second: Array, estimate_mean: Array
     return second + estimate_second - 2 * mean * estimate_mean
 
 
-def mmse_residual_noise(*, noise_std: float | Array) -> ResidualNoise:
+def mmse_residual_noise(*, noise_std: float | Array) -> ResidualMoments:
     """Residual noise of the estimator of least error: σ⁴ / (1 + σ²) and covariance σ² / (1 + σ²), Appendix D.2.2."""
     variance = _variance(noise_std)
     share = variance / (1 + variance)
-    return ResidualNoise(variance * share, share)
+    return ResidualMoments(variance * share, share)
 
 
-def posterior_residual_noise(*, noise_std: float | Array) -> ResidualNoise:
+def posterior_residual_noise(*, noise_std: float | Array) -> ResidualMoments:
     """Residual noise of the posterior sampler: that of the true noise, Eqs. (100)-(105)."""
     variance = _variance(noise_std)
-    return ResidualNoise(variance, jnp.zeros_like(variance))
+    return ResidualMoments(variance, jnp.zeros_like(variance))
 
 
-def dmax_residual_noise(*, noise_std: float | Array) -> ResidualNoise:
+def dmax_residual_noise(*, noise_std: float | Array) -> ResidualMoments:
     """Residual noise of D_max: (√(1 + σ²) - 1) x̂, a multiple of the output, Appendix D.2.2 and Figure 7."""
     excess = _excess(noise_std)
-    return ResidualNoise(excess**2, excess)
+    return ResidualMoments(excess**2, excess)
 
 
 def _variance(noise_std: float | Array) -> Array:

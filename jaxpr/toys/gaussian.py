@@ -29,9 +29,9 @@ from jaxpr.toys.normal import (
     Normal,
     Pairs,
     check_covariance,
+    check_joint_points,
     check_matrix,
-    check_pair,
-    check_vector,
+    check_mean,
     factored,
     rounding,
     swapped,
@@ -104,7 +104,7 @@ class JointGaussian(NamedTuple):
     @may_be_undefined
     def log_posterior(self, x: Array, y: Array) -> Array:
         """Log of p(x|y), (N,); NaN where the posterior covariance is singular."""
-        check_pair(x, y, dim_x=self.dim_x, dim_y=self.dim_y)
+        check_joint_points(x, y, dim_x=self.dim_x, dim_y=self.dim_y)
         return self.residual.log_density(x - self.posterior_mean(y))
 
     @may_be_undefined
@@ -126,7 +126,7 @@ class JointGaussian(NamedTuple):
     @may_be_undefined
     def score_posterior(self, x: Array, y: Array) -> Array:
         """Gradient of log p(x|y) in x, which is also that of log p(x, y); (N, d)."""
-        check_pair(x, y, dim_x=self.dim_x, dim_y=self.dim_y)
+        check_joint_points(x, y, dim_x=self.dim_x, dim_y=self.dim_y)
         return self.residual.score(x - self.posterior_mean(y))
 
     def posterior_mean(self, y: Array) -> Array:
@@ -172,7 +172,7 @@ def joint_gaussian(mean: AnyArray, cov: AnyArray, *, width: int) -> JointGaussia
     """
     check_covariance("cov", cov)
     size = np.shape(cov)[-1]
-    check_vector("mean", mean, size)
+    check_mean("mean", mean, size)
     check_count("width", width)
     if width >= size:
         raise InputError(f"width: found {width}, expected less than the {size} coordinates of mean")
@@ -200,7 +200,7 @@ def linear_gaussian(mean: AnyArray, cov: AnyArray, matrix: AnyArray, noise_cov: 
         InputError: shapes do not fit, values are not finite, or a covariance is not symmetric PSD.
     """
     check_covariance("cov", cov)
-    check_vector("mean", mean, np.shape(cov)[-1])
+    check_mean("mean", mean, np.shape(cov)[-1])
     check_matrix("matrix", matrix, columns=np.shape(cov)[-1])
     check_covariance("noise_cov", noise_cov, np.shape(matrix)[0])
     given = mean, cov, matrix, noise_cov

@@ -27,7 +27,7 @@ from jaxpr.core import (
     may_be_undefined,
 )
 from jaxpr.toys.gaussian import JointGaussian, from_fields, joint_gaussian, linear_fields
-from jaxpr.toys.normal import Pairs, check_covariance, check_matrix, check_pair, to_device
+from jaxpr.toys.normal import Pairs, check_covariance, check_joint_points, check_matrix, to_device
 
 __all__ = ["JointMixture", "imbalanced_mixture", "linear_mixture", "planar_mixture"]
 
@@ -88,7 +88,7 @@ class JointMixture(NamedTuple):
     @may_be_undefined
     def log_posterior(self, x: Array, y: Array) -> Array:
         """Log of p(x|y), (N,)."""
-        check_pair(x, y, dim_x=self.dim_x, dim_y=self.dim_y)
+        check_joint_points(x, y, dim_x=self.dim_x, dim_y=self.dim_y)
         weights = jax.nn.log_softmax(self._logits_y(y), axis=1)
         within = jax.vmap(lambda c: c.log_posterior(x, y), out_axes=1)(self.components)
         return jax.nn.logsumexp(weights + within, axis=1)
@@ -171,7 +171,7 @@ class JointMixture(NamedTuple):
         return self.log_weights[None] + jax.vmap(lambda c: c.log_density_y(y), out_axes=1)(self.components)
 
     def _joint_logits(self, x: Array, y: Array) -> Array:
-        check_pair(x, y, dim_x=self.dim_x, dim_y=self.dim_y)
+        check_joint_points(x, y, dim_x=self.dim_x, dim_y=self.dim_y)
         return self.log_weights[None] + jax.vmap(lambda c: c.log_density(x, y), out_axes=1)(self.components)
 
     def _posterior_means(self, y: Array) -> Array:

@@ -121,7 +121,7 @@ def normal(mean: AnyArray, cov: AnyArray) -> Normal:
         InputError: shapes do not fit, values are not finite, or `cov` is not symmetric PSD.
     """
     check_covariance("cov", cov)
-    check_vector("mean", mean, np.shape(cov)[-1])
+    check_mean("mean", mean, np.shape(cov)[-1])
     return Normal(*to_device(in_float64(factored)(mean, cov), floating_dtype(mean, cov)))
 
 
@@ -179,7 +179,7 @@ def check_covariance(name: str, cov: AnyArray, dim: int | None = None) -> None:
         raise InputError(f"{name}: found eigenvalue {np.min(smallest):.3g}, expected a positive semi-definite matrix")
 
 
-def check_vector(name: str, vector: AnyArray, dim: int) -> None:
+def check_mean(name: str, vector: AnyArray, dim: int) -> None:
     """Raise unless `vector` is finite with shape (dim,)."""
     if np.shape(vector) != (dim,):
         raise InputError(f"{name}: found shape {np.shape(vector)}, expected ({dim},)")
@@ -196,7 +196,7 @@ def check_matrix(name: str, matrix: AnyArray, *, rows: int | None = None, column
         raise InputError(f"{name}: found NaN or infinite values, expected a finite matrix")
 
 
-def check_pair(x: Array, y: Array, *, dim_x: int, dim_y: int) -> None:
+def check_joint_points(x: Array, y: Array, *, dim_x: int, dim_y: int) -> None:
     """Raise unless x (N, dim_x) and y (N, dim_y) are finite points, equally many."""
     check_points("x", x, width=dim_x)
     check_points("y", y, width=dim_y)

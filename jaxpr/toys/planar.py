@@ -26,7 +26,7 @@ from jaxpr.core import (
     is_traced,
 )
 from jaxpr.numerics import safe_sqrt
-from jaxpr.toys.normal import Pairs, check_pair
+from jaxpr.toys.normal import Pairs, check_joint_points
 
 __all__ = ["EllipticRing", "Slice", "UniformSquare", "elliptic_ring", "uniform_disk", "uniform_square"]
 
@@ -104,7 +104,7 @@ class EllipticRing(NamedTuple):
 
     def log_posterior(self, x: Array, y: Array) -> Array:
         """Log density of x₂ given y, (N,), on the line x₁ = y; -inf where x is not on it or outside the region."""
-        check_pair(x, y, dim_x=2, dim_y=1)
+        check_joint_points(x, y, dim_x=2, dim_y=1)
         return _log_slice(x, y, self.slices(y), self._inside(x))
 
     def posterior_mean(self, y: Array) -> Array:
@@ -198,7 +198,7 @@ class UniformSquare(NamedTuple):
 
     def log_posterior(self, x: Array, y: Array) -> Array:
         """Log density of x₂ given y, (N,), on the line x₁ = y; -inf where x is not on it or outside the square."""
-        check_pair(x, y, dim_x=2, dim_y=1)
+        check_joint_points(x, y, dim_x=2, dim_y=1)
         return _log_slice(x, y, self.slices(y), self.contains(x))
 
     def posterior_mean(self, y: Array) -> Array:

@@ -7,13 +7,13 @@ reaches good potentials quickly. What is left to do is exact, in `augment`.
 
 import numpy as np
 
-from jaxpr.transport.compiled import Kernel
+from jaxpr.transport.compiled import CompiledKernel
 from jaxpr.transport.tree import ROUNDING, WORK, cheapest, lift, pair_cost
 
 __all__ = ["bid"]
 
 
-@Kernel
+@CompiledKernel
 def bid(x, tree, potential, largest, code, epsilon, match, owner, guess, waiting):  # type: ignore[no-untyped-def]
     """One phase: bids until every row owns a column.
 

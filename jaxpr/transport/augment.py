@@ -6,13 +6,13 @@ c - u - v non-negative and that of matched pairs zero; a matching that is comple
 
 import numpy as np
 
-from jaxpr.transport.compiled import Kernel
+from jaxpr.transport.compiled import CompiledKernel
 from jaxpr.transport.tree import ROUNDING
 
-__all__ = ["augment", "pop", "push", "reduce_rows"]
+__all__ = ["augment_flow", "pop", "push", "reduce_rows"]
 
 
-@Kernel
+@CompiledKernel
 def reduce_rows(start, columns, costs, u, v, match, owner, waiting, count, limit):  # type: ignore[no-untyped-def]
     """Let the first `count` rows of `waiting` take their best columns, at most `limit` times altogether.
 
@@ -57,7 +57,7 @@ def reduce_rows(start, columns, costs, u, v, match, owner, waiting, count, limit
     return left
 
 
-@Kernel
+@CompiledKernel
 def _arc_cost(start, columns, costs, i, j):  # type: ignore[no-untyped-def]
     """Cost of the arc from row i to column j."""
     for arc in range(start[i], start[i + 1]):
@@ -66,8 +66,8 @@ def _arc_cost(start, columns, costs, i, j):  # type: ignore[no-untyped-def]
     return np.inf
 
 
-@Kernel
-def augment(start, columns, costs, u, v, match, owner, free):  # type: ignore[no-untyped-def]
+@CompiledKernel
+def augment_flow(start, columns, costs, u, v, match, owner, free):  # type: ignore[no-untyped-def]
     """Match all rows of `free` along shortest paths; returns how many could not be matched on this graph."""
     count = len(owner)
     distance, origin = np.full(count, np.inf), np.full(count, -1)
@@ -129,7 +129,7 @@ def augment(start, columns, costs, u, v, match, owner, free):  # type: ignore[no
     return failed
 
 
-@Kernel
+@CompiledKernel
 def _flip(origin, match, owner, source, sink):  # type: ignore[no-untyped-def]
     """Exchange matched and unmatched arcs on the path that ends in column `sink`."""
     j = sink
@@ -143,7 +143,7 @@ def _flip(origin, match, owner, source, sink):  # type: ignore[no-untyped-def]
         j = previous
 
 
-@Kernel
+@CompiledKernel
 def push(keys, places, size, key, place):  # type: ignore[no-untyped-def]
     """Add to a binary heap; returns its new size."""
     k = size
@@ -154,7 +154,7 @@ def push(keys, places, size, key, place):  # type: ignore[no-untyped-def]
     return size + 1
 
 
-@Kernel
+@CompiledKernel
 def pop(keys, places, size):  # type: ignore[no-untyped-def]
     """Remove the least of a binary heap; returns its new size."""
     size -= 1

@@ -6,10 +6,10 @@ from typing import Any
 
 from jaxpr.transport.inputs import optional
 
-__all__ = ["Kernel"]
+__all__ = ["CompiledKernel"]
 
 
-class Kernel:
+class CompiledKernel:
     """Decorator: nopython code, without the interpreter's lock, kept on disk where a folder can be written.
 
     Kernels may call each other: numba asks `_numba_type_` of what it finds in a function's module.

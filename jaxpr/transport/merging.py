@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxpr.transport.compiled import Kernel
+from jaxpr.transport.compiled import CompiledKernel
 
 __all__ = ["Places", "merge_points", "split_mass"]
 
@@ -53,7 +53,7 @@ def split_mass(
     return flows[found[0][:count]], points[found[1][:count]], amount[:count]
 
 
-@Kernel
+@CompiledKernel
 def _split(places, flow, place, mass, flows, points, amount):  # type: ignore[no-untyped-def]
     """Both sides sorted by place: fill the points of a place one after the other; returns the number of parts."""
     count, j = 0, 0

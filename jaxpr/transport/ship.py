@@ -8,13 +8,13 @@ mass, so that the plan is optimal on the graph when all is shipped.
 import numpy as np
 
 from jaxpr.transport.augment import pop, push
-from jaxpr.transport.compiled import Kernel
+from jaxpr.transport.compiled import CompiledKernel
 from jaxpr.transport.tree import ROUNDING
 
 __all__ = ["ship"]
 
 
-@Kernel
+@CompiledKernel
 def ship(start, tails, columns, costs, into, arcs_in, mass, u, v, supply, demand, tiny):  # type: ignore[no-untyped-def]
     """Ship every supply above `tiny` to where demand is left; `mass` (of arcs), potentials and both rests are updated.
 
@@ -91,7 +91,7 @@ def ship(start, tails, columns, costs, into, arcs_in, mass, u, v, supply, demand
     return lost
 
 
-@Kernel
+@CompiledKernel
 def _move(tails, columns, mass, supply, demand, origin, via, source, sink):  # type: ignore[no-untyped-def]
     """As much as fits along the path from `source` to `sink`."""
     amount, j = min(supply[source], demand[sink]), sink

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxpr.transport.auction import bid
-from jaxpr.transport.augment import augment, reduce_rows
+from jaxpr.transport.augment import augment_flow, reduce_rows
 from jaxpr.transport.inputs import Cost
 from jaxpr.transport.ship import ship
 from jaxpr.transport.tree import CODES, Tree, build_tree, cheapest_for_all, refresh
@@ -99,7 +99,7 @@ def solve_assignment(x: np.ndarray, y: np.ndarray, cost: Cost) -> Flow:
         start = np.searchsorted(arcs, np.arange(count + 1))
         costs = pair_costs(rows.points[arcs], columns.points[ends], cost)
         free = reduce_rows(start, ends, costs, u, v, match, owner, waiting, free, _REDUCTIONS * count)
-        augment(start, ends, costs, u, v, match, owner, waiting[:free].copy())
+        augment_flow(start, ends, costs, u, v, match, owner, waiting[:free].copy())
         reduced = pair_costs(rows.points, columns.points[match], cost) - v[match]
         values, places = reduced_costs(rows.points, columns, v, cost, _ADDED, limits=reduced - _TOLERANCE)
         keys, found = _with_better(keys, values, places, reduced, count)

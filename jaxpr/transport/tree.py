@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxpr.transport.compiled import Kernel
+from jaxpr.transport.compiled import CompiledKernel
 from jaxpr.transport.inputs import Cost
 
 __all__ = [
@@ -103,7 +103,7 @@ def _directions(dim: int, cost: Cost) -> np.ndarray:
     return np.concatenate([np.zeros((1, dim)), tilts])
 
 
-@Kernel
+@CompiledKernel
 def pair_cost(x, i, y, j, code):  # type: ignore[no-untyped-def]
     """Cost between point i of x and point j of y."""
     total = 0.0
@@ -113,7 +113,7 @@ def pair_cost(x, i, y, j, code):  # type: ignore[no-untyped-def]
     return np.sqrt(total) if code == 1 else total
 
 
-@Kernel
+@CompiledKernel
 def refresh(tree, potential, largest):  # type: ignore[no-untyped-def]
     """Write the largest tilted potentials of each node to `largest`, (nodes, directions)."""
     points, directions, start, stop = tree.points, tree.directions, tree.start, tree.stop
@@ -130,7 +130,7 @@ def refresh(tree, potential, largest):  # type: ignore[no-untyped-def]
                 largest[node, k] = max(largest[node, k], value)
 
 
-@Kernel
+@CompiledKernel
 def lift(tree, potential, largest, j):  # type: ignore[no-untyped-def]
     """Update `largest` after the potential of point j changed."""
     points, directions = tree.points, tree.directions
@@ -151,7 +151,7 @@ def lift(tree, potential, largest, j):  # type: ignore[no-untyped-def]
             found = max(largest[2 * node + 1, k], largest[2 * node + 2, k])
 
 
-@Kernel
+@CompiledKernel
 def cheapest(x, i, tree, potential, largest, code, limit, values, places, nodes, bounds):  # type: ignore[no-untyped-def]
     """The len(values) points of least reduced cost for point i of x, ascending, among those up to `limit`.
 
@@ -209,7 +209,7 @@ def cheapest(x, i, tree, potential, largest, code, limit, values, places, nodes,
             bounds[top - 1], bounds[top - 2] = bounds[top - 2], bounds[top - 1]
 
 
-@Kernel
+@CompiledKernel
 def cheapest_for_all(x, begin, end, tree, potential, largest, code, limits, values, places):  # type: ignore[no-untyped-def]
     """`cheapest` for the points begin..end-1 of x, each with its limit; rows of `values` and `places` are written."""
     nodes, bounds = np.empty(WORK, np.int64), np.empty(WORK)
@@ -217,7 +217,7 @@ def cheapest_for_all(x, begin, end, tree, potential, largest, code, limits, valu
         cheapest(x, i, tree, potential, largest, code, limits[i], values[i], places[i], nodes, bounds)
 
 
-@Kernel
+@CompiledKernel
 def _build(points, order, start, stop, low, high, leaf, inner):  # type: ignore[no-untyped-def]
     stop[0] = len(points)
     for node in range(len(start)):
@@ -240,7 +240,7 @@ def _build(points, order, start, stop, low, high, leaf, inner):  # type: ignore[
         start[2 * node + 2], stop[2 * node + 2] = middle, last
 
 
-@Kernel
+@CompiledKernel
 def _select(points, side, order, first, last, middle):  # type: ignore[no-untyped-def]
     """Reorder order[first..last] so that position `middle` separates smaller from larger coordinates."""
     while first < last:

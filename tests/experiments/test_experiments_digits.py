@@ -112,7 +112,7 @@ def test_the_objective_of_a_linear_sampler_is_its_gain(inpainting):
 
 
 def test_probes_of_a_linear_sampler_are_those_of_its_gain_and_noise(inpainting):
-    program = dr.Program(inpainting, LINEAR, attack_draws=3, draws=200)
+    program = dr.DigitProgram(inpainting, LINEAR, attack_draws=3, draws=200)
     found = program.probe(jax.random.key(0), (2.0, 0.1), 20)
     assert {a.shape for a in found} == {(20,)}
     # Twice the shift is 6.02 dB less PSNR, whatever δ was found.
@@ -127,7 +127,7 @@ def test_probes_of_a_linear_sampler_are_those_of_its_gain_and_noise(inpainting):
 
 
 def test_deterministic_restorers_take_one_draw_and_have_no_spread(inpainting):
-    program = dr.Program(inpainting, LINEAR._replace(stochastic=False), attack_draws=3, draws=200)
+    program = dr.DigitProgram(inpainting, LINEAR._replace(stochastic=False), attack_draws=3, draws=200)
     assert (program.attack_draws, program.draws) == (1, 0)
     assert not np.any(program.probe(jax.random.key(0), (1.0, 0.0), 2).spread)
 

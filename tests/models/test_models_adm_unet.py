@@ -24,7 +24,7 @@ from golden_networks import (
 
 from jaxpr.core import InputError
 from jaxpr.models.adm_classifier import ADM_CLASSIFIER, ADMClassifierConfig, adm_classifier
-from jaxpr.models.adm_unet import ADM_UNET, NAMING, ADMUNetConfig, adm_unet, split_heads
+from jaxpr.models.adm_unet import ADM_UNET, NAMING, ADMUNetConfig, adm_unet, split_attention_heads
 from jaxpr.models.diffusion_parts import timestep_embedding
 from jaxpr.models.functional import Model
 from jaxpr.models.layers import Compute
@@ -248,9 +248,9 @@ def test_attention_in_blocks():
 
 def test_orders_of_heads():
     qkv = np.arange(12.0).reshape(1, 1, 12)  # two heads of two channels
-    published = [part[0, 0].tolist() for part in split_heads(qkv, heads=2, new_order=False)]
+    published = [part[0, 0].tolist() for part in split_attention_heads(qkv, heads=2, new_order=False)]
     assert published == [[[0, 1], [6, 7]], [[2, 3], [8, 9]], [[4, 5], [10, 11]]]
-    new = [part[0, 0].tolist() for part in split_heads(qkv, heads=2, new_order=True)]
+    new = [part[0, 0].tolist() for part in split_attention_heads(qkv, heads=2, new_order=True)]
     assert new == [[[0, 1], [2, 3]], [[4, 5], [6, 7]], [[8, 9], [10, 11]]]
 
 

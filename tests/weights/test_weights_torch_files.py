@@ -22,7 +22,7 @@ from jaxpr.models.naming import (
     Naming,
     WeightsError,
     abstract_parameters,
-    compare,
+    compare_tensors,
     convert,
     indices,
     torch_shapes,
@@ -411,7 +411,7 @@ def test_names_of_other_generations():
     }
     jax.tree.map(np.testing.assert_array_equal, converted(renamed | others, naming), converted(FILE))
     jax.tree.map(np.testing.assert_array_equal, converted(renamed, Naming(), naming), converted(FILE))
-    assert compare(ABSTRACT, {name: a.shape for name, a in renamed.items()}, (Naming(), naming))[0] is naming
+    assert compare_tensors(ABSTRACT, {name: a.shape for name, a in renamed.items()}, (Naming(), naming))[0] is naming
 
 
 def test_a_parameter_that_is_there_twice():

@@ -102,10 +102,7 @@ def evaluate(
     degrade = degrader(degradation, bits=protocol.measurement_bits)
     run = prepare(key, examples, degrade, protocol=protocol)._replace(batch_size=batch_size, progress=progress)
     compiled = _Compiled(known, protocol)
-    trials = {
-        name: try_restorer(run, name, compiled.programs(name), differentiable=restorer.differentiable)
-        for name, restorer in known.items()
-    }
+    trials = {name: compiled.tried(run, name) for name in known}
     record = protocol_record(key, examples, degradation, protocol)
 
     claim = functools.partial(open_run, code=code_sha256(), accept_other_code=accept_other_code)
@@ -118,8 +115,8 @@ def evaluate(
     for name, trial in trials.items():
         stream(run, stores[name], name, work.restorer(name, trial.programs))
         if name in probe_stores:
-            compute = work.probe(name, compiled.probe(name))
-            stream(run, probe_stores[name], f"{name} (probes)", compute, numbers=run.probes)
+            probe = work.probe(name, compiled.probe(name))
+            stream(run, probe_stores[name], f"{name} (probes)", probe, numbers=run.probes)
     barrier("all batches")
     for store in (reference, *stores.values(), *probe_stores.values()):
         store.refresh()
@@ -177,14 +174,16 @@ class _Compiled:
     """The programs of one evaluation, made once for all restorers that differ in parameters only."""
 
     def __init__(self, restorers: Mapping[str, Restorer], protocol: Protocol) -> None:
+        self._restorers = restorers
         self._computations = {name: computation_of(restorer) for name, restorer in restorers.items()}
         self._params = {name: replicated(restorer.params) for name, restorer in restorers.items()}
         self._programs = functools.cache(functools.partial(programs, protocol=protocol))
         self._probe = functools.cache(functools.partial(probe_program, protocol=protocol))
 
-    def programs(self, name: str) -> Programs:
-        """Those of a restorer."""
-        return self._programs(self._computations[name]).of(self._params[name])
+    def tried(self, run: Run, name: str) -> Trial:
+        """The programs of a restorer, after a first batch."""
+        found = self._programs(self._computations[name]).of(self._params[name])
+        return try_restorer(run, name, found, differentiable=self._restorers[name].differentiable)
 
     def probe(self, name: str) -> Callable[..., dict[str, Array]]:
         """That of a restorer's probes."""

@@ -56,8 +56,8 @@ def test_parameters_are_whole_on_every_device(eight_devices):
     assert params["gain"].sharding.is_fully_replicated
     assert params["shift"] == 1.0
     images = jax.random.uniform(jax.random.key(0), (8, 2, 3))
-    found = devices.spread(lambda p, a, b: p["gain"] * a + b + p["shift"], shared=1)(params, images, images)
-    np.testing.assert_allclose(found, np.arange(3) * images + images + 1, rtol=1e-6)
+    found = devices.spread(lambda p, a, b: p["gain"][None, None] * a + b + p["shift"], shared=1)(params, images, images)
+    np.testing.assert_allclose(found, np.arange(3)[None, None] * np.asarray(images) + images + 1, rtol=1e-6)
 
 
 def free_port() -> int:

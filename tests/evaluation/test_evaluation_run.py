@@ -42,6 +42,8 @@ PROTOCOL = FULL._replace(sweep=(), lipschitz_iterations=0, uncertainty_block=0)
 BICUBIC_X2 = parse_degradation("bicubic-x2")
 RESTORERS = {"nearest": functools.partial(nearest, factor=2), "bicubic": functools.partial(bicubic, factor=2)}
 
+# The sign in an attack's step turns the rounding of another program into more.
+ATTACKED_RTOL = 1e-3
 # What the command line promises for any batch size; on a CPU the numbers are in fact equal.
 BATCH_RTOL = 1e-5
 
@@ -524,7 +526,9 @@ def test_restorers_with_one_function_are_compiled_once_and_keep_their_parameters
     assert counts[0] == counts[1]
     plain = run(tmp_path / "plain", {"plain": lambda y: np.float32(0.9) * nearest(y, factor=2)}, protocol=protocol)
     for name, metric in plain.restorers[0].metrics.items():
-        assert found.restorers[1].metrics[name].value == pytest.approx(metric.value, rel=1e-5, nan_ok=True), name
+        assert found.restorers[1].metrics[name].value == pytest.approx(metric.value, rel=ATTACKED_RTOL, nan_ok=True), (
+            name
+        )
     record = json.loads((tmp_path / "3" / "results.json").read_text())
     described = [(e["name"], e["label"], e["family"], e["setting"], e["variant"]) for e in record["restorers"]]
     assert described == [(f"gain {g}", "", "gain", g, None) for g in gains]

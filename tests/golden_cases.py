@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from golden_networks import arrays, manifest, nhwc, parameters
+from golden_networks import arrays, drawn, manifest, nhwc
 
 from jaxpr.models.adm_classifier import ADM_CLASSIFIER, ADMClassifierConfig
 from jaxpr.models.adm_unet import ADM_UNET, ADMUNetConfig
@@ -17,7 +17,7 @@ from jaxpr.models.functional import Model
 from jaxpr.models.gfpgan import GFPGAN, GFPGANConfig, gfpgan
 from jaxpr.models.inception import INCEPTION, InceptionConfig, half_pixel_input, tf1_input
 from jaxpr.models.layers import Compute
-from jaxpr.models.naming import Naming, Network
+from jaxpr.models.naming import Naming, Network, abstract_parameters, convert
 from jaxpr.models.resnet_critic import ResNetCriticConfig, resnet_critic
 from jaxpr.models.restormer import RESTORMER, RestormerConfig
 from jaxpr.models.rrdbnet import RRDBNET, RRDBNetConfig
@@ -60,8 +60,15 @@ def network_of(config) -> Network:
     return NETWORKS[type(config)]
 
 
+# A network of hundreds of layers takes seconds to declare. Equal configurations of two kinds are equal as tuples.
+@functools.lru_cache(maxsize=None, typed=True)
 def model_of(config, compute: Compute = Compute()) -> Model:  # noqa: B008 (immutable)
     return network_of(config).build(config, compute)
+
+
+@functools.lru_cache(maxsize=None, typed=True)
+def abstract_of(config) -> dict:
+    return abstract_parameters(model_of(config))
 
 
 def authors_critic(size: int, width: int, most: int, channels: int = 3, outputs: int = 1) -> ResNetCriticConfig:
@@ -136,7 +143,8 @@ class Case(NamedTuple):
     expected: dict[Any, np.ndarray]
 
     def parameters(self) -> dict:
-        return parameters(model_of(self.config), self.keys, self.gain, network_of(self.config).namings)
+        tensors = drawn(self.keys, self.gain)
+        return convert(abstract_of(self.config), tensors, network_of(self.config).namings, source="drawn")
 
 
 def whole(config, compute: Compute = Compute()) -> Model:  # noqa: B008 (immutable)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr.models.naming import abstract_parameters, compare, convert
+from jaxpr.models.naming import compare
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -34,11 +34,6 @@ def manifest(network: str) -> dict:
 @functools.cache
 def arrays(network: str) -> dict[str, np.ndarray]:
     return dict(np.load(FOLDER / network / "golden.npz"))
-
-
-def with_arrays(network: str) -> list[str]:
-    """Cases whose inputs and outputs are there."""
-    return [name for name, case in manifest(network)["cases"].items() if case["input"] in arrays(network)]
 
 
 def quick(names, *kept) -> list:
@@ -76,10 +71,6 @@ def fills(named: dict[str, tuple[int, ...]]) -> list:
         [name, shape, "float32", "w" if len(shape) > 1 else "s" if name.endswith("weight") else "b"]
         for name, shape in named.items()
     ]
-
-
-def parameters(model, keys: list, gain: float, namings) -> dict:
-    return convert(abstract_parameters(model), drawn(keys, gain), namings, source="drawn")
 
 
 def nhwc(images: np.ndarray) -> np.ndarray:

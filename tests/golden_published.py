@@ -5,11 +5,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from golden_cases import CONFIGURED, Case, model_of
+from golden_cases import CONFIGURED, Case, abstract_of
 from golden_networks import fills, full_input, manifest, repeated, shapes
 
 from jaxpr.models.inception import InceptionConfig
-from jaxpr.models.naming import abstract_parameters, torch_shapes
+from jaxpr.models.naming import torch_shapes
 from jaxpr.models.rrdbnet import RRDBNetConfig
 
 
@@ -82,7 +82,7 @@ def _full(folder: str, name: str = "") -> Full:
     others: tuple = (full["timestep"],) if "timestep" in full else ()
     if folder == "sd_vae":  # what is decoded beside the mean does not matter
         others = (np.zeros((1, 4, 4, 4), np.float32),) * 2
-    keys = fills(torch_shapes(abstract_parameters(model_of(config)))) if folder == "swinir" else keys
+    keys = fills(torch_shapes(abstract_of(config))) if folder == "swinir" else keys
     gain = full.get("gain", manifest(folder).get("gain"))
     return Full(Case(config, keys, gain, lambda: (full_input(full["input"]), *others), {}), _summaries(folder, full))
 

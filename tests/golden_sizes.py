@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from golden_cases import CASES, authors_critic, model_of, whole
-from golden_networks import BFLOAT16, fills, parameters
+from golden_cases import CASES, abstract_of, authors_critic, model_of, whole
+from golden_networks import BFLOAT16, drawn, fills
 
 from jaxpr.models.adm_classifier import ADMClassifierConfig
 from jaxpr.models.adm_unet import ADMUNetConfig
@@ -15,7 +15,7 @@ from jaxpr.models.functional import Model
 from jaxpr.models.gfpgan import GFPGANConfig
 from jaxpr.models.inception import InceptionConfig
 from jaxpr.models.layers import Compute
-from jaxpr.models.naming import Naming, abstract_parameters, torch_shapes
+from jaxpr.models.naming import Naming, convert, torch_shapes
 from jaxpr.models.restormer import RestormerConfig
 from jaxpr.models.rrdbnet import RRDBNetConfig
 from jaxpr.models.vit import ViTConfig
@@ -94,8 +94,8 @@ class Small(NamedTuple):
 
 
 def drawn_parameters(config) -> dict:
-    model = model_of(config)
-    return parameters(model, fills(torch_shapes(abstract_parameters(model))), 1.0, (Naming(),))
+    tensors = drawn(fills(torch_shapes(abstract_of(config))), 1.0)
+    return convert(abstract_of(config), tensors, (Naming(),), source="drawn")
 
 
 SMALL = {

@@ -11,7 +11,7 @@ OUT ?= runs/demo
 PIP := -m pip install --quiet --disable-pip-version-check
 # What tells most about other versions of Python, JAX and NumPy, in a few minutes. `make test-oldest TESTS="$(ENDS)"`
 ENDS := tests/test_ends.py tests/test_api.py tests/test_floors.py tests/test_modes.py tests/test_lowering.py tests/core \
-	tests/models/test_models_rrdbnet.py tests/models/test_models_inception.py tests/numerics/test_numerics_psd.py \
+	tests/models/test_models_golden.py tests/models/test_models_inception.py tests/numerics/test_numerics_psd.py \
 	tests/training/test_training_checkpoints.py tests/test_docs.py::test_notebook_runs_top_to_bottom
 TESTS ?= tests
 

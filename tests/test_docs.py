@@ -30,7 +30,7 @@ ELSEWHERE = {
     "jaxpr doctor": "ends with code 1 where something is wrong; tests/test_cli_doctor.py",
     "jaxpr weights fetch swinir-classical-x4": "downloads; tests/test_cli_weights.py, from a server of its own",
     "jaxpr weights fetch bsrgan-x2": "downloads, too",
-    "jaxpr evaluate --out runs/last": "needs a file of torch with dictionaries; tests/models/test_models_layouts.py",
+    "jaxpr evaluate --out runs/last": "needs a file of torch with dictionaries; tests/weights/test_weights_layouts.py",
     "jaxpr evaluate --out runs/swinir-fetched": "needs that download",
     "jaxpr evaluate --out runs/fid": "needs Inception's file of 90 MB; tests/models/test_models_inception.py",
 }

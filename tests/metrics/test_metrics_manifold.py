@@ -17,6 +17,8 @@ GOLDEN = np.load(FOLDER / "golden.npz")
 VALUES = json.loads((FOLDER / "values.json").read_text())
 
 FLOAT32 = 1e-6  # float32 means of zeros and ones
+# Programs are compiled for each pair of sizes, so that tests about something else share one.
+REAL, FAKE = 150, 160
 
 
 def points(seed, n, d=6, *, scale=1.0, offset=0.0):
@@ -43,17 +45,17 @@ def assert_equal(scores, expected):
 
 
 @pytest.mark.parametrize(
-    ("n", "m", "d", "k"),
+    ("n", "m", "d", "k", "block"),
     [
-        (5, 4, 3, 3),
-        (40, 70, 2, 1),
-        (128, 128, 5, 3),  # exactly one block of lanes
-        (129, 300, 5, 4),  # a second block with one new point
-        (700, 450, 32, 5),
-        (300, 310, 8, 17),  # beyond the selection network
+        (5, 4, 3, 3, 128),
+        (40, 70, 2, 1, 128),
+        (128, 128, 5, 3, 128),  # exactly one block of lanes
+        (129, 300, 5, 4, 128),  # a second block with one new point
+        (400, 290, 32, 5, 128),
+        (400, 290, 32, 2, 256),
+        (300, 310, 8, 17, 256),  # beyond the selection network
     ],
 )
-@pytest.mark.parametrize("block", [128, 256])
 def test_equals_the_definition(n, m, d, k, block):
     real, fake = points(n, n, d), points(m + 1, m, d, scale=1.2, offset=0.2)
     assert_equal(manifold_scores(real, fake, k=k, block=block), naive(real, fake, k))
@@ -69,7 +71,7 @@ def test_ties_and_copies_on_a_grid(seed, span, k):
     assert_equal(manifold_scores(real, fake, k=k, block=128), naive(real, fake, k))
 
 
-@pytest.mark.parametrize("d", [3, 64, 2048])
+@pytest.mark.parametrize("d", [3, 2048])
 @pytest.mark.parametrize("copies", [1, 4])
 def test_a_point_of_both_sets_lies_in_its_ball(d, copies):
     """Also with k or more copies, which make the radius zero, where float32 products give ±1e-6 of the squares."""
@@ -90,7 +92,7 @@ def test_golden(k):
 
 
 def test_measures_are_means_of_the_scores():
-    real, fake = points(1, 90), points(2, 110, offset=0.5)
+    real, fake = points(1, REAL), points(2, FAKE, offset=0.5)
     scores = manifold_scores(real, fake, k=3)
     means = [np.mean(values) for values in scores]
     pr, dc = precision_recall(real, fake, k=3), density_coverage(real, fake, k=3)
@@ -99,10 +101,10 @@ def test_measures_are_means_of_the_scores():
 
 def test_collapsed_modes_have_high_precision_and_low_recall():
     """The mistake of exchanged precision and recall (torch-fidelity issue 58)."""
-    centres = 20 * np.eye(5)
+    centres = 20 * np.eye(6)
     rng = np.random.default_rng(0)
-    real = (centres[np.arange(400) % 5] + rng.standard_normal((400, 5))).astype(np.float32)
-    fake = (centres[0] + 0.5 * rng.standard_normal((300, 5))).astype(np.float32)
+    real = (centres[np.arange(REAL) % 6] + rng.standard_normal((REAL, 6))).astype(np.float32)
+    fake = (centres[0] + 0.5 * rng.standard_normal((FAKE, 6))).astype(np.float32)
     pr, dc = precision_recall(real, fake, k=3), density_coverage(real, fake, k=3)
     assert pr.precision > 0.9
     assert pr.recall < 0.2
@@ -113,7 +115,7 @@ def test_collapsed_modes_have_high_precision_and_low_recall():
 
 
 def test_sets_far_apart_and_equal_sets():
-    real = points(1, 200)
+    real = points(1, REAL)
     np.testing.assert_array_equal(precision_recall(real, real + 100, k=3), (0, 0))
     np.testing.assert_array_equal(precision_recall(real, real, k=3), (1, 1))
     np.testing.assert_array_equal(density_coverage(real, real + 100, k=3), (0, 0))
@@ -121,22 +123,22 @@ def test_sets_far_apart_and_equal_sets():
 
 
 def test_density_of_equal_laws_is_about_one():
-    found = density_coverage(points(1, 1500), points(2, 1500), k=5)
+    found = density_coverage(points(1, 1500), points(2, 1500), k=3)
     np.testing.assert_allclose(found.density, 1, atol=0.1)  # the paper's expectation; a few standard errors
-    np.testing.assert_allclose(found.coverage, 1 - 2.0**-5, atol=0.03)  # their lemma for N = M
+    np.testing.assert_allclose(found.coverage, 1 - 2.0**-3, atol=0.03)  # their lemma for N = M
 
 
 def test_an_outlier_raises_precision_not_density():
     """The defect that density mends: one far real point has a ball that swallows all fake points around it."""
-    real = np.concatenate([points(1, 200), np.full((1, 6), 50, np.float32)])
-    fake = points(2, 100, offset=30.0)
+    real = np.concatenate([points(1, REAL - 1), np.full((1, 6), 50, np.float32)])
+    fake = points(2, FAKE, offset=30.0)
     assert precision_recall(real, fake, k=3).precision == 1
     assert density_coverage(real, fake, k=3).density < 0.4
 
 
 def test_order_and_block_do_not_matter():
-    real, fake = points(3, 300), points(4, 280, offset=0.3)
-    order = np.random.default_rng(0).permutation(300)
+    real, fake = points(3, REAL), points(4, FAKE, offset=0.3)
+    order = np.random.default_rng(0).permutation(REAL)
     expected = manifold_scores(real, fake, k=3)
     found = manifold_scores(real[order], fake, k=3, block=128)
     np.testing.assert_array_equal(found.fake_density, expected.fake_density)
@@ -144,7 +146,7 @@ def test_order_and_block_do_not_matter():
 
 
 def test_jit_dtypes_and_common_offset():
-    real, fake = points(5, 150), points(6, 160, offset=0.4)
+    real, fake = points(5, REAL), points(6, FAKE, offset=0.4)
     expected = manifold_scores(real, fake, k=3)
     jitted = jax.jit(lambda a, b: manifold_scores(a, b, k=3))(real, fake)
     assert_equal(jitted, expected)

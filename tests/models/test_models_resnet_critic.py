@@ -1,74 +1,37 @@
-"""The ResNet critic against its authors' outputs, and the sizes of Table 4; the two optional critics."""
-
-import json
-import math
-import zlib
-from pathlib import Path
+"""The critics: the penalty of the authors' ResNet and the sizes of Table 4; the two optional ones."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden_cases import CASES, authors_critic, model_of
+from golden_networks import FLOAT32, arrays, manifest
 
 from jaxpr.core import InputError
 from jaxpr.models.discriminators import UNetCriticConfig, VggCriticConfig, unet_critic, vgg_critic
 from jaxpr.models.layers import Compute
-from jaxpr.models.naming import Naming, abstract_parameters, convert, torch_shapes
-from jaxpr.models.resnet_critic import ResNetCriticConfig, resnet_critic, table4
+from jaxpr.models.naming import abstract_parameters, torch_shapes
+from jaxpr.models.resnet_critic import resnet_critic, table4
 from jaxpr.training import r1_penalty
 
-FOLDER = Path(__file__).parents[1] / "golden" / "resnet_critic"
-GOLDEN = dict(np.load(FOLDER / "golden.npz"))
-MANIFEST = json.loads((FOLDER / "manifest.json").read_text("utf-8"))
+GOLDEN = arrays("resnet_critic")
 KEY = jax.random.key(0)
-FLOAT32 = 1e-5  # of the largest; sums of some thousand terms, in another order
-
-
-def authors(size: int, width: int, most: int, channels: int = 3, outputs: int = 1) -> ResNetCriticConfig:
-    """The layout of the authors' code: one block for each resolution down to 4×4."""
-    levels = tuple((min(width * 2**i, most),) for i in range(int(math.log2(size // 4)) + 1))
-    return ResNetCriticConfig(size, channels, width, levels, outputs)
-
-
-def drawn(name: str, shape: list[int], fill: str) -> np.ndarray:
-    values = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape)
-    scale = MANIFEST["gain"] / math.sqrt(math.prod(shape[1:])) if fill == "w" else 0.1
-    return (values * scale).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def golden():
-    model = resnet_critic(authors(16, 6, 20, outputs=3))
-    tensors = {name: drawn(name, shape, fill) for name, shape, fill in MANIFEST["keys"]}
-    params = convert(abstract_parameters(model), tensors, (Naming(),), source="golden")
-    return model, params
-
-
-def assert_close(found, expected):
-    np.testing.assert_allclose(found, expected, rtol=0, atol=FLOAT32 * np.abs(expected).max())
 
 
 def of_label(logits):
     return logits[jnp.arange(len(logits)), GOLDEN["critic_y"]]
 
 
-def test_outputs_of_the_authors_code(golden):
-    model, params = golden
-    assert_close(
-        of_label(jax.jit(model.apply)(params, GOLDEN["critic_in"].transpose(0, 2, 3, 1))), GOLDEN["critic_out"]
-    )
-
-
-def test_r1_of_the_authors_code(golden):
-    model, params = golden
-    x = jnp.asarray(GOLDEN["critic_in"].transpose(0, 2, 3, 1))
-    found = jax.jit(lambda x: r1_penalty(lambda x: of_label(model.apply(params, x)), x))(x)
-    assert_close(found, np.mean(GOLDEN["critic_r1"]))
+def test_r1_of_the_authors_code():
+    case = CASES["resnet_critic"]
+    params, (x, _) = case.parameters(), case.inputs()
+    found = jax.jit(lambda x: r1_penalty(lambda x: of_label(model_of(case.config).apply(params, x)), x))(x)
+    np.testing.assert_allclose(found, np.mean(GOLDEN["critic_r1"]), rtol=FLOAT32)
 
 
 def test_names_and_shapes_of_the_authors_largest_critic():
-    model = resnet_critic(authors(256, 64, 1024))
-    expected = {name: tuple(shape) for name, shape, _ in MANIFEST["keys_256"]}
+    model = resnet_critic(authors_critic(256, 64, 1024))
+    expected = {name: tuple(shape) for name, shape, _ in manifest("resnet_critic")["keys_256"]}
     assert torch_shapes(abstract_parameters(model)) == expected
 
 
@@ -105,30 +68,19 @@ def test_each_logit_depends_on_its_own_image(name):
     params = jax.jit(model.init)(KEY)
     x = jax.random.normal(KEY, (3, 8, 8, 2))
 
-    @jax.jit
-    def both(x):
-        return jax.value_and_grad(lambda x: jnp.sum(model.apply(params, x)[0]))(x), model.apply(params, x)
+    def first_of(x):
+        logits = model.apply(params, x)
+        return jnp.sum(logits[0]), logits
 
-    (first, slopes), logits = both(x)
+    both = jax.jit(jax.value_and_grad(first_of, has_aux=True))
+    (first, logits), slopes = both(x)
     assert logits.shape == shape
     assert logits.dtype == jnp.float32
     np.testing.assert_allclose(first, jnp.sum(logits[0]), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(both(x[::-1])[1][::-1], logits, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(both(x[::-1])[0][1][::-1], logits, rtol=1e-4, atol=1e-6)
     assert (np.abs(slopes).max(axis=(1, 2, 3)) > 0).tolist() == [True, False, False]
     half = jax.eval_shape(make(config, compute=Compute(dtype=jnp.bfloat16)).apply, params, x)
     assert half.dtype == jnp.float32
-
-
-def test_rematerialisation_changes_no_gradient():
-    config, x = CRITICS["resnet"][1], jax.random.normal(KEY, (3, 8, 8, 2))
-    params = jax.jit(resnet_critic(config).init)(KEY)
-
-    def gradient(remat):
-        model = resnet_critic(config, compute=Compute(remat=remat))
-        return jax.jit(jax.grad(lambda params: jnp.sum(jnp.square(model.apply(params, x)))))(params)
-
-    for ours, theirs in zip(*(jax.tree.leaves(gradient(remat)) for remat in (True, False)), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_wrong_sizes_are_refused():

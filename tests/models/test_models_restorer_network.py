@@ -39,13 +39,16 @@ def test_outputs_are_consistent_and_nearest_to_the_network_s(name):
     free, tied = (made(degradation, network, consistent=c) for c in (False, True))
     params = jax.jit(tied.init)(KEY)
     z = tied.seeds(KEY, y)
-    found = jax.jit(tied.apply)(params, y, z)
+
+    @jax.jit
+    def outputs(params, y, z):
+        return tied.apply(params, y, z), free.apply(params, y, z), tied.train(params, y, z)
+
+    found, network_alone, (trained, renewed) = outputs(params, y, z)
     assert found.shape == x.shape
     np.testing.assert_allclose(operator(found), y, atol=2e-5)
-    network_alone = jax.jit(free.apply)(params, y, z)
     assert np.abs(operator(network_alone) - y).max() > 1e-2
     np.testing.assert_allclose(found, operator.project(network_alone, y), atol=1e-5)
-    trained, renewed = jax.jit(tied.train)(params, y, z)
     np.testing.assert_allclose(operator(trained), y, atol=2e-5)
     assert jax.tree.structure(renewed) == jax.tree.structure(tied.statistics)
 

@@ -3,12 +3,18 @@
 from jaxpr.evaluation.compare import compare
 from jaxpr.evaluation.decision_results import DecisionResults
 from jaxpr.evaluation.decisions import DecisionAttack, evaluate_decisions, sweep_decisions
-from jaxpr.evaluation.protocol import SCALES, Protocol
+from jaxpr.evaluation.protocol import IFGSM, SCALES, Distortion, Exploration, L2Adam, Patches, Probes, Protocol
 from jaxpr.evaluation.run import evaluate
 
 __all__ = [
     "DecisionAttack",
     "DecisionResults",
+    "Distortion",
+    "Exploration",
+    "IFGSM",
+    "L2Adam",
+    "Patches",
+    "Probes",
     "Protocol",
     "SCALES",
     "compare",

@@ -9,7 +9,7 @@ from jaxpr.core import InputError, claim_folder, given_path, printable, read_jso
 from jaxpr.evaluation.pictures import load_strips
 from jaxpr.evaluation.state import BatchStore
 from jaxpr.records import check_record
-from jaxpr.records.results import record_csv, record_json
+from jaxpr.records.results import SCHEMA_VERSION, record_csv, record_json
 from jaxpr.report import Strip, write_report
 
 __all__ = ["compare"]
@@ -49,6 +49,7 @@ def compare(runs: Sequence[Path | str], *, out: Path | str) -> dict[str, Any]:
         shown = "; ".join(f"{name} {', '.join(str(v)[:12] for v in by.values())}" for name, by in differing.items())
         warnings.warn(f"runs: computed by different versions ({shown}); their numbers may differ by that", stacklevel=2)
     merged = {
+        "schema_version": SCHEMA_VERSION,
         "protocol": records[0]["protocol"],
         "provenance": {
             "runs": [
@@ -77,6 +78,11 @@ def _read(folder: Path) -> dict[str, Any]:
     if not path.exists():
         raise InputError(f"runs: found no {_RECORD} in {printable(folder)}, expected the folder of a finished run")
     record = read_json("runs", path, expected="the record of a finished run")
+    if (found := record.get("schema_version")) != SCHEMA_VERSION:
+        raise InputError(
+            f"runs: found schema_version {found!r} in {printable(path)}, expected {SCHEMA_VERSION}; evaluate again, or "
+            "compare with the version of jaxpr that wrote it"
+        )
     for part in ("protocol", "provenance"):
         if not isinstance(record.setdefault(part, {}), dict) or not (record["protocol"] or part != "protocol"):
             raise InputError(f"runs: found no {part} in {printable(path)}, expected the record of a finished run")

@@ -3,7 +3,7 @@
 from jaxpr.records.metric_info import MetricInfo
 from jaxpr.records.metric_table import METRICS, metric_info, of_source
 from jaxpr.records.reading import MissingMetricError, check_record
-from jaxpr.records.results import Metric, RestorerResult, Results, to_record
+from jaxpr.records.results import SCHEMA_VERSION, Metric, RestorerResult, Results, to_record
 
 __all__ = [
     "METRICS",
@@ -11,6 +11,7 @@ __all__ = [
     "MetricInfo",
     "MissingMetricError",
     "RestorerResult",
+    "SCHEMA_VERSION",
     "Results",
     "check_record",
     "metric_info",

@@ -13,6 +13,7 @@ from jaxpr.core import utf8
 from jaxpr.numerics.statistics import grouped_mean
 
 __all__ = [
+    "SCHEMA_VERSION",
     "Metric",
     "RestorerResult",
     "Results",
@@ -27,6 +28,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+SCHEMA_VERSION = 1
+"""Of `results.json`, as `results.schema.json` beside this file describes it; it grows when a reader must change."""
 
 
 class Metric(NamedTuple):
@@ -126,6 +130,7 @@ def leave_one_out(statistics: Callable[[Sequence[T]], dict[str, float]], blocks:
 def to_record(results: Results) -> dict[str, Any]:
     """The dict of `results.json`; numbers that JSON cannot hold become null with a note."""
     return {
+        "schema_version": SCHEMA_VERSION,
         "protocol": results.protocol,
         "provenance": results.provenance,
         "references": results.references,

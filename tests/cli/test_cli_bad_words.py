@@ -215,7 +215,8 @@ CONFIGS = {
 def record(**changes: object) -> str:
     metrics = {"psnr": {"value": 20.0, "stderr": 1.0}}
     entry = {"name": "a", "metrics": metrics, "curves": {}, "labels": {}} | changes.pop("entry", {})
-    return json.dumps({"protocol": {"examples": 1}, "provenance": {}, "restorers": [entry], "references": {}} | changes)
+    whole = {"schema_version": 1, "protocol": {"examples": 1}, "provenance": {}, "restorers": [entry], "references": {}}
+    return json.dumps(whole | changes)
 
 
 RECORDS = {

@@ -15,6 +15,7 @@ def write_run(root, name, restorers, protocol=PROTOCOL):
     folder.mkdir()
     record = {
         "protocol": protocol,
+        "schema_version": 1,
         "provenance": {"jaxpr": "0"},
         "references": {},
         "restorers": [
@@ -74,3 +75,13 @@ def test_careless_calls_are_one_clear_line(tmp_path):
         with pytest.raises(InputError, match=message) as error:
             compare(runs, out=tmp_path / out)
         assert "\n" not in str(error.value)
+
+
+def test_records_of_another_schema_are_refused(tmp_path):
+    first, second = (write_run(tmp_path, name, {name: 28.0}) for name in ("first", "second"))
+    record = json.loads((second / "results.json").read_text())
+    for version in (None, 0, 2, "1"):
+        (second / "results.json").write_text(json.dumps(record | {"schema_version": version}))
+        with pytest.raises(InputError, match=r"found schema_version .* in .*second.*, expected 1; evaluate again"):
+            compare([first, second], out=tmp_path / "both")
+    assert not (tmp_path / "both").exists()

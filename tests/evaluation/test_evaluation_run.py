@@ -2,14 +2,17 @@
 
 import functools
 import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import jsonschema
 import numpy as np
 import pytest
 from flax import traverse_util
 from scipy.ndimage import gaussian_filter
 
+from jaxpr import records
 from jaxpr.attacks import ifgsm, lipschitz_ratio, output_shift
 from jaxpr.core import InputError
 from jaxpr.data import PairedSource, from_arrays
@@ -154,7 +157,11 @@ def test_record_and_results_are_the_same(complete):
     from jaxpr.records.results import from_record
 
     out, results = complete
-    again = from_record(json.loads((out / "results.json").read_text()))
+    record = json.loads((out / "results.json").read_text())
+    schema = json.loads((Path(records.__file__).parent / "results.schema.json").read_text())
+    jsonschema.validate(record, schema)
+    assert schema["properties"]["schema_version"]["const"] == records.SCHEMA_VERSION
+    again = from_record(record)
     assert to_record(again) == json.loads(json.dumps(to_record(results)))
 
 

@@ -49,8 +49,8 @@ def packed(path: Path) -> tuple[PackagedEntry, bytes]:
     # Names are read here and nowhere else: photos-gan-0.03-robust.
     parts = re.fullmatch(r"(.+)-(\d+(?:\.\d+)?)(?:-([a-z]+))?", name)
     family, setting, variant = (parts[1], float(parts[2]), parts[3]) if parts else (name, None, None)
-    if parts and name == f"{family}-{seed}":  # the number that ends it is its seed
-        setting = None
+    if parts and name == f"{family}-{seed}":  # the number that ends it is its seed, along which nothing is drawn
+        family, setting = name, None
     entry = PackagedEntry(
         name=name,
         kind=kind,

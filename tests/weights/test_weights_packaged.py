@@ -60,8 +60,7 @@ def test_restorers_are_those_of_the_index(name):
         ("photos-l1", ("photos-l1", None, None)),
         ("photos-gan-0.03", ("photos-gan", 0.03, None)),
         ("photos-gan-0.03-robust", ("photos-gan", 0.03, "robust")),
-        ("digits-average-x4-deterministic-robust-2", ("digits-average-x4-deterministic-robust", 2, None)),
-        ("digits-average-x4-noise-0.1-deterministic-l1-0", ("digits-average-x4-noise-0.1-deterministic-l1", 0, None)),
+        ("digits-average-x4-deterministic-robust-2", ("digits-average-x4-deterministic-robust-2", None, None)),
         ("digits-judge", ("digits-judge", None, None)),
     ],
 )

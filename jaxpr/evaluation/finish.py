@@ -1,15 +1,16 @@
 """From the stored batches of a run to its results. Reads one example at a time; nothing here runs a restorer."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from jaxpr.core import Key
+from jaxpr.evaluation.arrays import ProbeArrays, ReferenceArrays, RestorerArrays, read_arrays
 from jaxpr.evaluation.planes import PlaneReference, plane_metrics, plane_reference
-from jaxpr.evaluation.probes import ONE_DERIVATIVE, SWEEP
+from jaxpr.evaluation.probes import SWEEP
 from jaxpr.evaluation.provenance import provenance_record
 from jaxpr.evaluation.sets import PatchSets, classes_score, patch_sets, set_metrics
 from jaxpr.evaluation.state import BatchStore
@@ -20,9 +21,8 @@ from jaxpr.records.metric_table import in_order, of_source
 from jaxpr.records.results import Metric, RestorerResult, Results, mean_metrics
 from jaxpr.restorers.restorer import Restorer
 
-__all__ = ["METRIC_PREFIX", "finish"]
+__all__ = ["finish"]
 
-METRIC_PREFIX = "metric_"
 _NO_SECOND_DERIVATIVE = "undefined: JAX cannot differentiate the restorer's backward rule, which this measure needs"
 
 
@@ -58,7 +58,8 @@ def finish(
         results.append(_described(result, restorers[name]))
         seconds[name] = round(took, 2)
     references: dict[str, Any] = {} if plane is None else {"uncertainty": plane.record}
-    if (score := classes_score(sets, reference, "classes_x")) is not None:
+    natural = read_arrays(ReferenceArrays, reference, len(run.examples))
+    if (score := classes_score(sets, natural)) is not None:
         references["inception_score"] = score._asdict()
     strips = {number: run.examples.name(number) for number in run.strips}
     return Results(record, provenance_record(run.batch_size, seconds, strips=strips), tuple(results), references)
@@ -85,16 +86,16 @@ def _restorer(
     plane: PlaneReference | None,
 ) -> tuple[RestorerResult, float]:
     count, groups, features = len(run.examples), run.examples.groups, run.protocol.patches.features_name
-    columns = _columns(store, count)
-    seconds = float(columns.pop("seconds").sum())
-    metrics = _seen_by_the_attack(columns, groups)
+    numbers = _numbers(read_arrays(RestorerArrays, store, count))
+    seconds = float(numbers.seconds.sum())
+    metrics = _seen_by_the_attack(numbers, groups)
     metrics |= set_metrics(sets, store, reference, features=features)
-    if (score := classes_score(sets, store, "classes")) is not None:
+    if (score := classes_score(sets, read_arrays(RestorerArrays, store, count))) is not None:
         metrics["inception_score"] = score
     curves: dict[str, dict[str, list[float]]] = {}
     if probes is not None:
-        probed = _columns(probes, len(run.probes))
-        seconds += float(probed.pop("seconds").sum())
+        probed = list(read_arrays(ProbeArrays, probes, len(run.probes)))
+        seconds += float(_numbers(probed).seconds.sum())
         found, curves = _probe_results(run, probed)
         metrics |= found
     labels: dict[str, str] = {}
@@ -105,20 +106,29 @@ def _restorer(
     return RestorerResult(name, ordered, curves, labels), seconds
 
 
-def _columns(store: BatchStore, count: int) -> dict[str, np.ndarray]:
-    """The per-example numbers of a store: metrics without their prefix, and what is no image and no features."""
-    columns: dict[str, list[np.ndarray]] = {}
-    for arrays in store.load(count):
-        for name, value in arrays.items():
-            if value.ndim == 0 or name.startswith("sweep_"):
-                columns.setdefault(name.removeprefix(METRIC_PREFIX), []).append(value)
-    return {name: np.array(values) for name, values in columns.items()}
+class _Numbers(NamedTuple):
+    """What is one number for each example; (N,) each."""
+
+    metrics: dict[str, np.ndarray]
+    gradient: np.ndarray
+    seconds: np.ndarray
 
 
-def _seen_by_the_attack(columns: dict[str, np.ndarray], groups: np.ndarray) -> dict[str, Metric]:
+def _numbers(stored: Iterable[RestorerArrays] | Iterable[ProbeArrays]) -> _Numbers:
+    columns: dict[str, list[Any]] = {}
+    rest: list[tuple[Any, Any]] = []
+    for at in stored:
+        for name, value in at.metrics.items():
+            columns.setdefault(name, []).append(value)
+        rest.append((at.gradient, at.seconds))
+    gradient, seconds = (np.array(part) for part in zip(*rest, strict=True))
+    return _Numbers({name: np.array(values) for name, values in columns.items()}, gradient, seconds)
+
+
+def _seen_by_the_attack(numbers: _Numbers, groups: np.ndarray) -> dict[str, Metric]:
     """Mean metrics; those of the attack are undefined, with the reason, where it had no gradient to follow."""
-    note = _blindness(columns.pop("gradient"))
-    metrics = mean_metrics(columns, groups)
+    note = _blindness(numbers.gradient)
+    metrics = mean_metrics(numbers.metrics, groups)
     blind = set(of_source(ATTACK)) & set(metrics) if note else ()
     return metrics | {name: Metric(math.nan, math.nan, note) for name in blind}
 
@@ -133,20 +143,19 @@ def _blindness(gradient: np.ndarray) -> str:
 
 
 def _probe_results(
-    run: Run, columns: dict[str, np.ndarray]
+    run: Run, probed: Sequence[ProbeArrays]
 ) -> tuple[dict[str, Metric], dict[str, dict[str, list[float]]]]:
-    groups = run.examples.groups[list(run.probes)]
-    note, once_only = _blindness(columns.pop("gradient")), columns.pop(ONE_DERIVATIVE, None) is not None
-    sweep = {name: columns.pop(f"sweep_{name}") for name in SWEEP if f"sweep_{name}" in columns}
-    metrics = mean_metrics(columns, groups)
-    if note:
+    groups, numbers = run.examples.groups[list(run.probes)], _numbers(probed)
+    metrics = mean_metrics(numbers.metrics, groups)
+    if note := _blindness(numbers.gradient):
         return {name: Metric(math.nan, math.nan, note) for name in metrics}, {}
-    if once_only:
+    if any(at.differentiable_once is not None for at in probed):
         metrics["local_lipschitz"] = Metric(math.nan, math.nan, _NO_SECOND_DERIVATIVE)
-    if not sweep:
+    if not probed[0].sweep:
         return metrics, {}
     curve: dict[str, list[float]] = {"alpha": list(run.protocol.sweep)}
-    for name, values in sweep.items():
+    for name in SWEEP:
+        values = np.array([at.sweep[name] for at in probed])
         found = [grouped_mean(values[:, position], groups) for position in range(values.shape[1])]
         curve[name] = [estimate.value for estimate in found]
         curve[f"{name}_stderr"] = [estimate.stderr for estimate in found]

@@ -37,6 +37,7 @@ from jaxpr.weights import feature_extractor, perceptual_network
 __all__ = [
     "Programs",
     "Responses",
+    "Seen",
     "attack_scorer",
     "degrader",
     "gradient_size",
@@ -252,20 +253,26 @@ def patch_features(name: str, *, size: int, stride: int) -> Callable[[Array], Ar
     return spread(features)
 
 
-def patch_classes(name: str, *, size: int, stride: int) -> Callable[[Array], dict[str, Array]]:
-    """Compiled `images -> {"features": (N, P, d), "classes": (N, P, c)}` of all patches of each image.
+class Seen(NamedTuple):
+    """What an extractor sees in the patches of images.
 
-    Class probabilities are there if the extractor has them; both come from one pass through its network.
+    Attributes:
+        features: (N, P, d).
+        classes: probabilities of classes, (N, P, c); None if it has none.
     """
-    extractor = feature_extractor(name)
-    parts = {"features": extractor.apply}
-    if extractor.classes is not None:
-        parts["classes"] = extractor.classes
 
-    def found(images: Array) -> dict[str, Array]:
-        def one(image: Array) -> dict[str, Array]:
+    features: Array
+    classes: Array | None
+
+
+def patch_classes(name: str, *, size: int, stride: int) -> Callable[[Array], Seen]:
+    """Compiled `images -> Seen` of all patches of each image; both come from one pass through the network."""
+    extractor = feature_extractor(name)
+
+    def found(images: Array) -> Seen:
+        def one(image: Array) -> Seen:
             patches = extract_patches(image[None], size=size, stride=stride)
-            return {part: extract(patches) for part, extract in parts.items()}
+            return Seen(extractor.apply(patches), extractor.classes and extractor.classes(patches))
 
         return jax.lax.map(one, images)
 

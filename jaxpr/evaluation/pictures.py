@@ -1,29 +1,24 @@
 """The few images that a run keeps for its report, among the arrays of its batches."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from jaxpr.core import Array
+from jaxpr.core import AnyArray, Array
+from jaxpr.evaluation.arrays import ReferenceArrays, RestorerArrays, read_arrays
 from jaxpr.evaluation.state import BatchStore
 from jaxpr.report import Strip
 
-__all__ = ["load_strips", "packed_pictures", "without_pictures"]
+__all__ = ["load_strips", "packed_pictures"]
 
-_PREFIX = "picture_"
 # 16 bits: the PSNR between a restoration and its attacked version drowns in the rounding of 8.
 _WHITE = 65535
 
 
 def packed_pictures(images: Mapping[str, Array]) -> dict[str, np.ndarray]:
-    """Images (N, H, W, C) in [0, 1] as 16-bit arrays under names by which they are found again."""
-    return {_PREFIX + name: np.round(np.clip(array, 0, 1) * _WHITE).astype(np.uint16) for name, array in images.items()}
-
-
-def without_pictures(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The other arrays, for batches of which the report shows nothing."""
-    return {name: array for name, array in arrays.items() if not name.startswith(_PREFIX)}
+    """Images (N, H, W, C) in [0, 1] as 16-bit arrays, as they are stored."""
+    return {name: np.round(np.clip(array, 0, 1) * _WHITE).astype(np.uint16) for name, array in images.items()}
 
 
 def load_strips(
@@ -37,8 +32,11 @@ def load_strips(
         reference: stored batches with pictures `x` and `y`.
         count: number of examples.
     """
-    truth = _pictures(shown, reference, count)
-    found = {name: _pictures(shown, store, count) for name, store in restorers.items()}
+    truth = _pictures(shown, (at.pictures for at in read_arrays(ReferenceArrays, reference, count)))
+    found = {
+        name: _pictures(shown, (at.pictures for at in read_arrays(RestorerArrays, store, count)))
+        for name, store in restorers.items()
+    }
     strips = []
     for number, title in shown.items():
         outputs: dict[str, Any] = {
@@ -49,14 +47,10 @@ def load_strips(
     return strips
 
 
-def _pictures(shown: Mapping[int, str], store: BatchStore, count: int) -> dict[int, dict[str, np.ndarray]]:
+def _pictures(shown: Mapping[int, str], stored: Iterable[Mapping[str, AnyArray]]) -> dict[int, dict[str, np.ndarray]]:
     """For each example shown its images, as floats in [0, 1]."""
     return {
-        number: {
-            name.removeprefix(_PREFIX): array.astype(np.float32) / _WHITE
-            for name, array in arrays.items()
-            if name.startswith(_PREFIX)
-        }
-        for number, arrays in enumerate(store.load(count))
+        number: {name: np.asarray(array, np.float32) / _WHITE for name, array in images.items()}
+        for number, images in enumerate(stored)
         if number in shown
     }

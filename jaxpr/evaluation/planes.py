@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpr.core import Array, Key
+from jaxpr.evaluation.arrays import ReferenceArrays, RestorerArrays, read_arrays
 from jaxpr.evaluation.devices import spread
 from jaxpr.evaluation.protocol import Protocol
 from jaxpr.evaluation.sets import choose, gather, merged_groups
@@ -57,7 +58,7 @@ class PlaneReference(NamedTuple):
     """The problem's side of the plane, the same for all restorers.
 
     Attributes:
-        reference: stored batches with `blocks_x` and `blocks_y`.
+        reference: stored batches.
         blocks: (N,) the block of photographs of each example.
         chosen: for each example the numbers of the places that the neighbour estimates see.
         x: blocks of the natural images at the chosen places, (M, d).
@@ -80,23 +81,24 @@ def plane_reference(key: Key, reference: BatchStore, groups: np.ndarray, *, most
 
     Args:
         key: decides the choice of places and their dither.
-        reference: stored batches with `blocks_x` and `blocks_y`.
+        reference: stored batches.
         groups: (N,), the photograph that each example comes from.
         most: places that the neighbour estimates see, at most; None for all.
     """
     count = len(groups)
-    shapes = [(*arrays["blocks_x"].shape, arrays["blocks_y"].shape[1]) for arrays in reference.load(count)]
+    shapes = [(*at.blocks_x.shape, at.blocks_y.shape[1]) for at in read_arrays(ReferenceArrays, reference, count)]
     places, width, context = sum(shape[0] for shape in shapes), shapes[0][1], shapes[0][2]
     # Below this the covariance of (x, x̂, y) is singular.
     if places <= 2 * width + context:
         return None
     k_choice, k_dither = jax.random.split(key)
     chosen = choose(k_choice, [shape[0] for shape in shapes], most)
-    x, y = (gather(reference.load(count), name, chosen) for name in ("blocks_x", "blocks_y"))
+    x = gather((at.blocks_x for at in read_arrays(ReferenceArrays, reference, count)), chosen)
+    y = gather((at.blocks_y for at in read_arrays(ReferenceArrays, reference, count)), chosen)
     moments = Moments.zero(width + context)
-    for arrays in reference.load(count):
-        if len(arrays["blocks_x"]):
-            moments = moments.update(np.concatenate([arrays["blocks_x"], arrays["blocks_y"]], axis=1))
+    for at in read_arrays(ReferenceArrays, reference, count):
+        if len(at.blocks_x):
+            moments = moments.update(np.concatenate([at.blocks_x, at.blocks_y], axis=1))
     given_y = conditional_gaussian(moments.mean, moments.covariance, width=width).covariance
     gaussian = float(gaussian_entropy(given_y + _NOISE_FLOOR * np.eye(width)))
     record = {
@@ -119,7 +121,8 @@ def plane_metrics(plane: PlaneReference, store: BatchStore) -> tuple[dict[str, M
         return {"entropy_power": point.uncertainty, "renyi_divergence": point.divergence, "block_mse": point.mse}
 
     metrics = leave_one_out(statistics, _moments(plane, store))
-    errors = gather(store.load(count), "blocks", plane.chosen) - plane.x
+    blocks = (at.blocks for at in read_arrays(RestorerArrays, store, count))
+    errors = gather(blocks, plane.chosen) - plane.x
     metrics["entropy_power_knn"] = Metric(_neighbour_power(plane.key, errors, plane.y), float("nan"))
     inherent, gaussian = (plane.record[f"{name}_entropy_power"] for name in ("inherent", "gaussian"))
     bounds = uncertainty_bounds(metrics["renyi_divergence"].value, width, inherent=inherent, gaussian=gaussian)
@@ -130,8 +133,9 @@ def _moments(plane: PlaneReference, store: BatchStore) -> list[Moments]:
     """Moments of (x, x̂, y) for each block of photographs, one example at a time."""
     count = len(plane.blocks)
     found: dict[int, Moments] = {}
-    for label, real, fake in zip(plane.blocks, plane.reference.load(count), store.load(count), strict=True):
-        points = np.concatenate([real["blocks_x"], fake["blocks"], real["blocks_y"]], axis=1)
+    reals, fakes = read_arrays(ReferenceArrays, plane.reference, count), read_arrays(RestorerArrays, store, count)
+    for label, real, fake in zip(plane.blocks, reals, fakes, strict=True):
+        points = np.concatenate([real.blocks_x, fake.blocks, real.blocks_y], axis=1)
         if len(points):
             found[label] = found.get(label, Moments.zero(points.shape[1])).update(points)
     return list(found.values())

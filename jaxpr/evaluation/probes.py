@@ -9,56 +9,58 @@ import jax.numpy as jnp
 
 from jaxpr.attacks import attack_sweep, explore_posterior, local_lipschitz, range_coverage
 from jaxpr.core import Array, Estimator, InputError, Key, may_be_undefined
+from jaxpr.evaluation.arrays import ProbeArrays
 from jaxpr.evaluation.devices import spread
 from jaxpr.evaluation.draws import Computation
 from jaxpr.evaluation.measure import gradient_size
 from jaxpr.evaluation.protocol import Protocol
 
-__all__ = ["ONE_DERIVATIVE", "SWEEP", "probe_program"]
-
-ONE_DERIVATIVE = "differentiable_once"
-"""A column that is there where the restorer's backward rule has no derivative, so that there is no spectral norm."""
+__all__ = ["SWEEP", "probe_program"]
 
 # Where a backward rule cannot be differentiated again: TypeError from a rule that refuses, as that of PyTorch modules
 # does, ValueError from a callback or a loop of unknown length, NotImplementedError from a primitive without a rule.
 _NO_DERIVATIVE = (TypeError, ValueError, NotImplementedError)
 
 SWEEP = ("input_psnr", "output_psnr", "ratio")
-"""Columns of the curve over attack radii, stored as `sweep_<column>` (N, A)."""
+"""Columns of the curve over attack radii."""
 
 
-def probe_program(computation: Computation, protocol: Protocol) -> Callable[..., dict[str, Array]]:
-    """Compiled `(params, keys, x, y) -> {name: (N, ...)}` for all differentiable restorers that compute so.
+def probe_program(computation: Computation, protocol: Protocol) -> Callable[..., ProbeArrays]:
+    """Compiled `(params, keys, x, y) -> ProbeArrays` for all differentiable restorers that compute so.
 
     A stochastic restorer is probed at one seed per example. The spectral norm is NaN for a restorer whose backward
     rule (a `custom_vjp`) JAX cannot differentiate.
     """
 
-    def measure(params: Any, keys: Key, x: Array, y: Array) -> dict[str, Array]:
+    def measure(params: Any, keys: Key, x: Array, y: Array) -> ProbeArrays:
         seeds, starts = jax.vmap(jax.random.split, out_axes=1)(keys)
         estimator = functools.partial(computation.draw, params, seeds)
-        found: dict[str, Array] = {"gradient": gradient_size(starts, estimator, y)}
+        metrics: dict[str, Array] = {}
+        curve: dict[str, Array] = {}
+        once: Array | None = None
         if protocol.attack is not None and protocol.sweep:
             alphas = jnp.asarray(protocol.sweep, y.dtype)
             steps, bounds = protocol.attack.steps, protocol.bounds
             sweep = attack_sweep(starts, estimator, y, alphas=alphas, steps=steps, bounds=bounds)
-            found |= {f"sweep_{name}": getattr(sweep, name).T for name in SWEEP}
+            curve = {name: getattr(sweep, name).T for name in SWEEP}
         if protocol.probes.lipschitz_iterations:
-            found |= _spectral_norm(starts, estimator, y, iterations=protocol.probes.lipschitz_iterations)
+            iterations = protocol.probes.lipschitz_iterations
+            metrics["local_lipschitz"], once = _spectral_norm(starts, estimator, y, iterations=iterations)
         if protocol.probes.exploration.samples:
-            found |= _exploration(starts, estimator, x, y, protocol)
-        return found
+            metrics |= _exploration(starts, estimator, x, y, protocol)
+        return ProbeArrays(gradient_size(starts, estimator, y), metrics, curve, once)
 
     return may_be_undefined(spread(measure, shared=1))
 
 
-def _spectral_norm(keys: Key, estimator: Estimator, y: Array, *, iterations: int) -> dict[str, Array]:
+def _spectral_norm(keys: Key, estimator: Estimator, y: Array, *, iterations: int) -> tuple[Array, Array | None]:
+    """The norm; where there is none NaN, and ones."""
     try:
-        return {"local_lipschitz": local_lipschitz(keys, estimator, y, iterations=iterations)}
+        return local_lipschitz(keys, estimator, y, iterations=iterations), None
     except InputError:
         raise
     except _NO_DERIVATIVE:
-        return {"local_lipschitz": jnp.full(y.shape[0], jnp.nan, jnp.float32), ONE_DERIVATIVE: jnp.ones(y.shape[0])}
+        return jnp.full(y.shape[0], jnp.nan, jnp.float32), jnp.ones(y.shape[0])
 
 
 def _exploration(keys: Key, estimator: Estimator, x: Array, y: Array, protocol: Protocol) -> dict[str, Array]:

@@ -13,7 +13,6 @@ import numpy as np
 
 from jaxpr.core import (
     AnyArray,
-    Array,
     Estimator,
     InputError,
     Key,
@@ -27,6 +26,7 @@ from jaxpr.core import (
 )
 from jaxpr.data import ImageSource, PairedSource
 from jaxpr.degradations import Degradation, LinearOperator, as_degradation
+from jaxpr.evaluation.arrays import ProbeArrays, ReferenceArrays, RestorerArrays, stored
 from jaxpr.evaluation.devices import barrier, main_first, replicated
 from jaxpr.evaluation.draws import computation_of
 from jaxpr.evaluation.examples import examples_of
@@ -56,7 +56,6 @@ from jaxpr.restorers import Restorer, as_restorer
 __all__ = ["evaluate"]
 
 _REFERENCE = "reference images"
-_METRIC = "metric_"
 
 
 def evaluate(
@@ -225,7 +224,7 @@ class _Compiled:
         """Those of a restorer."""
         return self._programs(self._computations[name]).of(self._params[name])
 
-    def probe(self, name: str) -> Callable[..., dict[str, Array]]:
+    def probe(self, name: str) -> Callable[..., ProbeArrays]:
         """That of a restorer's probes."""
         return functools.partial(self._probe(self._computations[name]), self._params[name])
 
@@ -247,11 +246,11 @@ class _Work:
 
         def compute(numbers: list[int]) -> dict[str, np.ndarray]:
             x, y = self.run.inputs(numbers)
-            arrays: dict[str, AnyArray] = {f"{part}_x": found for part, found in self.classes_x(x).items()}
-            arrays["features_y"] = self.features_y(y)
-            blocks_x, blocks_y = self.blocks(x, y)
-            arrays |= {"blocks_x": blocks_x, "blocks_y": blocks_y}
-            return _stored(arrays, {"x": x, "y": y})
+            seen = self.classes_x(x)
+            pictures = packed_pictures({"x": x, "y": y})
+            return stored(
+                ReferenceArrays(seen.features, self.features_y(y), *self.blocks(x, y), seen.classes, pictures)
+            )
 
         return compute
 
@@ -275,14 +274,13 @@ class _Work:
                 pictures["restored_adv"] = responses.restored_adv
             metrics |= found.diversity(draw_keys, y) if found.diversity is not None else {}
             metrics |= naturalness(restored)
-            arrays: dict[str, AnyArray] = {_METRIC + metric: values for metric, values in metrics.items()}
-            arrays |= {"gradient": gradient, **self.classes_x(restored)}
-            arrays["blocks"] = self.blocks(restored, y)[0]
-            return _stored(arrays, pictures)
+            seen, (blocks, _) = self.classes_x(restored), self.blocks(restored, y)
+            shown = packed_pictures(pictures)
+            return stored(RestorerArrays(metrics, gradient, seen.features, blocks, seen.classes, shown))
 
         return compute
 
-    def probe(self, name: str, program: Callable[..., dict[str, Array]]) -> Compute:
+    def probe(self, name: str, program: Callable[..., ProbeArrays]) -> Compute:
         """The costly measures of a restorer."""
         run = self.run
 
@@ -290,10 +288,6 @@ class _Work:
             x, y = run.inputs(numbers)
             keys = run.attack_keys[np.array(numbers)]
             with users_code(f"restorer {name}"):
-                return {part: np.asarray(array) for part, array in program(keys, x, y).items()}
+                return stored(program(keys, x, y))
 
         return compute
-
-
-def _stored(arrays: Mapping[str, AnyArray], pictures: Mapping[str, Array]) -> dict[str, np.ndarray]:
-    return {name: np.asarray(array) for name, array in arrays.items()} | packed_pictures(pictures)

@@ -7,13 +7,14 @@ whose cost grows with the square of their number, see at most `Protocol.set_patc
 import functools
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from jaxpr.core import Key
+from jaxpr.core import AnyArray, Key
+from jaxpr.evaluation.arrays import ReferenceArrays, RestorerArrays, read_arrays
 from jaxpr.evaluation.state import BatchStore
 from jaxpr.metrics import (
     Moments,
@@ -82,17 +83,17 @@ def patch_sets(key: Key, reference: BatchStore, groups: np.ndarray, *, most: int
 
     Args:
         key: decides the choice of patches.
-        reference: stored batches with `features_x` and `features_y`.
+        reference: stored batches.
         groups: (N,), the photograph that each example comes from.
         most: see `Protocol.set_patches`.
         neighbours: k of precision, recall, density and coverage.
     """
     count = len(groups)
     k_choice, k_extrapolate = jax.random.split(key)
-    patches = [len(arrays["features_x"]) for arrays in reference.load(count)]
+    patches = [len(features) for features in _features_x(reference, count)]
     chosen = choose(k_choice, patches, most)
-    x, y = (gather(reference.load(count), name, chosen) for name in ("features_x", "features_y"))
-    moments = moments_by_block(_column(reference, "features_x", count), _column(reference, "features_y", count), groups)
+    x, y = gather(_features_x(reference, count), chosen), gather(_features_y(reference, count), chosen)
+    moments = moments_by_block(_features_x(reference, count), _features_y(reference, count), groups)
     labels = np.repeat(groups, [len(rows) for rows in chosen])
     blocks = merged_groups(groups)
     return PatchSets(moments, x.shape[1], blocks, chosen, x, y, labels, sum(patches), k_extrapolate, neighbours)
@@ -103,15 +104,13 @@ def set_metrics(real: PatchSets, store: BatchStore, reference: BatchStore, *, fe
 
     Args:
         real: the natural images' side.
-        store: the restorer's stored batches, with `features` of its outputs.
+        store: the restorer's stored batches.
         reference: the natural images' batches.
         features: name of the extractor, which ends the metrics' names.
     """
     count = len(real.blocks)
-    fake_moments = moments_by_block(
-        _column(store, "features", count), _column(reference, "features_y", count), real.blocks
-    )
-    fake = gather(store.load(count), "features", real.chosen)
+    fake_moments = moments_by_block(_features(store, count), _features_y(reference, count), real.blocks)
+    fake = gather(_features(store, count), real.chosen)
     found = _frechet(real, fake_moments)
     for prefix, x, x_hat in (
         ("", real.x, fake),
@@ -122,17 +121,16 @@ def set_metrics(real: PatchSets, store: BatchStore, reference: BatchStore, *, fe
     return {f"{name}_{features}": metric for name, metric in found.items()}
 
 
-def classes_score(real: PatchSets, store: BatchStore, name: str) -> Metric | None:
-    """The inception score of class probabilities in a store; None if there are none.
+def classes_score(real: PatchSets, stored: Iterable[ReferenceArrays] | Iterable[RestorerArrays]) -> Metric | None:
+    """The inception score of stored class probabilities; None if there are none.
 
     Of all patches, in an order that is random and the same for all stores; the error is over the splits.
 
     Args:
         real: whose patches, and the key of the order.
-        store: stored batches.
-        name: of the probabilities in it.
+        stored: of each example.
     """
-    found = [arrays[name] for arrays in store.load(len(real.blocks)) if name in arrays]
+    found = [arrays.classes for arrays in stored if arrays.classes is not None]
     if not found:
         return None
     classes = np.concatenate(found)
@@ -204,7 +202,7 @@ def _quadratic(real: PatchSets, x: np.ndarray, x_hat: np.ndarray) -> dict[str, M
 
 
 def moments_by_block(
-    x_features: Iterable[np.ndarray], y_features: Iterable[np.ndarray], groups: np.ndarray
+    x_features: Iterable[AnyArray], y_features: Iterable[AnyArray], groups: np.ndarray
 ) -> list[Moments]:
     """Moments of joint features, for each block of photographs, from features that stream example by example.
 
@@ -245,10 +243,18 @@ def choose(key: Key, patches: Sequence[int], most: int | None) -> list[np.ndarra
     return [np.flatnonzero(part) for part in np.split(marked, np.cumsum(patches)[:-1])]
 
 
-def _column(store: BatchStore, name: str, count: int) -> Iterable[np.ndarray]:
-    return (arrays[name] for arrays in store.load(count))
+def _features_x(reference: BatchStore, count: int) -> Iterator[AnyArray]:
+    return (arrays.features_x for arrays in read_arrays(ReferenceArrays, reference, count))
 
 
-def gather(stored: Iterable[dict[str, np.ndarray]], name: str, chosen: Sequence[np.ndarray]) -> np.ndarray:
-    """The chosen rows of one array of every example, one below the other."""
-    return np.concatenate([arrays[name][rows] for arrays, rows in zip(stored, chosen, strict=True)])
+def _features_y(reference: BatchStore, count: int) -> Iterator[AnyArray]:
+    return (arrays.features_y for arrays in read_arrays(ReferenceArrays, reference, count))
+
+
+def _features(store: BatchStore, count: int) -> Iterator[AnyArray]:
+    return (arrays.features for arrays in read_arrays(RestorerArrays, store, count))
+
+
+def gather(stored: Iterable[AnyArray], chosen: Sequence[np.ndarray]) -> np.ndarray:
+    """The chosen rows of an array of every example, one below the other."""
+    return np.concatenate([array[rows] for array, rows in zip(stored, chosen, strict=True)])

@@ -10,9 +10,9 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxpr.core import Array, Key
+from jaxpr.evaluation.arrays import without_pictures
 from jaxpr.evaluation.devices import local_devices, my_share, piece_size
 from jaxpr.evaluation.examples import Examples, batch_indices
-from jaxpr.evaluation.pictures import without_pictures
 from jaxpr.evaluation.protocol import Protocol
 from jaxpr.evaluation.state import BatchStore
 

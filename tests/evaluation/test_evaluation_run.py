@@ -330,7 +330,9 @@ def test_every_restorer_is_compiled_once(tmp_path, monkeypatch):
 
     compiled = []
     programs = pipeline.programs
-    monkeypatch.setattr(pipeline, "programs", lambda *args: compiled.append(programs(*args)) or compiled[-1])
+    monkeypatch.setattr(
+        pipeline, "programs", lambda *given, **named: compiled.append(programs(*given, **named)) or compiled[-1]
+    )
     # New functions: `jit` shares its cache between wrappers of one function, so other tests' shapes would count.
     run(tmp_path / "run", {name: functools.partial(f) for name, f in RESTORERS.items()}, batch_size=3)
     assert [tuple(map(compilations, (p.restore, p.attack, p.respond))) for p in compiled] == [(1, 1, 1), (1, 1, 1)]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxpr.core import InputError
+from jaxpr.evaluation.arrays import RestorerArrays, read_arrays
 from jaxpr.evaluation.sets import classes_score, moments_by_block, patch_sets, set_metrics
 from jaxpr.evaluation.state import BatchStore, open_run
 from jaxpr.metrics import Moments, frechet_distance, inception_score, manifold_scores
@@ -40,6 +41,12 @@ class Stored:
     """Arrays in place of a `BatchStore`."""
 
     def __init__(self, **arrays):
+        count = len(next(iter(arrays.values())))
+        if "features_y" in arrays:
+            arrays |= dict.fromkeys(("blocks_x", "blocks_y"), np.zeros((count, 0, 1)))
+        else:
+            arrays |= {"features": X_HAT, "blocks": np.zeros((count, 0, 1)), "gradient": np.ones(count)} | arrays
+            arrays["metrics/psnr"] = np.zeros(count)
         self.arrays = arrays
 
     def load(self, count):
@@ -172,18 +179,17 @@ def test_the_inception_score_of_stored_classes():
     raw = RANDOM.random((6, 7, 5))
     classes = raw / raw.sum(axis=-1, keepdims=True)
     real = patch_sets(jax.random.key(0), Stored(features_x=X, features_y=Y), GROUPS, most=None, neighbours=3)
-    found = classes_score(real, Stored(classes=classes), "classes")
+    found = classes_score(real, read_arrays(RestorerArrays, Stored(classes=classes), 6))
     order = np.asarray(jax.random.permutation(real.key, 42))
     expected = inception_score(classes.reshape(-1, 5)[order], splits=10)
     assert found.value == pytest.approx(float(expected.value), rel=FLOAT64)
     assert found.stderr == pytest.approx(float(expected.stderr), rel=FLOAT64)
     one_hot = np.broadcast_to(np.eye(7)[None], (6, 7, 7))
-    assert 1 < classes_score(real, Stored(classes=one_hot), "classes").value <= 7
-    assert classes_score(real, Stored(features=X), "classes") is None
+    assert 1 < classes_score(real, read_arrays(RestorerArrays, Stored(classes=one_hot), 6)).value <= 7
+    assert classes_score(real, read_arrays(RestorerArrays, Stored(features=X), 6)) is None
     few = patch_sets(jax.random.key(0), Stored(features_x=X[:2], features_y=Y[:2]), GROUPS[:2], most=None, neighbours=3)
-    assert (
-        classes_score(few, Stored(classes=classes[:2]), "classes").note == "undefined for 14 patches; needs at least 20"
-    )
+    short = classes_score(few, read_arrays(RestorerArrays, Stored(classes=classes[:2]), 2))
+    assert short.note == "undefined for 14 patches; needs at least 20"
 
 
 def test_weights_go_through_a_record_and_back():

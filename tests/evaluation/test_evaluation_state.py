@@ -15,6 +15,7 @@ from jaxpr.core import InputError
 from jaxpr.evaluation import probes, run
 from jaxpr.evaluation.draws import computation_of
 from jaxpr.evaluation.state import BatchStore, codes_of, open_run
+from jaxpr.records.results import from_record
 from jaxpr.restorers import as_restorer
 
 UP = functools.partial(restorers.nearest, factor=4)
@@ -230,7 +231,7 @@ def up(y):
 def test_half_precision_is_measured_in_float32(tmp_path, finished, dtype):
     results = evaluated(tmp_path / "run", {"half": lambda y: up(y).astype(dtype)})
     metrics = results.restorers[0].metrics
-    whole = evaluation.results.from_record(json.loads((finished / "results.json").read_text())).restorers[0].metrics
+    whole = from_record(json.loads((finished / "results.json").read_text())).restorers[0].metrics
     for name in ("psnr", "lipschitz_mean", "fd_pixels"):
         # Half precision has 8 bits (bfloat16) or 11; outputs near 1 move by up to 1/256.
         assert metrics[name].value == pytest.approx(whole[name].value, rel=0.05), name

@@ -16,6 +16,7 @@ from jaxpr.models.unet import UNetConfig
 from jaxpr.numerics.statistics import Estimate
 from jaxpr.report.experiments import experiment_record
 from jaxpr.reproduce import indices, load_experiment
+from jaxpr.restorers import as_restorer
 from jaxpr.weights.native import pack_restorer
 
 
@@ -60,7 +61,8 @@ def decisions(gan, l1, *, gap=0.0):
     for seed in range(3):
         for kind, share, psnr in (("GAN", gan[seed], 30.0), ("ℓ1", l1[seed], 30.0 + gap)):
             judged = judgement(share, share - l1[seed])
-            found.append(RestorerDecisions(f"{kind}, seed {seed}", judged, judged, Estimate(psnr, 0.1), 0.0))
+            psnrs = Estimate(psnr, 0.1)
+            found.append(RestorerDecisions(f"{kind}, seed {seed}", judged, judged, psnrs, 0.0, family=kind))
     return DecisionResults({"examples": 100}, {}, {}, tuple(found), ())
 
 
@@ -188,7 +190,7 @@ def test_wrong_answers_cover_nothing():
 def test_random_changes_are_corners_of_the_ball():
     module = load_experiment("ohayon2024/posterior_exploration")
     y = jnp.full((2, 2, 2, 1), 0.5)
-    found = module.shaken(jax.random.key(0), lambda y: y, y)
+    found = module.shaken(jax.random.key(0), as_restorer("same", lambda y: y), y)
     np.testing.assert_array_equal(found.outputs[0], y)
     np.testing.assert_allclose(np.abs(found.outputs[1:] - 0.5), module.ALPHA, atol=1e-6)  # float32
     np.testing.assert_allclose(found.input_psnr, -20 * math.log10(module.ALPHA), atol=1e-3)  # float32 decibels

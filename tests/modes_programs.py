@@ -275,8 +275,8 @@ ATTACKS = {
     "shift_ratio": lambda: attacks.shift_ratio(*on_device(X, Y, Y, X)),
 }
 PROGRAMS = {
-    "distributions": DISTRIBUTIONS,
+    "toys": DISTRIBUTIONS,
     "degradations": DEGRADATIONS,
-    "estimators": ESTIMATORS,
+    "restorers": ESTIMATORS,
     "attacks": ATTACKS,
 }

@@ -24,5 +24,5 @@ import jax  # noqa: E402 (reads the environment)
 jax.config.update("jax_num_cpu_devices", 8)  # several devices on one host, for the sharding tests
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# Cached programs are millions of objects that stay; looking through all of them often takes a tenth of the time.
-gc.set_threshold(200_000, 20, 100)
+# Cached programs are millions of objects that stay; looking through all of them often takes a twentieth of the time.
+gc.set_threshold(10_000, 20, 10)

@@ -113,9 +113,10 @@ def run_steps(
 def _loop(step: Step, *, room: int) -> Callable[..., tuple[State, dict[str, Array]]]:
     """(state, first number, length, data) -> state and measurements, which fill the first rows of arrays with `room`.
 
-    The length is an argument, not a constant: XLA fuses across the end of a loop that it knows to run once, which
-    rounds differently.
+    The length is an argument, not a constant, and there is room for two steps at least: XLA fuses across the end of a
+    loop that it knows to run once, and into rows that it knows to be written whole, which rounds differently.
     """
+    room = max(room, 2)
 
     @jax.jit
     def advance(state: State, begin: Array, length: Array, data: Data) -> tuple[State, dict[str, Array]]:

@@ -113,7 +113,7 @@ def test_the_folder_holds_the_record_the_table_and_the_report(complete):
     out, results = complete
     record = json.loads((out / "results.json").read_text())
     assert record == json.loads(json.dumps(to_record(results)))
-    assert set(record) == {"protocol", "provenance", "references", "restorers"}
+    assert set(record) == {"schema_version", "protocol", "provenance", "references", "restorers"}
     deterministic, stochastic = record["restorers"]
     probed = {"local_lipschitz", "exploration_coverage", "exploration_range", "exploration_input_psnr"}
     expected = OF_IMAGES | OF_ATTACKS | WITH_FEATURES | OF_BLOCKS | probed

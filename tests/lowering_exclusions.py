@@ -148,7 +148,7 @@ EXCLUDED = {
     "restorers.patches.PatchGrid.count": SIZES,
     "restorers.published.": "host: reads files; the networks of the table between reshapings",
     "restorers.restorer.as_restorer": BUILDS,
-    "restorers.restorer.joined_variant": "words",
+    "restorers.restorer.joined_variant": "host: words",
     "restorers.torch_bridge.from_torch": "host: torch; refused for TPUs with an error of its own",
     "restorers.trained.trained_channels": FILES,
     "restorers.trained.trained_degradation": FILES,

@@ -142,7 +142,8 @@ def begin(optimizer):
 def fitted():
     optimizer = optax.adam(training.multi_step(0.1, factor=0.5, at=[2]))
     data = (POINTS, POINTS @ np.float32([1.0, 2.0]))
-    return training.fit(KEY, begin(optimizer), data, loss=squared, optimizer=optimizer, steps=3, batch_size=4)
+    one = training.minibatch_step(loss=squared, optimizer=optimizer, batch_size=4)
+    return training.run_steps(one, begin(optimizer), (KEY, data), steps=3)
 
 
 def stepped():
@@ -206,7 +207,7 @@ TRAINING = {
     ),
     "critic_loss": lambda: training.critic_loss(jnp.asarray(POINTS), jnp.asarray(POINTS)),
     "denoiser_losses": denoiser,
-    "fit": fitted,
+    "minibatch_step": fitted,
     "fit_gan": planar,
     "generator_loss": lambda: training.generator_loss(jnp.asarray(POINTS)),
     "multi_step": lambda: training.multi_step(0.1, factor=0.5, at=[2])(jnp.int32(3)),

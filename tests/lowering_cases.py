@@ -160,14 +160,13 @@ def members(owner: str, names: str) -> str:
     return " ".join(f"{owner}.{name}" for name in names.split())
 
 
-LAW = "sample posterior_sample posterior_mean posterior_covariance log_density log_density_x log_density_y "
+LAW = "posterior_mean posterior_covariance log_density log_density_x log_density_y "
 LAW += "log_likelihood log_posterior score_posterior score_x score_y"
-PLANAR = "sample posterior_sample posterior_mean posterior_covariance log_density_x log_density_y log_posterior "
-PLANAR += "contains slices"
+PLANAR = "posterior_mean posterior_covariance log_density_x log_density_y log_posterior contains slices"
 PAIRS = (KEY, floats(8, 2), floats(8, 2))
 TOYS = [
     case(
-        "toys.normal: normal Normal.sample Normal.log_density Normal.score Normal.covariance",
+        "toys.normal: normal Normal.log_density Normal.score Normal.covariance",
         lambda mean, cov, key, x: (
             (law := toys.normal(mean, cov)).sample(key, 3),
             law.log_density(x),
@@ -192,6 +191,16 @@ TOYS = [
         *PAIRS,
     ),
     case(
+        "toys.laws: Law.sample JointLaw.posterior_sample",
+        lambda std, key, y: (
+            (law := toys.denoising_gaussian(noise_std=std, dim=2)).sample(key, 3),
+            law.posterior_sample(key, y),
+        ),
+        COUNT,
+        KEY,
+        floats(8, 2),
+    ),
+    case(
         "toys.mixture: linear_mixture",
         lambda means: toys.linear_mixture(np.ones(2), means, np.ones((2, 1, 1)), np.eye(1), np.eye(1)),
         floats(2, 1),
@@ -206,7 +215,7 @@ TOYS = [
         floats(8, 2),
     ),
     case(
-        "toys.planar: elliptic_ring EllipticRing.area " + members("EllipticRing", PLANAR),
+        "toys.planar: elliptic_ring EllipticRing.area " + members("PlanarLaw", PLANAR),
         lambda outer, *rest: (
             of_planar(law := toys.elliptic_ring(outer / 2, outer), *rest),
             law.area,
@@ -217,7 +226,7 @@ TOYS = [
         floats(8, 1),
     ),
     case(
-        "toys.planar: uniform_square " + members("UniformSquare", PLANAR),
+        "toys.planar: uniform_square",
         lambda side, *rest: of_planar(toys.uniform_square(side=side), *rest),
         COUNT,
         KEY,

@@ -2,6 +2,7 @@
 
 EXCLUDED = {
     "degradations.LinearOperator": "the base class of the operators",
+    "toys.JointLaw": "the base class of the laws",
     "degradations.Separable": "the base class of the downsampling operators",
     "restorers.default_restorers": "names, no arrays",
     "restorers.from_torch": "PyTorch computes, in NumPy's types",

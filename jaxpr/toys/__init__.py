@@ -51,8 +51,9 @@ from jaxpr.toys.gaussian_estimators import (
     gaussian_residual_law,
     gaussian_tradeoff,
 )
+from jaxpr.toys.laws import JointLaw, Pairs
 from jaxpr.toys.mixture import JointMixture, imbalanced_mixture, linear_mixture, planar_mixture
-from jaxpr.toys.normal import Normal, Pairs, normal
+from jaxpr.toys.normal import Normal, normal
 from jaxpr.toys.planar import EllipticRing, Slice, UniformSquare, elliptic_ring, uniform_disk, uniform_square
 from jaxpr.toys.planar_estimators import (
     disk_wave,
@@ -69,6 +70,7 @@ __all__ = [
     "DENOISER_STEPS",
     "EllipticRing",
     "JointGaussian",
+    "JointLaw",
     "JointMixture",
     "Normal",
     "Pairs",

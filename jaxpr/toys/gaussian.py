@@ -4,8 +4,9 @@ Points are float32, x (N, d) and y (N, m); densities are in nats. The toy denois
 and Appendix D.2] is `denoising_gaussian`.
 """
 
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +21,13 @@ from jaxpr.core import (
     check_count,
     check_points,
     check_positive,
-    example_keys,
     floating_dtype,
     in_float64,
     may_be_undefined,
 )
+from jaxpr.toys.laws import JointLaw, Pairs
 from jaxpr.toys.normal import (
     Normal,
-    Pairs,
     check_covariance,
     check_joint_points,
     check_matrix,
@@ -41,7 +41,9 @@ from jaxpr.toys.normal import (
 __all__ = ["JointGaussian", "denoising_gaussian", "joint_gaussian", "linear_gaussian"]
 
 
-class JointGaussian(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class JointGaussian(JointLaw):
     """Jointly Gaussian x and y; make it with `joint_gaussian`, `linear_gaussian` or `denoising_gaussian`.
 
     Leading axes of all fields together are a batch of laws, for `jax.vmap`.
@@ -67,19 +69,6 @@ class JointGaussian(NamedTuple):
     def dim_y(self) -> int:
         """Coordinates of y."""
         return self.gain.shape[-1]
-
-    def sample(self, key: Key, n: int) -> Pairs:
-        """Draw n pairs; pair i depends on the key and i only.
-
-        Args:
-            key: one key, or an array of n keys, one for each pair.
-            n: number of pairs. Static.
-
-        Raises:
-            InputError: n is not a positive integer, or the key is not one of `jax.random.key`.
-        """
-        check_count("n", n)
-        return jax.vmap(self._draw)(example_keys(key, n))
 
     @may_be_undefined
     def log_density(self, x: Array, y: Array) -> Array:
@@ -140,18 +129,11 @@ class JointGaussian(NamedTuple):
         check_points("y", y, width=self.dim_y)
         return jnp.broadcast_to(self.residual.covariance[None], (y.shape[0], self.dim_x, self.dim_x))
 
-    def posterior_sample(self, key: Key, y: Array) -> Array:
-        """One draw of p(x|y) for each y, (N, d). [ohayon2024, Eq. (82)] for the toy.
+    def _given(self, y: Array) -> Array:
+        return self.posterior_mean(y)
 
-        Args:
-            key: one key, or an array of N keys, one for each y.
-            y: (N, m).
-
-        Raises:
-            InputError: y does not fit, or the key is not one of `jax.random.key`.
-        """
-        check_points("y", y, width=self.dim_y)
-        return self.posterior_mean(y) + jax.vmap(self.residual._draw)(example_keys(key, y.shape[0]))
+    def _draw_given(self, key: Key, given: Array) -> Array:
+        return given + self.residual._draw(key)
 
     def _draw(self, key: Key) -> Pairs:
         k_y, k_x = jax.random.split(key)

@@ -4,8 +4,9 @@ The posterior of a mixture is a mixture again: each component's own posterior, w
 explains y. Points are float32, x (N, d) and y (N, m); densities are in nats.
 """
 
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,22 +18,23 @@ from jaxpr.core import (
     Array,
     InputError,
     Key,
-    check_count,
     check_points,
     check_positive,
-    example_keys,
     floating_dtype,
     in_float64,
     is_traced,
     may_be_undefined,
 )
 from jaxpr.toys.gaussian import JointGaussian, from_fields, joint_gaussian, linear_fields
-from jaxpr.toys.normal import Pairs, check_covariance, check_joint_points, check_matrix, to_device
+from jaxpr.toys.laws import JointLaw, Pairs
+from jaxpr.toys.normal import check_covariance, check_joint_points, check_matrix, to_device
 
 __all__ = ["JointMixture", "imbalanced_mixture", "linear_mixture", "planar_mixture"]
 
 
-class JointMixture(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class JointMixture(JointLaw):
     """A mixture of K jointly Gaussian laws of x and y; make it with `linear_mixture`.
 
     Attributes:
@@ -52,19 +54,6 @@ class JointMixture(NamedTuple):
     def dim_y(self) -> int:
         """Coordinates of y."""
         return self.components.dim_y
-
-    def sample(self, key: Key, n: int) -> Pairs:
-        """Draw n pairs; pair i depends on the key and i only.
-
-        Args:
-            key: one key, or an array of n keys, one for each pair.
-            n: number of pairs. Static.
-
-        Raises:
-            InputError: n is not a positive integer, or the key is not one of `jax.random.key`.
-        """
-        check_count("n", n)
-        return jax.vmap(self._draw)(example_keys(key, n))
 
     @may_be_undefined
     def log_density(self, x: Array, y: Array) -> Array:
@@ -131,25 +120,15 @@ class JointMixture(NamedTuple):
         within = jnp.einsum("nk,kij->nij", shares, self.components.residual.covariance, precision=HIGHEST)
         return within + jnp.einsum("nk,nki,nkj->nij", shares, centred, centred, precision=HIGHEST)
 
-    def posterior_sample(self, key: Key, y: Array) -> Array:
-        """One draw of p(x|y) for each y, (N, d).
+    def _given(self, y: Array) -> tuple[Array, Array]:
+        return self._logits_y(y), self._posterior_means(y)
 
-        Args:
-            key: one key, or an array of N keys, one for each y.
-            y: (N, m).
-
-        Raises:
-            InputError: y does not fit, or the key is not one of `jax.random.key`.
-        """
-        logits, means = self._logits_y(y), self._posterior_means(y)
-
-        def one(k: Key, logits: Array, means: Array) -> Array:
-            k_component, k_noise = jax.random.split(k)
-            chosen = jax.random.categorical(k_component, logits)
-            residual = jax.tree.map(lambda a: a[chosen], self.components.residual)
-            return means[chosen] + residual._draw(k_noise)
-
-        return jax.vmap(one)(example_keys(key, y.shape[0]), logits, means)
+    def _draw_given(self, key: Key, given: tuple[Array, Array]) -> Array:
+        logits, means = given
+        k_component, k_noise = jax.random.split(key)
+        chosen = jax.random.categorical(k_component, logits)
+        residual = jax.tree.map(lambda a: a[chosen], self.components.residual)
+        return means[chosen] + residual._draw(k_noise)
 
     def matched_gaussian(self) -> JointGaussian:
         """The Gaussian law of equal mean and covariance of (x, y), behind linear estimators of [adrai2023, A.1]."""

@@ -1,10 +1,11 @@
-"""The normal law in a form that needs no factorisation at run time, and the pair that toy laws return.
+"""The normal law in a form that needs no factorisation at run time, and checks of what laws are made of.
 
 Covariances are factored once, in float64, when a law is made. Points are (N, d) float32, the leading axis examples.
 """
 
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +17,7 @@ from jaxpr.core import (
     Array,
     InputError,
     Key,
-    check_count,
     check_points,
-    example_keys,
     floating_dtype,
     in_float64,
     is_float32,
@@ -26,8 +25,9 @@ from jaxpr.core import (
     may_be_undefined,
     rounding_unit,
 )
+from jaxpr.toys.laws import Law
 
-__all__ = ["Normal", "Pairs", "normal"]
+__all__ = ["Normal", "normal"]
 
 # In roundings, for each dimension: what eigenvalues are off by. Formed in float64 they have more behind them.
 _ROUNDINGS, _ROUNDINGS_FLOAT32 = 32, 4
@@ -35,19 +35,9 @@ _ROUNDINGS, _ROUNDINGS_FLOAT32 = 32, 4
 _TOLERATED = 1e-5
 
 
-class Pairs(NamedTuple):
-    """Draws of a joint law.
-
-    Attributes:
-        x: (N, d), the clean points.
-        y: (N, m), their measurements.
-    """
-
-    x: Array
-    y: Array
-
-
-class Normal(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Normal(Law[Array]):
     """A normal law; make it with `normal`. Leading axes of all fields together are a batch of laws, for `jax.vmap`.
 
     Attributes:
@@ -66,19 +56,6 @@ class Normal(NamedTuple):
     def covariance(self) -> Array:
         """The covariance, (d, d)."""
         return jnp.matmul(self.root, jnp.swapaxes(self.root, -1, -2), precision=HIGHEST)
-
-    def sample(self, key: Key, n: int) -> Array:
-        """Return n draws, (n, d); draw i depends on the key and i only.
-
-        Args:
-            key: one key, or an array of n keys, one for each draw.
-            n: number of draws. Static.
-
-        Raises:
-            InputError: n is not a positive integer, or the key is not one of `jax.random.key`.
-        """
-        check_count("n", n)
-        return jax.vmap(self._draw)(example_keys(key, n))
 
     @may_be_undefined
     def log_density(self, x: Array) -> Array:

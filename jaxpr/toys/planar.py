@@ -7,6 +7,8 @@ x₂ given y. Uniform densities have no useful score: it is zero inside and unde
 x (N, 2) and y (N, 1).
 """
 
+import abc
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -18,17 +20,16 @@ from jaxpr.core import (
     ArrayLike,
     InputError,
     Key,
-    check_count,
     check_points,
     check_positive,
-    example_keys,
     floating_dtype,
     is_traced,
 )
 from jaxpr.numerics import safe_sqrt
-from jaxpr.toys.normal import Pairs, check_joint_points
+from jaxpr.toys.laws import JointLaw, Pairs
+from jaxpr.toys.normal import check_joint_points
 
-__all__ = ["EllipticRing", "Slice", "UniformSquare", "elliptic_ring", "uniform_disk", "uniform_square"]
+__all__ = ["EllipticRing", "PlanarLaw", "Slice", "UniformSquare", "elliptic_ring", "uniform_disk", "uniform_square"]
 
 # A draw of the outer ellipse misses a ring that fills the share s of it with probability 1 - s; after so many misses
 # in a row, of which a ring of one hundredth of the area has odds of 1e-18, the point is NaN.
@@ -49,7 +50,82 @@ class Slice(NamedTuple):
     outer: Array
 
 
-class EllipticRing(NamedTuple):
+class PlanarLaw(JointLaw):
+    """Uniform law on a region of the plane; y is the first coordinate of x."""
+
+    def contains(self, x: Array) -> Array:
+        """True for points of the region, (N,).
+
+        Raises:
+            InputError: x (N, 2) or y (N, 1) do not fit, here and in the other methods.
+        """
+        check_points("x", x, width=2)
+        return self._inside(x)
+
+    def slices(self, y: Array) -> Slice:
+        """The second coordinates that are possible given y (N, 1)."""
+        check_points("y", y, width=1)
+        return self._along(y[:, 0])
+
+    def log_density_x(self, x: Array) -> Array:
+        """Log of p(x), (N,); -inf outside."""
+        return jnp.where(self.contains(x), -self._log_area(), -jnp.inf)
+
+    def log_density_y(self, y: Array) -> Array:
+        """Log of p(y), (N,): the length of the line inside the region over the area; -inf outside."""
+        return jnp.log(_length(self.slices(y))) - self._log_area()
+
+    def log_posterior(self, x: Array, y: Array) -> Array:
+        """Log density of x₂ given y, (N,), on the line x₁ = y; -inf where x is not on it or outside the region."""
+        check_joint_points(x, y, dim_x=2, dim_y=1)
+        on_it = self._inside(x) & (x[:, 0] == y[:, 0])
+        return jnp.where(on_it, -jnp.log(_length(self.slices(y))), -jnp.inf)
+
+    def posterior_mean(self, y: Array) -> Array:
+        """E[x|y] = (y, c), the estimator of least mean squared error, (N, 2); in a ring it lies in the hole."""
+        return jnp.stack([y[:, 0], self.slices(y).centre], axis=1)
+
+    def posterior_covariance(self, y: Array) -> Array:
+        """Covariance of x given y, (N, 2, 2); only x₂ varies."""
+        found = self.slices(y)
+        # The square of a distance uniform on [i, o] has mean (o² + o i + i²) / 3.
+        variance = (found.outer**2 + found.outer * found.inner + found.inner**2) / 3
+        return variance[:, None, None] * jnp.diag(jnp.array([0, 1], variance.dtype))[None]
+
+    def _draw(self, key: Key) -> Pairs:
+        x = self._draw_x(key)
+        return Pairs(x, x[:1])
+
+    def _given(self, y: Array) -> tuple[Array, Slice]:
+        return y, self.slices(y)
+
+    def _draw_given(self, key: Key, given: tuple[Array, Slice]) -> Array:
+        (first,), (centre, inner, outer) = given
+        k_side, k_distance = jax.random.split(key)
+        side = jnp.where(jax.random.bernoulli(k_side, jnp.asarray(0.5, jnp.float32)), 1, -1).astype(centre.dtype)
+        share = jax.random.uniform(k_distance, (), centre.dtype)
+        return jnp.stack([first, centre + side * (inner + share * (outer - inner))])
+
+    @abc.abstractmethod
+    def _inside(self, x: Array) -> Array:
+        """Whether points (N, 2) are in the region, (N,)."""
+
+    @abc.abstractmethod
+    def _along(self, first: Array) -> Slice:
+        """The region along the vertical lines at some first coordinates (N,)."""
+
+    @abc.abstractmethod
+    def _log_area(self) -> Array:
+        """Of the region."""
+
+    @abc.abstractmethod
+    def _draw_x(self, key: Key) -> Array:
+        """One point, (2,)."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class EllipticRing(PlanarLaw):
     """Uniform law between two concentric ellipses around zero; make it with `elliptic_ring` or `uniform_disk`.
 
     Attributes:
@@ -65,67 +141,12 @@ class EllipticRing(NamedTuple):
         """Area of the region."""
         return jnp.pi * (jnp.prod(self.outer) - jnp.prod(self.inner))
 
-    def sample(self, key: Key, n: int) -> Pairs:
-        """Draw n pairs by rejection from the outer ellipse; pair i depends on the key and i only.
+    def _log_area(self) -> Array:
+        return jnp.log(self.area)
 
-        Args:
-            key: one key, or an array of n keys, one for each pair.
-            n: number of pairs. Static.
-
-        Raises:
-            InputError: n is not a positive integer, or the key is not one of `jax.random.key`.
-        """
-        check_count("n", n)
-        x = jax.vmap(self._draw)(example_keys(key, n))
-        return Pairs(x, x[:, :1])
-
-    def contains(self, x: Array) -> Array:
-        """True for points of the region, (N,).
-
-        Raises:
-            InputError: x (N, 2) or y (N, 1) do not fit, here and in the other methods.
-        """
-        check_points("x", x, width=2)
-        return self._inside(x)
-
-    def slices(self, y: Array) -> Slice:
-        """The second coordinates that are possible given y (N, 1)."""
-        check_points("y", y, width=1)
-        half = [height * _arch(y[:, 0], axis) for axis, height in (self.inner, self.outer)]
+    def _along(self, first: Array) -> Slice:
+        half = [height * _arch(first, axis) for axis, height in (self.inner, self.outer)]
         return Slice(jnp.zeros_like(half[0]), *half)
-
-    def log_density_x(self, x: Array) -> Array:
-        """Log of p(x), (N,); -inf outside."""
-        return jnp.where(self.contains(x), -jnp.log(self.area), -jnp.inf)
-
-    def log_density_y(self, y: Array) -> Array:
-        """Log of p(y), (N,): the length of the line inside the region over the area; -inf outside."""
-        return jnp.log(_length(self.slices(y))) - jnp.log(self.area)
-
-    def log_posterior(self, x: Array, y: Array) -> Array:
-        """Log density of x₂ given y, (N,), on the line x₁ = y; -inf where x is not on it or outside the region."""
-        check_joint_points(x, y, dim_x=2, dim_y=1)
-        return _log_slice(x, y, self.slices(y), self._inside(x))
-
-    def posterior_mean(self, y: Array) -> Array:
-        """E[x|y] = (y, 0), the estimator of least mean squared error, (N, 2); in a ring it lies in the hole."""
-        return _slice_mean(y, self.slices(y))
-
-    def posterior_covariance(self, y: Array) -> Array:
-        """Covariance of x given y, (N, 2, 2); only x₂ varies."""
-        return _slice_covariance(self.slices(y))
-
-    def posterior_sample(self, key: Key, y: Array) -> Array:
-        """One draw of p(x|y) for each y, (N, 2).
-
-        Args:
-            key: one key, or an array of N keys, one for each y.
-            y: (N, 1).
-
-        Raises:
-            InputError: y does not fit, or the key is not one of `jax.random.key`.
-        """
-        return _slice_sample(key, y, self.slices(y))
 
     def _inside(self, x: Array) -> Array:
         (inner_a, inner_b), (outer_a, outer_b) = self.inner, self.outer
@@ -133,7 +154,9 @@ class EllipticRing(NamedTuple):
         in_outline = (x[:, 0] / outer_a) ** 2 + (x[:, 1] / outer_b) ** 2 <= 1
         return in_outline & ~in_hole
 
-    def _draw(self, key: Key) -> Array:
+    def _draw_x(self, key: Key) -> Array:
+        """By rejection from the outer ellipse."""
+
         def draw(trial: Array) -> Array:
             k_radius, k_angle = jax.random.split(jax.random.fold_in(key, trial))
             radius = jnp.sqrt(jax.random.uniform(k_radius, (), self.outer.dtype))
@@ -150,7 +173,9 @@ class EllipticRing(NamedTuple):
         return jnp.where(trial < _MOST_TRIALS, point, jnp.nan)
 
 
-class UniformSquare(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class UniformSquare(PlanarLaw):
     """Uniform law on [0, side]², [ohayon2023, Appendix C] with side 1; make it with `uniform_square`.
 
     Attributes:
@@ -159,67 +184,18 @@ class UniformSquare(NamedTuple):
 
     side: Array
 
-    def sample(self, key: Key, n: int) -> Pairs:
-        """Draw n pairs; pair i depends on the key and i only.
+    def _log_area(self) -> Array:
+        return 2 * jnp.log(self.side)
 
-        Args:
-            key: one key, or an array of n keys, one for each pair.
-            n: number of pairs. Static.
-
-        Raises:
-            InputError: n is not a positive integer, or the key is not one of `jax.random.key`.
-        """
-        check_count("n", n)
-        unit = jax.vmap(lambda k: jax.random.uniform(k, (2,), self.side.dtype))(example_keys(key, n))
-        return Pairs(self.side * unit, self.side * unit[:, :1])
-
-    def contains(self, x: Array) -> Array:
-        """True for points of the square, (N,).
-
-        Raises:
-            InputError: x (N, 2) or y (N, 1) do not fit, here and in the other methods.
-        """
-        check_points("x", x, width=2)
-        return jnp.all((x >= 0) & (x <= self.side), axis=1)
-
-    def slices(self, y: Array) -> Slice:
-        """The second coordinates that are possible given y (N, 1)."""
-        check_points("y", y, width=1)
-        half = jnp.where((y[:, 0] >= 0) & (y[:, 0] <= self.side), self.side / 2, 0)
+    def _along(self, first: Array) -> Slice:
+        half = jnp.where((first >= 0) & (first <= self.side), self.side / 2, 0)
         return Slice(jnp.full_like(half, self.side / 2), jnp.zeros_like(half), half)
 
-    def log_density_x(self, x: Array) -> Array:
-        """Log of p(x), (N,); -inf outside."""
-        return jnp.where(self.contains(x), -2 * jnp.log(self.side), -jnp.inf)
+    def _inside(self, x: Array) -> Array:
+        return jnp.all((x >= 0) & (x <= self.side), axis=1)
 
-    def log_density_y(self, y: Array) -> Array:
-        """Log of p(y), (N,); -inf outside."""
-        return jnp.log(_length(self.slices(y))) - 2 * jnp.log(self.side)
-
-    def log_posterior(self, x: Array, y: Array) -> Array:
-        """Log density of x₂ given y, (N,), on the line x₁ = y; -inf where x is not on it or outside the square."""
-        check_joint_points(x, y, dim_x=2, dim_y=1)
-        return _log_slice(x, y, self.slices(y), self.contains(x))
-
-    def posterior_mean(self, y: Array) -> Array:
-        """E[x|y] = (y, side / 2), the estimator of least mean squared error, (N, 2)."""
-        return _slice_mean(y, self.slices(y))
-
-    def posterior_covariance(self, y: Array) -> Array:
-        """Covariance of x given y, (N, 2, 2); only x₂ varies."""
-        return _slice_covariance(self.slices(y))
-
-    def posterior_sample(self, key: Key, y: Array) -> Array:
-        """One draw of p(x|y) for each y, (N, 2).
-
-        Args:
-            key: one key, or an array of N keys, one for each y.
-            y: (N, 1).
-
-        Raises:
-            InputError: y does not fit, or the key is not one of `jax.random.key`.
-        """
-        return _slice_sample(key, y, self.slices(y))
+    def _draw_x(self, key: Key) -> Array:
+        return self.side * jax.random.uniform(key, (2,), self.side.dtype)
 
 
 def elliptic_ring(inner: ArrayLike, outer: ArrayLike) -> EllipticRing:
@@ -281,28 +257,3 @@ def _arch(y: Array, axis: Array) -> Array:
 
 def _length(found: Slice) -> Array:
     return 2 * (found.outer - found.inner)
-
-
-def _log_slice(x: Array, y: Array, found: Slice, inside: Array) -> Array:
-    return jnp.where(inside & (x[:, 0] == y[:, 0]), -jnp.log(_length(found)), -jnp.inf)
-
-
-def _slice_mean(y: Array, found: Slice) -> Array:
-    return jnp.stack([y[:, 0], found.centre], axis=1)
-
-
-def _slice_covariance(found: Slice) -> Array:
-    # The square of a distance uniform on [i, o] has mean (o² + o i + i²) / 3.
-    variance = (found.outer**2 + found.outer * found.inner + found.inner**2) / 3
-    return variance[:, None, None] * jnp.diag(jnp.array([0, 1], variance.dtype))[None]
-
-
-def _slice_sample(key: Key, y: Array, found: Slice) -> Array:
-    def one(k: Key, centre: Array, inner: Array, outer: Array) -> Array:
-        k_side, k_distance = jax.random.split(k)
-        side = jnp.where(jax.random.bernoulli(k_side, jnp.asarray(0.5, jnp.float32)), 1, -1).astype(centre.dtype)
-        share = jax.random.uniform(k_distance, (), centre.dtype)
-        return centre + side * (inner + share * (outer - inner))
-
-    second = jax.vmap(one)(example_keys(key, y.shape[0]), *found)
-    return jnp.stack([y[:, 0], second], axis=1)

@@ -47,6 +47,7 @@ from jaxpr.evaluation.pictures import load_strips
 from jaxpr.evaluation.sets import merged_groups, moments_by_block
 from jaxpr.evaluation.state import BatchStore
 from jaxpr.metrics import Moments, SmallSampleWarning, frechet_distance
+from jaxpr.numerics.statistics import jackknife_error
 from jaxpr.report import (
     Strip,
     figure_consistency,
@@ -58,7 +59,7 @@ from jaxpr.report.experiments import Cell
 from jaxpr.report.text import format_value
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
 from jaxpr.reproduce import indices as ji
-from jaxpr.reproduce.statistics import jackknife_error, rank_correlation
+from jaxpr.reproduce.statistics import rank_correlation
 from jaxpr.restorers import Restorer, Training, build_restorers
 from jaxpr.restorers.published import PUBLISHED_RESTORERS
 from jaxpr.restorers.trained import trained_restorer

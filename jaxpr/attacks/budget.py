@@ -16,10 +16,9 @@ from jaxpr.core import (
     is_number,
     is_traced,
 )
-from jaxpr.numerics.balls import example_norms
-from jaxpr.numerics.guards import widened
+from jaxpr.numerics.errors import peak_ratio
 
-__all__ = ["alpha_psnr", "epsilon_for_psnr", "input_psnr", "moved_psnr"]
+__all__ = ["alpha_psnr", "epsilon_for_psnr", "input_psnr"]
 
 # Noise and attacks leave the range, though not so far as images in another range do, 0..255 say.
 _NOISE = 9.0
@@ -46,14 +45,7 @@ def input_psnr(y: Array, y_adv: Array, *, data_range: float) -> Array:
     check_examples("y", y, data_range=limit, overshoot=_NOISE)
     check_examples("y_adv", y_adv, data_range=limit, overshoot=_NOISE)
     check_same_shape("y", y, "y_adv", y_adv)
-    return moved_psnr(y, y_adv, data_range=data_range).astype(y.dtype)
-
-
-def moved_psnr(y: Array, y_adv: Array, *, data_range: float) -> Array:
-    """`input_psnr` of arrays that are known to fit, such as restorations, which may be anything; float32 or wider."""
-    error = example_norms(widened(y_adv) - widened(y)) / math.sqrt(math.prod(y.shape[1:]))
-    moved = error != 0
-    return jnp.where(moved, -20 * jnp.log10(jnp.where(moved, error, 1) / data_range), jnp.inf)
+    return peak_ratio(y, y_adv, data_range=data_range).astype(y.dtype)
 
 
 def alpha_psnr(alpha: float | Array, *, data_range: float) -> Array:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxpr.attacks.boundary import check_measurements, restorations
-from jaxpr.attacks.budget import alpha_psnr, moved_psnr
+from jaxpr.attacks.budget import alpha_psnr
 from jaxpr.attacks.ifgsm import ifgsm
 from jaxpr.attacks.objectives import farthest_from
 from jaxpr.core import (
@@ -22,6 +22,7 @@ from jaxpr.core import (
     scan,
 )
 from jaxpr.numerics.convolution import canonical_convolutions
+from jaxpr.numerics.errors import peak_ratio
 from jaxpr.numerics.guards import widened
 
 __all__ = ["PosteriorExploration", "RangeMaps", "explore_posterior", "range_coverage", "range_maps"]
@@ -123,7 +124,7 @@ def explore_posterior(
     return PosteriorExploration(
         outputs=outputs,
         inputs=inputs,
-        input_psnr=jax.vmap(lambda z: moved_psnr(y, z, data_range=data_range))(inputs),
+        input_psnr=jax.vmap(lambda z: peak_ratio(y, z, data_range=data_range))(inputs),
         psnr_bound=alpha_psnr(alpha, data_range=data_range),
         ranges=_ranges(outputs),
     )

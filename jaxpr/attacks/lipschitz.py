@@ -21,7 +21,7 @@ from jaxpr.numerics.balls import example_norms
 from jaxpr.numerics.convolution import canonical_convolutions
 from jaxpr.numerics.guards import power_of_two, widened
 
-__all__ = ["lipschitz_ratio", "local_lipschitz", "shift_ratio"]
+__all__ = ["lipschitz_ratio", "local_lipschitz", "shift_over_step", "shift_ratio"]
 
 
 def lipschitz_ratio(estimator: Estimator, y: Array, y_adv: Array) -> Array:
@@ -71,10 +71,14 @@ def _check_moved(y: Array, y_adv: Array) -> None:
 
 def guarded_ratio(restored: Array, restored_adv: Array, y: Array, y_adv: Array) -> tuple[Array, Array]:
     """Where the ratio is defined, (N,) booleans, and its value there; elsewhere the numerator, which is finite."""
+    return shift_over_step(example_norms(widened(restored) - widened(restored_adv)), y, y_adv)
+
+
+def shift_over_step(shift: Array, y: Array, y_adv: Array) -> tuple[Array, Array]:
+    """`guarded_ratio` of how far outputs moved, (N,)."""
     moved = example_norms(widened(y) - widened(y_adv))
-    shifted = example_norms(widened(restored) - widened(restored_adv))
     # An infinite step would make any finite shift vanish.
-    return (moved > 0) & (moved < jnp.inf), shifted / jnp.where(moved > 0, moved, 1)
+    return (moved > 0) & (moved < jnp.inf), shift / jnp.where(moved > 0, moved, 1)
 
 
 def local_lipschitz(key: Key, estimator: Estimator, y: Array, *, iterations: int) -> Array:

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpr.attacks.boundary import check_measurements, restorations
-from jaxpr.attacks.budget import moved_psnr
 from jaxpr.attacks.ifgsm import ifgsm
 from jaxpr.attacks.lipschitz import guarded_ratio
 from jaxpr.attacks.objectives import output_shift
@@ -24,6 +23,7 @@ from jaxpr.core import (
     described,
 )
 from jaxpr.numerics.convolution import canonical_convolutions
+from jaxpr.numerics.errors import peak_ratio
 from jaxpr.numerics.guards import widened
 
 __all__ = ["ALPHAS", "AttackSweep", "attack_sweep"]
@@ -93,8 +93,8 @@ def attack_sweep(
         found = AttackSweep(
             alphas=alpha,
             y_adv=y_adv,
-            input_psnr=moved_psnr(y, y_adv, data_range=data_range),
-            output_psnr=moved_psnr(clean, attacked, data_range=data_range),
+            input_psnr=peak_ratio(y, y_adv, data_range=data_range),
+            output_psnr=peak_ratio(clean, attacked, data_range=data_range),
             ratio=ratio,
         )
         return found, moved

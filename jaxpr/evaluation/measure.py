@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxpr.attacks import expected_output_shift, gradient_status, output_shift
+from jaxpr.attacks.lipschitz import shift_over_step
 from jaxpr.core import AnyArray, Array, Estimator, Key, defined_where, may_be_undefined
 from jaxpr.degradations import Degradation
 from jaxpr.evaluation.devices import spread
@@ -213,10 +214,8 @@ def attack_scorer() -> Callable[[Array, Array, Responses], dict[str, Array]]:
     """Compiled `(y, y_adv, responses) -> {metric: (N,)}`."""
 
     def score(y: Array, y_adv: Array, responses: Responses) -> dict[str, Array]:
-        moved = example_norms(y_adv - y)
-        seen = (moved > 0) & jnp.isfinite(moved)
         return {
-            "lipschitz_mean": jnp.where(seen, responses.shift / jnp.where(moved > 0, moved, 1), jnp.nan),
+            "lipschitz_mean": defined_where(*shift_over_step(responses.shift, y, y_adv)),
             "adversarial_output_psnr": responses.output_psnr,
             "adversarial_input_psnr": psnr(y_adv, y, data_range=1.0),
         }

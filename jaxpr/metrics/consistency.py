@@ -22,8 +22,8 @@ from jaxpr.core import (
     is_traced,
     may_be_undefined,
 )
-from jaxpr.metrics.distortion import peak_ratio, root_mean_square
 from jaxpr.numerics.balls import example_norms
+from jaxpr.numerics.errors import peak_ratio, root_mean_square
 from jaxpr.numerics.guards import power_of_two, widened
 
 __all__ = ["ResidualNoise", "measurement_deviation", "measurement_psnr", "measurement_rmse", "residual_noise"]

@@ -5,17 +5,15 @@ range. Results have the images' dtype; those of half precision are computed in f
 batch: the caller reduces, so a mean of per-image PSNRs is never confused with the PSNR of a pooled error.
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxpr.core import HIGHEST, Array, InputError, check_images, check_positive, check_same_shape, is_traced
-from jaxpr.numerics.balls import example_norms
+from jaxpr.numerics.errors import peak_ratio, root_mean_square
 from jaxpr.numerics.guards import widened
 
-__all__ = ["mse", "peak_ratio", "psnr", "rmse", "root_mean_square", "ssim"]
+__all__ = ["mse", "psnr", "rmse", "ssim"]
 
 # Restorations may leave the range near edges; twice the range is another scale ([0, 255], say), not an overshoot.
 _OVERSHOOT = 1.0
@@ -49,11 +47,6 @@ def rmse(restored: Array, reference: Array) -> Array:
     return root_mean_square(restored, reference).astype(restored.dtype)
 
 
-def root_mean_square(a: Array, b: Array) -> Array:
-    """Of the difference of arrays (N, ...) that are known to fit, (N,); float32 or wider."""
-    return example_norms(widened(a) - widened(b)) / math.sqrt(math.prod(a.shape[1:]))
-
-
 def psnr(restored: Array, reference: Array, *, data_range: float) -> Array:
     r"""Peak signal-to-noise ratio of each image, $10 \log_{10}(\text{range}^2 / \text{MSE})$ dB.
 
@@ -71,12 +64,6 @@ def psnr(restored: Array, reference: Array, *, data_range: float) -> Array:
     check_positive("data_range", data_range, scalar=True)
     _check_pair(restored, reference, data_range=data_range)
     return peak_ratio(restored, reference, data_range=data_range).astype(restored.dtype)
-
-
-def peak_ratio(a: Array, b: Array, *, data_range: float) -> Array:
-    """`psnr` of arrays that are known to fit, (N,); float32 or wider."""
-    error = root_mean_square(a, b)
-    return 20 * jnp.log10(jnp.asarray(data_range, error.dtype) / error)
 
 
 def ssim(restored: Array, reference: Array, *, data_range: float) -> Array:

@@ -1,6 +1,6 @@
 """Means with standard errors, honest about examples that come in groups (crops of one photograph)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxpr.core import AnyArray, Array, InputError, Key, check_count
 
-__all__ = ["Bootstrap", "Estimate", "bootstrap", "grouped_mean", "jackknife"]
+__all__ = ["Bootstrap", "Estimate", "bootstrap", "grouped_mean", "jackknife", "jackknife_error", "without_each"]
 
 T = TypeVar("T")
 
@@ -94,8 +94,17 @@ def jackknife(statistic: Callable[[Sequence[T]], float], groups: Sequence[T]) ->
     value, count = statistic(groups), len(groups)
     if count < 2:
         return Estimate(value, float("nan"))
-    left_out = np.array([statistic([*groups[:g], *groups[g + 1 :]]) for g in range(count)])
-    return Estimate(value, float(np.sqrt((count - 1) / count * np.sum((left_out - left_out.mean()) ** 2))))
+    return Estimate(value, jackknife_error([statistic(others) for others in without_each(groups)]))
+
+
+def without_each(groups: Sequence[T]) -> Iterator[list[T]]:
+    """The groups without the first, without the second, and so on."""
+    return ([*groups[:g], *groups[g + 1 :]] for g in range(len(groups)))
+
+
+def jackknife_error(left_out: AnyArray | Sequence[float]) -> float:
+    """Standard error by the jackknife, of a statistic (G,) without each group in turn; see `jackknife`."""
+    return float(np.sqrt((len(left_out) - 1) * np.var(np.asarray(left_out, float))))
 
 
 def bootstrap(

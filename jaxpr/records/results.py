@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from jaxpr.core import utf8
-from jaxpr.numerics.statistics import grouped_mean
+from jaxpr.numerics.statistics import grouped_mean, jackknife_error, without_each
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -118,13 +118,8 @@ def leave_one_out(statistics: Callable[[Sequence[T]], dict[str, float]], blocks:
     values = statistics(blocks)
     if len(blocks) < 2:
         return {name: Metric(value, math.nan) for name, value in values.items()}
-    left_out = [statistics([*blocks[:i], *blocks[i + 1 :]]) for i in range(len(blocks))]
-    metrics = {}
-    for name, value in values.items():
-        others = np.array([found[name] for found in left_out])
-        spread = (len(blocks) - 1) / len(blocks) * np.sum((others - others.mean()) ** 2)
-        metrics[name] = Metric(value, float(np.sqrt(spread)))
-    return metrics
+    left_out = list(map(statistics, without_each(blocks)))
+    return {name: Metric(value, jackknife_error([found[name] for found in left_out])) for name, value in values.items()}
 
 
 def to_record(results: Results) -> dict[str, Any]:

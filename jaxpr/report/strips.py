@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxpr.core import InputError
+from jaxpr.numerics.errors import peak_ratio
 from jaxpr.report.style import INK, MUTED, drawable, new_figure, styled
 
 __all__ = ["DIFFERENCE_GAIN", "Strip", "figure_strip"]
@@ -206,10 +207,10 @@ def _words(figure: Figure, left: int, baseline: int, words: str, **style: Any) -
 
 
 def _psnr(picture: np.ndarray, reference: np.ndarray) -> str:
-    error = float(np.mean(np.square(np.asarray(picture, float) - np.asarray(reference, float))))
-    if error == 0 or math.isnan(error):
-        return "–" if math.isnan(error) else "∞"
-    return f"{-10 * math.log10(error):.1f} dB"
+    (ratio,) = peak_ratio(*(np.asarray(image, np.float32)[None] for image in (picture, reference)), data_range=1.0)
+    if not np.isfinite(ratio):
+        return "–" if np.isnan(ratio) else "∞"
+    return f"{ratio:.1f} dB"
 
 
 def _replicated(picture: np.ndarray, shape: Sequence[int]) -> np.ndarray:

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpr import metrics
-from jaxpr.attacks import input_psnr
 from jaxpr.core import Array
+from jaxpr.numerics.errors import peak_ratio
 from jaxpr.reproduce.digits import DigitProgram, DigitTask, Probed
 from jaxpr.weights import digit_classifier
 
@@ -63,7 +63,7 @@ def score(task: DigitTask, restored: Array, probed: Probed) -> Scores:
     return _scores(
         task,
         restored,
-        psnr=float(jnp.mean(input_psnr(task.x, restored, data_range=1.0))),  # of any values, far outside [0, 1] too
+        psnr=float(jnp.mean(peak_ratio(restored, task.x, data_range=1.0))),  # of any values, far outside [0, 1] too
         rmse=float(jnp.sqrt(jnp.mean(metrics.mse(restored, task.x)))),
         inconsistency=float(jnp.max(metrics.measurement_rmse(task.operator, restored, task.y))),
         spread=float(jnp.mean(probed.spread)),

@@ -8,6 +8,7 @@ Papers: [ohayon2023] Ohayon, Adrai, Elad, Michaeli, "Reasons for the Superiority
 Deterministic Ones", ICML 2023.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from jaxpr.core import Array, InputError, Key, Objective, map_chunks
 from jaxpr.data.words import named_images
 from jaxpr.degradations import LinearOperator, parse_degradation
 from jaxpr.models.restorer_network import RestorerConfig, restorer_network
+from jaxpr.numerics.errors import peak_ratio
 from jaxpr.report.style import COLOURS, INK
 from jaxpr.training import WEIGHTS, RestorerRecipe, RobustnessLoss, load_recipes
 from jaxpr.weights import feature_extractor
@@ -284,7 +286,7 @@ class DigitProgram:
         y_adv = l2_adam(k_start, objective, y, epsilon=self.task.epsilon, steps=steps, learning_rate=rate)
         attacked = outputs(self.sampling, params, y_adv, jax.tree.map(lambda a: a[seeds : 2 * seeds], z))
         shift = jnp.mean(jnp.sum(jnp.square(attacked - at_y[:seeds]), axis=(2, 3, 4)), axis=0)
-        psnr = jax.vmap(lambda a, b: input_psnr(a, b, data_range=1.0))(at_y[:seeds], attacked)
+        psnr = jax.vmap(functools.partial(peak_ratio, data_range=1.0))(attacked, at_y[:seeds])
         spread = metrics.per_pixel_std(at_y[seeds:]) if self.draws else jnp.zeros(y.shape[0], y.dtype)
         return Probed(spread, shift, jnp.mean(psnr, axis=0), input_psnr(y, y_adv, data_range=1.0))
 

@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from jaxpr.core import AnyArray
 
-__all__ = ["deviation", "jackknife_error", "mean_std", "rank_correlation", "told"]
+__all__ = ["deviation", "mean_std", "rank_correlation", "told"]
 
 
 def mean_std(values: AnyArray | Sequence[float]) -> tuple[float, float]:
@@ -35,8 +35,3 @@ def rank_correlation(a: AnyArray | Sequence[float], b: AnyArray | Sequence[float
     if pairs.shape[1] < 3 or np.ptp(pairs, axis=1).min() == 0:
         return math.nan
     return float(spearmanr(*pairs).statistic)
-
-
-def jackknife_error(left_out: AnyArray | Sequence[float]) -> float:
-    """Standard error by the jackknife, of a statistic (G,) without each group in turn."""
-    return float(np.sqrt((len(left_out) - 1) * np.var(left_out)))

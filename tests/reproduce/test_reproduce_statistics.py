@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from jaxpr.reproduce.statistics import deviation, jackknife_error, mean_std, rank_correlation, told
+from jaxpr.numerics.statistics import jackknife_error
+from jaxpr.reproduce.statistics import deviation, mean_std, rank_correlation, told
 
 
 def test_numbers_over_seeds():

@@ -20,6 +20,7 @@ libraries and data), how much of it the run itself added, and the value, so that
 import argparse
 import contextlib
 import datetime
+import functools
 import importlib
 import json
 import os
@@ -37,7 +38,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["RESULTS", "Contender", "compare", "declare_torchvision_operators", "parse"]
+__all__ = ["RESULTS", "Contender", "compare", "compare_sizes", "declare_torchvision_operators", "parse"]
 
 Contender = Callable[[], Callable[[], Any]]
 """Prepares (imports, data), and returns the function that is timed; that one returns a number or an array."""
@@ -99,6 +100,31 @@ def compare(
     if options.write:
         _keep(options.scale, size, baseline, results)
     return results
+
+
+def compare_sizes(
+    description: str | None,
+    sizes: Mapping[str, Mapping[str, tuple[Any, ...]]],
+    contenders: Mapping[str, Callable[..., Callable[[], Any]]],
+    *,
+    baseline: str,
+) -> None:
+    """A whole script: `compare` at all sizes of the scale that the command line names.
+
+    Args:
+        description: for the command line.
+        sizes: by scale and name; the arguments of every contender.
+        contenders: by name; with these arguments each prepares what is timed.
+        baseline: as of `compare`.
+    """
+    options = parse(description)
+    for name, arguments in sizes[options.scale].items():
+        compare(
+            options,
+            name,
+            {who: functools.partial(make, *arguments) for who, make in contenders.items()},
+            baseline=baseline,
+        )
 
 
 def declare_torchvision_operators() -> None:

@@ -6,14 +6,13 @@ Statistics and distance are timed together on both sides, on the same float32 fe
 rounding of float32 means (torch-fidelity's and numpy's means are float32).
 """
 
-import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import Contender, compare, declare_torchvision_operators, parse
+from benchmarks.common import compare_sizes, declare_torchvision_operators
 
 SIZES = {  # name: (N, d)
     "smoke": {"500x128": (500, 128)},
@@ -78,18 +77,12 @@ def scipy_sqrtm(count: int, dim: int) -> Callable[[], Any]:
     return run
 
 
-def main() -> None:
-    """Compare at all sizes of the scale."""
-    options = parse(__doc__)
-    for name, (count, dim) in SIZES[options.scale].items():
-        contenders: dict[str, Contender] = {
-            "torch-fidelity": functools.partial(torch_fidelity, count, dim),
-            "jaxpr moments": functools.partial(jaxpr_moments, count, dim),
-            "jaxpr features": functools.partial(jaxpr_features, count, dim),
-            "scipy sqrtm": functools.partial(scipy_sqrtm, count, dim),
-        }
-        compare(options, name, contenders, baseline="torch-fidelity")
-
+CONTENDERS: dict[str, Callable[..., Callable[[], Any]]] = {
+    "torch-fidelity": torch_fidelity,
+    "jaxpr moments": jaxpr_moments,
+    "jaxpr features": jaxpr_features,
+    "scipy sqrtm": scipy_sqrtm,
+}
 
 if __name__ == "__main__":
-    main()
+    compare_sizes(__doc__, SIZES, CONTENDERS, baseline="torch-fidelity")

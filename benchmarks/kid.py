@@ -6,13 +6,12 @@ Subsets are drawn inside the timed run on both sides; means differ by the choice
 jaxpr, the second value). "jaxpr, all points" is the estimate without subsets with its jackknife over ten groups.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import Contender, compare, declare_torchvision_operators, parse
+from benchmarks.common import compare_sizes, declare_torchvision_operators
 
 SIZES = {  # name: (N, d, subsets, points per subset)
     "smoke": {"500x128": (500, 128, 10, 100)},
@@ -74,18 +73,12 @@ def piq(count: int, dim: int, subsets: int, size: int) -> Callable[[], Any]:
     return lambda: float(measure(fake, real))
 
 
-def main() -> None:
-    """Compare at all sizes of the scale."""
-    options = parse(__doc__)
-    for name, arguments in SIZES[options.scale].items():
-        contenders: dict[str, Contender] = {
-            "torch-fidelity": functools.partial(torch_fidelity, *arguments),
-            "jaxpr": functools.partial(jaxpr_subsets, *arguments),
-            "jaxpr, all points": functools.partial(jaxpr_grouped, *arguments),
-            "piq": functools.partial(piq, *arguments),
-        }
-        compare(options, name, contenders, baseline="torch-fidelity")
-
+CONTENDERS: dict[str, Callable[..., Callable[[], Any]]] = {
+    "torch-fidelity": torch_fidelity,
+    "jaxpr": jaxpr_subsets,
+    "jaxpr, all points": jaxpr_grouped,
+    "piq": piq,
+}
 
 if __name__ == "__main__":
-    main()
+    compare_sizes(__doc__, SIZES, CONTENDERS, baseline="torch-fidelity")

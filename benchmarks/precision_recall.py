@@ -7,14 +7,13 @@ balls are open and piq's recall compares with the wrong radii at ties, so values
 """
 
 import contextlib
-import functools
 import io
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import Contender, compare, declare_torchvision_operators, parse
+from benchmarks.common import compare_sizes, declare_torchvision_operators
 
 K = 3
 SIZES = {  # name: (N, d)
@@ -93,20 +92,14 @@ def prdc(count: int, dim: int) -> Callable[[], Any]:
     return run
 
 
-def main() -> None:
-    """Compare at all sizes of the scale."""
-    options = parse(__doc__)
-    for name, (count, dim) in SIZES[options.scale].items():
-        contenders: dict[str, Contender] = {
-            "torch-fidelity": functools.partial(torch_fidelity, count, dim),
-            "torch-fidelity blockwise": functools.partial(torch_fidelity_part, count, dim),
-            "jaxpr": functools.partial(jaxpr_pair, count, dim),
-            "jaxpr, all four": functools.partial(jaxpr_four, count, dim),
-            "piq": functools.partial(piq, count, dim),
-            "prdc, all four": functools.partial(prdc, count, dim),
-        }
-        compare(options, name, contenders, baseline="torch-fidelity")
-
+CONTENDERS: dict[str, Callable[..., Callable[[], Any]]] = {
+    "torch-fidelity": torch_fidelity,
+    "torch-fidelity blockwise": torch_fidelity_part,
+    "jaxpr": jaxpr_pair,
+    "jaxpr, all four": jaxpr_four,
+    "piq": piq,
+    "prdc, all four": prdc,
+}
 
 if __name__ == "__main__":
-    main()
+    compare_sizes(__doc__, SIZES, CONTENDERS, baseline="torch-fidelity")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import Contender, compare, declare_torchvision_operators, parse
+from benchmarks.common import compare_sizes, declare_torchvision_operators
 
 SIZES = {
     "smoke": {"4x64x64": (4, 64)},
@@ -71,14 +71,12 @@ def dm_pix(count: int, size: int) -> Callable[[], Any]:
     return lambda: np.asarray(run(a, b)).mean()
 
 
+CONTENDERS: dict[str, Callable[..., Callable[[], Any]]] = {
+    "jaxpr": ours,
+    "scikit-image": scikit_image,
+    "piq": piq,
+    "dm_pix": dm_pix,
+}
+
 if __name__ == "__main__":
-    options = parse(__doc__)
-    everyone: dict[str, Callable[[int, int], Callable[[], Any]]] = {
-        "jaxpr": ours,
-        "scikit-image": scikit_image,
-        "piq": piq,
-        "dm_pix": dm_pix,
-    }
-    for name, (count, size) in SIZES[options.scale].items():
-        contenders: dict[str, Contender] = {who: functools.partial(make, count, size) for who, make in everyone.items()}
-        compare(options, name, contenders, baseline="scikit-image")
+    compare_sizes(__doc__, SIZES, CONTENDERS, baseline="scikit-image")

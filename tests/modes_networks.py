@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from golden_sizes import ADM, CLASSIFIER, FACES
 from modes_measures import KEY, uniform
 
 from jaxpr import attacks, evaluation, models, toys, training, weights
@@ -17,27 +18,6 @@ from jaxpr.evaluation import devices, stream
 from jaxpr.restorers import bicubic
 
 LARGE, SMALL = uniform(1, 32, 32, 3), uniform(1, 8, 8, 3)
-UNET = models.ADMUNetConfig(
-    model_channels=32, num_res_blocks=1, attention_resolutions=(2,), channel_mult=(1, 2), num_head_channels=16
-)
-CLASSIFIER = models.ADMClassifierConfig(
-    image_size=4,
-    model_channels=32,
-    out_channels=5,
-    num_res_blocks=1,
-    attention_resolutions=(2,),
-    channel_mult=(1, 2),
-    num_head_channels=16,
-)
-FACES = models.GFPGANConfig(
-    out_size=8,
-    num_style_feat=8,
-    num_mlp=2,
-    input_is_latent=False,
-    different_w=False,
-    narrow=1 / 64,
-    sft_half=False,
-)
 SWIN = {
     "upscale": 1,
     "depths": (1,),
@@ -80,7 +60,7 @@ COLUMNS = uniform(2, 7)
 
 MODELS = {
     "adm_classifier": lambda: network(models.adm_classifier(CLASSIFIER), SMALL[:, :4, :4], np.int32([3])),
-    "adm_unet": lambda: network(models.adm_unet(UNET), SMALL[:, :4, :4], np.int32([3])),
+    "adm_unet": lambda: network(models.adm_unet(ADM), SMALL[:, :4, :4], np.int32([3])),
     "autoencoder_kl": autoencoder,
     "ddpm_unet": lambda: network(
         models.ddpm_unet(models.DDPMUNetConfig(ch=32, ch_mult=(1, 2), num_res_blocks=1, attention_levels=(1,))),

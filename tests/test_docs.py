@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from golden_sizes import SWINIR
 from PIL import Image
 
 from jaxpr import evaluation
 from jaxpr.cli.commands import main
 from jaxpr.models.naming import abstract_parameters, torch_shapes
 from jaxpr.models.rrdbnet import RRDBNetConfig, rrdbnet
-from jaxpr.models.swinir import SwinIRConfig, swinir
+from jaxpr.models.swinir import swinir
 from jaxpr.weights.torch_files import write_checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -34,21 +35,6 @@ ELSEWHERE = {
     "jaxpr evaluate --out runs/swinir-fetched": "needs that download",
     "jaxpr evaluate --out runs/fid": "needs Inception's file of 90 MB; tests/models/test_models_inception.py",
 }
-
-
-SWINIR = SwinIRConfig(
-    upscale=4,
-    in_chans=3,
-    img_size=48,
-    window_size=8,
-    img_range=1.0,
-    depths=(1,),
-    embed_dim=8,
-    num_heads=(2,),
-    mlp_ratio=2.0,
-    upsampler="pixelshuffle",
-    resi_connection="1conv",
-)
 
 
 class Block(NamedTuple):

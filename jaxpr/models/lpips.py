@@ -74,6 +74,7 @@ def lpips_heads(config: HeadsConfig, *, compute: Compute = Compute()) -> Model: 
 
 
 def recognise_trunk(shapes: Shapes) -> TrunkConfig | None:
+    """The trunk whose convolutions a file has, by their places in torchvision's list; None if it is none of them."""
     found = indices(shapes, r"features\.(\d+)\.weight$")
     for name, spec in LPIPS_TRUNKS.items():
         if found == spec.convolutions:

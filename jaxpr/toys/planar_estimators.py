@@ -72,19 +72,7 @@ def ring_crossing(law: EllipticRing, y: Array, *, alpha: float | Array) -> Array
 
     It reaches both sides, and a continuous curve that does has impossible outputs: recall for precision.
 
-    Note:
-        As in `ring_avoiding`.
-
-    Args:
-        law: of `elliptic_ring`.
-        y: (N, 1).
-        alpha: radians per unit of y; the larger, the more erratic. Traced.
-
-    Returns:
-        (N, 2).
-
-    Raises:
-        InputError: y is not finite points of one coordinate.
+    Arguments, result, errors and note are those of `ring_avoiding`.
     """
     first, wave, _ = _ring_wave(law, y, alpha)
     return jnp.stack([first, law.slices(y).outer * wave], axis=1)

@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pytest
 from PIL import Image
+from stopping import stopped
 
 from jaxpr.cli.commands import main
 
@@ -23,15 +24,6 @@ def folder(tmp_path):
         blocks = random.integers(0, 256, (13, 13, 3), np.uint8)
         Image.fromarray(blocks).resize((100, 100), Image.Resampling.BICUBIC).save(images / f"{index}.png")
     return images
-
-
-def stopped(capsys, arguments: list[str]) -> str:
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    error = capsys.readouterr().err
-    assert stop.value.code == 2
-    assert error.count("\n") == 1, error
-    return error
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import safetensors.numpy
+from stopping import stopped
 
 from jaxpr.cli.commands import main
 from jaxpr.core import InputError
@@ -27,15 +28,6 @@ from jaxpr.weights.torch_files import read_checkpoint, write_checkpoint
 
 CONTENT = safetensors.numpy.save({"w": np.arange(50_000, dtype=np.float32)})
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-
-def stopped(capsys, arguments: list[str]) -> str:
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    error = capsys.readouterr().err
-    assert stop.value.code == 2
-    assert error.count("\n") == 1, error
-    return error
 
 
 # --- a server --------------------------------------------------------------------------------------------------------

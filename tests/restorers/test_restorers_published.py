@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden_sizes import SWINIR
 
 from jaxpr.core import InputError
 from jaxpr.degradations import parse_degradation
@@ -18,7 +19,7 @@ from jaxpr.models.naming import WeightsError, abstract_parameters, torch_shapes
 from jaxpr.models.restormer import RestormerConfig, restormer
 from jaxpr.models.rrdbnet import RRDBNetConfig, rrdbnet
 from jaxpr.models.swin2sr import Swin2SRConfig, swin2sr
-from jaxpr.models.swinir import SwinIRConfig, swinir
+from jaxpr.models.swinir import swinir
 from jaxpr.restorers import (
     PUBLISHED_RESTORERS,
     Training,
@@ -33,18 +34,8 @@ from jaxpr.weights.torch_files import file_sha256, write_checkpoint
 # Maximum error over maximum magnitude: the same float32 sums in programs that are compiled differently.
 FLOAT32 = 1e-5
 
-_SWINIR = SwinIRConfig(
-    upscale=1,
-    in_chans=1,
-    img_size=32,
-    window_size=4,
-    img_range=1.0,
-    depths=(1,),
-    embed_dim=8,
-    num_heads=(2,),
-    mlp_ratio=2.0,
-    upsampler="",
-    resi_connection="1conv",
+_SWINIR = SWINIR._replace(
+    upscale=1, in_chans=1, img_size=32, window_size=4, depths=(1,), embed_dim=8, num_heads=(2,), upsampler=""
 )
 _RRDB = RRDBNetConfig(num_feat=4, num_block=1, num_grow_ch=2)
 NETWORKS = {

@@ -139,7 +139,7 @@ def attack(sizes: Sizes, runs: Path | None) -> Found:
 
 def of_kind(results: DecisionResults, kind: str) -> list[RestorerDecisions]:
     """One kind of restorer at every seed."""
-    return [found for found in results.restorers if found.family == kind]
+    return [found for found in results.restorers if found.described_as.family == kind]
 
 
 def percent(

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxpr.core import claim_folder, utf8, write_atomically
 from jaxpr.numerics.statistics import Estimate
+from jaxpr.records.results import Described
 from jaxpr.report.decisions import DecisionSample, decisions_table, figure_decisions
 from jaxpr.report.style import png_bytes
 
@@ -51,10 +52,7 @@ class RestorerDecisions(NamedTuple):
         input_psnr: PSNR between y and y_adv, decibels.
         blind: share of examples at which the attack's gradient is zero or not finite: there it cannot do anything,
             and an unchanged decision says nothing about robustness.
-        label: what the restorer calls itself, such as the word that made it; "" for nothing.
-        family: what it is drawn with, in one colour; None for nothing but itself.
-        setting: what varies along a family's line; None where nothing does.
-        variant: what else distinguishes it from the usual member; None for the usual one.
+        described_as: what the restorer says of itself.
     """
 
     name: str
@@ -62,10 +60,7 @@ class RestorerDecisions(NamedTuple):
     attacker: Judgement
     input_psnr: Estimate
     blind: float
-    label: str = ""
-    family: str | None = None
-    setting: float | None = None
-    variant: str | None = None
+    described_as: Described = Described()
 
 
 class DecisionResults(NamedTuple):
@@ -89,7 +84,11 @@ class DecisionResults(NamedTuple):
 def decisions_record(results: DecisionResults) -> dict[str, Any]:
     """The results as plain JSON-able values, as `decisions.json` holds them; undefined numbers are null."""
     source = {name: {"shares": found[0], "accuracy": found[1]} for name, found in results.source.items()}
-    record = results._asdict() | {"source": source}
+    # What a restorer says of itself stands beside its numbers, as in the record of an evaluation.
+    restorers = [found._asdict() | found.described_as._asdict() for found in results.restorers]
+    for entry in restorers:
+        del entry["described_as"]
+    record = results._asdict() | {"source": source, "restorers": restorers}
     return {name: _plain(record[name]) for name in ("protocol", "provenance", "source", "restorers")}
 
 

@@ -374,8 +374,7 @@ def _summary(
         )
 
     psnr, blind = grouped_mean(arrays["psnr"]), float(arrays["blind"].mean())
-    said = (restorer.label, restorer.family, restorer.setting, restorer.variant)
-    return RestorerDecisions(name, judgement("judge"), judgement("attacker"), psnr, blind, *said)
+    return RestorerDecisions(name, judgement("judge"), judgement("attacker"), psnr, blind, restorer.described_as)
 
 
 def _data_record(key: Key, source: ImageSource, degradation: Degradation, bits: int | None) -> dict[str, Any]:

@@ -68,10 +68,7 @@ def finish(
 def _described(result: RestorerResult, restorer: Restorer) -> RestorerResult:
     """A result with what its restorer says of itself."""
     return result._replace(
-        label=restorer.label,
-        family=restorer.family,
-        setting=restorer.setting,
-        variant=restorer.variant,
+        described_as=restorer.described_as,
         weights=None if restorer.weights is None else dict(restorer.weights),
     )
 

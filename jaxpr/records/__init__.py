@@ -3,9 +3,10 @@
 from jaxpr.records.metric_info import MetricInfo
 from jaxpr.records.metric_table import METRICS, metric_info, of_source
 from jaxpr.records.reading import MissingMetricError, check_record
-from jaxpr.records.results import SCHEMA_VERSION, Metric, RestorerResult, Results, to_record
+from jaxpr.records.results import SCHEMA_VERSION, Described, Metric, RestorerResult, Results, to_record
 
 __all__ = [
+    "Described",
     "METRICS",
     "Metric",
     "MetricInfo",

@@ -14,6 +14,7 @@ from jaxpr.numerics.statistics import grouped_mean, jackknife_error, without_eac
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Described",
     "Metric",
     "RestorerResult",
     "Results",
@@ -47,6 +48,23 @@ class Metric(NamedTuple):
     note: str = ""
 
 
+class Described(NamedTuple):
+    """What a restorer says of itself, by which figures choose colours, lines and markers.
+
+    Attributes:
+        label: what it calls itself, such as the word that made it; "" for nothing.
+        family: what it is drawn with, in one colour; None for nothing but itself.
+        setting: what varies along a family's line, finite; None where nothing does.
+        variant: what else distinguishes it from the usual member of its family and setting, which is drawn hollow; None
+            for the usual one.
+    """
+
+    label: str = ""
+    family: str | None = None
+    setting: float | None = None
+    variant: str | None = None
+
+
 class RestorerResult(NamedTuple):
     """All numbers of one restorer.
 
@@ -56,10 +74,7 @@ class RestorerResult(NamedTuple):
         curves: curve name to columns of equal length; an empty dict if none was measured.
         labels: verdicts in words, such as the region of the uncertainty-perception plane.
         weights: which file the restorer's weights are from, its hash, and how it is used; None where nothing is known.
-        label: what the restorer calls itself, such as the word that made it; "" for nothing.
-        family: what it is drawn with, in one colour; None for nothing but itself.
-        setting: what varies along a family's line; None where nothing does.
-        variant: what else distinguishes it from the usual member, which is drawn hollow; None for the usual one.
+        described_as: what the restorer says of itself.
     """
 
     name: str
@@ -67,10 +82,7 @@ class RestorerResult(NamedTuple):
     curves: dict[str, dict[str, list[float]]]
     labels: dict[str, str]
     weights: dict[str, Any] | None = None
-    label: str = ""
-    family: str | None = None
-    setting: float | None = None
-    variant: str | None = None
+    described_as: Described = Described()
 
 
 class Results(NamedTuple):
@@ -145,10 +157,7 @@ def from_record(record: Mapping[str, Any]) -> Results:
             },
             dict(entry["labels"]),
             entry.get("weights"),
-            entry.get("label", ""),
-            entry.get("family"),
-            entry.get("setting"),
-            entry.get("variant"),
+            Described(**{part: entry[part] for part in Described._fields if part in entry}),
         )
         for entry in record["restorers"]
     )
@@ -172,10 +181,7 @@ def _number(value: float | None) -> float:
 def _restorer_record(restorer: RestorerResult) -> dict[str, Any]:
     record = {
         "name": restorer.name,
-        "label": restorer.label,
-        "family": restorer.family,
-        "setting": None if restorer.setting is None else _finite(float(restorer.setting)),
-        "variant": restorer.variant,
+        **restorer.described_as._asdict(),
         "metrics": {name: _cell(metric) for name, metric in restorer.metrics.items()},
         "curves": {
             name: {column: [_finite(value) for value in values] for column, values in curve.items()}

@@ -5,11 +5,13 @@ stochastic. Parameters are arguments of its function, so restorers with equal fu
 """
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from jaxpr.core import Array, Estimator, InputError, Sampler
+from jaxpr.core import Array, Estimator, InputError, Sampler, described, is_number
+from jaxpr.records.results import Described
 
 __all__ = ["Apply", "Restorer", "as_restorer", "joined_variant"]
 
@@ -26,18 +28,14 @@ class Restorer:
             `apply` are equal share compiled programs, so it is hashable, and holds no arrays that differ between them.
         params: pytree of arrays and numbers.
         stochastic: does x̂ depend on the key?
-        label: what it calls itself in records, such as the word that made it; "" for nothing.
+        label, family, setting, variant: see `records.Described`.
         scale: pixels of x̂ per pixel of y along an axis; None if unknown.
         differentiable: can JAX differentiate x̂ by y? None if unknown; an evaluation then tries.
         cost: calls of a network per restoration; 0 without a network.
-        family: what it is drawn with, in one colour; None for nothing but itself.
-        setting: what varies along a family's line; None where nothing does.
-        variant: what else distinguishes it from the usual member of its family and setting, which is drawn hollow; None
-            for the usual one.
         weights: JSON-able record of where its numbers come from, such as a file and its hash; None if there is nothing.
 
     Raises:
-        InputError: `apply` is not callable, or not hashable.
+        InputError: `apply` is not callable, or not hashable; `setting` is not finite.
     """
 
     apply: Apply
@@ -60,6 +58,13 @@ class Restorer:
             hash(self.apply)
         except TypeError as error:
             raise InputError(f"apply: found {found}, which has no hash, expected a hashable callable") from error
+        if self.setting is not None and not (is_number(self.setting) and math.isfinite(self.setting)):
+            raise InputError(f"setting: found {described(self.setting)}, expected a finite number or None")
+
+    @property
+    def described_as(self) -> Described:
+        """What records hold of it beside its numbers."""
+        return Described(self.label, self.family, self.setting, self.variant)
 
     def __call__(self, *inputs: Any) -> Array:
         """Restore y, or draw for a key and y; one key, or one for each example where `apply` takes that."""

@@ -14,6 +14,7 @@ from jaxpr.evaluation.decision_results import Judgement, RestorerDecisions
 from jaxpr.models.restorer_network import RestorerConfig, restorer_network
 from jaxpr.models.unet import UNetConfig
 from jaxpr.numerics.statistics import Estimate
+from jaxpr.records import Described
 from jaxpr.report.experiments import experiment_record
 from jaxpr.reproduce import indices, load_experiment
 from jaxpr.restorers import as_restorer
@@ -62,7 +63,7 @@ def decisions(gan, l1, *, gap=0.0):
         for kind, share, psnr in (("GAN", gan[seed], 30.0), ("ℓ1", l1[seed], 30.0 + gap)):
             judged = judgement(share, share - l1[seed])
             psnrs = Estimate(psnr, 0.1)
-            found.append(RestorerDecisions(f"{kind}, seed {seed}", judged, judged, psnrs, 0.0, family=kind))
+            found.append(RestorerDecisions(f"{kind}, seed {seed}", judged, judged, psnrs, 0.0, Described(family=kind)))
     return DecisionResults({"examples": 100}, {}, {}, tuple(found), ())
 
 

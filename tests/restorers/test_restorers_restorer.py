@@ -86,6 +86,8 @@ def test_plain_callables_are_told_apart_by_their_required_arguments(function, st
         (lambda: as_restorer("r", lambda: 0), "restorer r: found 0 required arguments"),
         (lambda: as_restorer("r", 3), "restorer r: found int, expected a callable"),
         (lambda: Restorer(3), "apply: found int, expected a callable"),
+        (lambda: Restorer(as_restorer, setting=float("nan")), "setting: found nan, expected a finite number"),
+        (lambda: Restorer(as_restorer, setting="0.1"), "setting: found '0.1', expected a finite number"),
         (lambda: Restorer(Unhashable()), "apply: found Unhashable, which has no hash"),
         (lambda: tiled(lambda key, y: y, tile=4, overlap=2), "estimator: found a stochastic one"),
     ],

@@ -3,7 +3,7 @@ r"""The two packaged classifiers of 8×8 digits that attack and judge decisions 
     jaxpr train classifiers --out runs/classifiers [--scale smoke|small]
 
 Both learn on digits("train"), 1,438 digits of scikit-learn; of digits("test"), 359 others, both know 99.44%. They
-differ in architecture, seed, augmentation and label smoothing. `tools/package_classifiers.py` packages them.
+differ in architecture, seed, augmentation and label smoothing. `tools/pack_weights.py` packs them.
 
 smoke: 20 steps, nothing worth keeping. small: half a minute each on two CPU cores. There are no others at scale paper.
 """

@@ -20,9 +20,17 @@ os.environ.setdefault("XLA_FLAGS", " ".join(_CHEAP))
 atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 import jax  # noqa: E402 (reads the environment)
+import pytest  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 8)  # several devices on one host, for the sharding tests
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Cached programs are millions of objects that stay; looking through all of them often takes a twentieth of the time.
 gc.set_threshold(10_000, 20, 10)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten():
+    """Programs of one file are of little use to the next, and thousands of them slow down compiling and lowering."""
+    yield
+    jax.clear_caches()

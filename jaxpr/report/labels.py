@@ -1,7 +1,8 @@
 """Placing labels next to points so that they cover neither one another nor the drawing. Pure geometry in pixels.
 
 Each label tries 16 directions at growing distances and takes the cheapest place, given where the others are; sweeps
-over all labels repeat until nothing moves, from several orders, of which the cheapest end counts. No randomness: the same points give the same places.
+over all labels repeat until nothing moves, from several orders, of which the cheapest end counts. No randomness: the
+same points give the same places.
 """
 
 from typing import NamedTuple

@@ -8,7 +8,6 @@ from typing import Any
 from jaxpr.core import Array, InputError, given_path
 from jaxpr.degradations import parse_degradation
 from jaxpr.models.restorer_network import RestorerConfig, restorer_network
-from jaxpr.models.unet import UNetConfig
 from jaxpr.restorers.restorer import Apply, Restorer
 from jaxpr.weights.packaged import (
     PACKAGED_RESTORERS,
@@ -74,8 +73,7 @@ def trained_degradation(source: str | Path) -> str:
 
 def trained_channels(source: str | Path) -> int:
     """Channels of x and of y; arguments as in `trained_restorer`."""
-    network = _read(source).packed.config.network
-    return network.channels if isinstance(network, UNetConfig) else network.num_out_ch
+    return _read(source).packed.config.channels
 
 
 def _read(source: str | Path) -> RestorerFile:

@@ -59,6 +59,10 @@ class Checkpoints(NamedTuple):
         for old in self._stored()[:-_KEPT]:
             shutil.rmtree(root / str(old))
 
+    def last_step(self) -> int:
+        """Steps done by the newest state; 0 if there is none. Nothing but names is read."""
+        return max(self._stored(), default=0)
+
     def latest(self, like: Any) -> StoredState | None:
         """The newest state, with the structure and shardings of `like`; None if there is none.
 

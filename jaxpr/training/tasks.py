@@ -115,7 +115,7 @@ def drive(task: Task, out: Path, *, command: str, checkpoint_every: int = 500, p
 
     first = Averaged(state, state.params)
     checkpoints = Checkpoints(folder / "checkpoints", checkpoint_every)
-    found = checkpoints.latest(first)
+    before = checkpoints.last_step()
     run = run_steps(
         with_average(task.step, decay=recipe.optimizer.average),
         first,
@@ -130,8 +130,7 @@ def drive(task: Task, out: Path, *, command: str, checkpoint_every: int = 500, p
     )
     content = task.export(run.state.average, _metadata(recipe, source, command))
     write_atomically(weights, content)
-    done = recipe.optimizer.steps - (0 if found is None else found.step)
-    return Trained(weights, len(content), done, time.perf_counter() - started)
+    return Trained(weights, len(content), recipe.optimizer.steps - before, time.perf_counter() - started)
 
 
 def with_average(step: Step[Any], *, decay: float) -> Step[Averaged]:

@@ -22,8 +22,6 @@ from test_api import FUNCTIONS
 from jaxpr import transport
 from jaxpr.core.versions import enable_x64
 
-pytestmark = pytest.mark.versions
-
 CASES = FUNCTION_CASES + MEASURE_CASES + PROGRAM_CASES
 NAMED = {name for case in CASES for name in case.names}
 PUBLIC = {name.removeprefix("jaxpr."): value for name, value in FUNCTIONS.items()}
@@ -62,6 +60,7 @@ def title(case: Case) -> str:
     return case.names[0] + (f"+{len(case.names) - 1}" if len(case.names) > 1 else "")
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("case", CASES, ids=title)
 def test_a_program_lowers_for_every_accelerator(case):
     fn, *arguments = case.make()
@@ -96,6 +95,7 @@ def test_what_else_the_table_names_is_public(name):
 FROM_WITHIN = {"evaluation.decisions.evaluate_decisions", "evaluation.decisions.sweep_decisions"}
 
 
+@pytest.mark.versions
 @pytest.mark.slow
 def test_the_table_goes_through_what_it_names_and_through_all_parts():
     """Seen by a profiler while everything is traced anew."""
@@ -121,6 +121,7 @@ def callback(x):
     return jax.pure_callback(lambda a: np.asarray(a), jax.ShapeDtypeStruct(x.shape, x.dtype), x)
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_the_rules_themselves(platform):
     check = functools.partial(complaints, platform=platform, full_width=True)
@@ -133,6 +134,7 @@ def test_the_rules_themselves(platform):
     assert check("stablehlo.custom_call @lapack_ssyevd_ffi(%0)") == ["calls lapack_ssyevd_ffi"]
 
 
+@pytest.mark.versions
 def test_float64_is_seen_on_a_tpu():
     def wide(x):
         with enable_x64(True):
@@ -142,6 +144,7 @@ def test_float64_is_seen_on_a_tpu():
     assert complaints(lowered(wide, MEAN, platform="cuda"), "cuda", full_width=True) == []
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("wrap", [jax.vmap, lambda f: jax.vmap(gradient(f)), lambda f: jax.vmap(jax.jit(f))])
 def test_transformed_gaussian_distance(wrap, platform):

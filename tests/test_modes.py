@@ -24,8 +24,6 @@ from jaxpr.attacks import ifgsm, lipschitz_ratio, output_shift
 from jaxpr.core import InputError
 from jaxpr.core.versions import enable_x64
 
-pytestmark = pytest.mark.versions
-
 ROOMS = (*MEASURES, *PROGRAMS, *NETWORKS, "weights")
 
 
@@ -76,13 +74,15 @@ def expected():
     return of
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def cached():
     """Networks that are made once are made outside of all traces."""
     weights.perceptual_network("alexnet")
     weights.digit_classifier("judge")
 
 
+@pytest.mark.versions
+@pytest.mark.usefixtures("cached")
 @pytest.mark.parametrize("name", [name for name in CASES if name not in ON_HOST])
 def test_draws_and_results_keep_their_width_and_nothing_is_promoted(name):
     with enable_x64(True), promotion():
@@ -97,6 +97,8 @@ def modes_of(name: str) -> list:
     return [pytest.param(name, mode, marks=[] if mode in RUN.get(name, ()) else pytest.mark.slow) for mode in MODES]
 
 
+@pytest.mark.versions
+@pytest.mark.usefixtures("cached")
 @pytest.mark.parametrize(("name", "mode"), [case for name in CASES for case in modes_of(name)])
 def test_same_numbers_in_every_mode(name, mode, expected):
     if mode == "debug_nans" and name in UNTRAPPED:
@@ -141,6 +143,7 @@ def test_every_public_function_is_in_the_sweep_or_excluded_for_a_reason():
     assert ON_HOST | set(RUN) | set(TOLERANCES) | set(UNTRAPPED) <= set(CASES)
 
 
+@pytest.mark.versions
 def test_debug_nans_still_traps_what_is_not_documented():
     x = jnp.full((1, 4), 0.5)
     with jax.debug_nans(True):
@@ -149,6 +152,7 @@ def test_debug_nans_still_traps_what_is_not_documented():
             lipschitz_ratio(lambda y: jnp.log(y - 1), x, x + 0.1)
 
 
+@pytest.mark.versions
 def test_legacy_keys_are_refused_by_name():
     y = jnp.full((1, 4), 0.5)
     with pytest.raises(InputError, match="key: found uint32"):

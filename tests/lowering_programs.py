@@ -226,16 +226,10 @@ def scored_attack() -> tuple[Any, ...]:
 
 def decided() -> tuple[Any, ...]:
     """The program behind one restorer, and its arguments."""
-    setting = decisions._Setting(classify, classify, 2)
-    x = np.zeros((2, 8, 8, 3), np.float32)
-    attack = [decisions.DecisionAttack(0.1, 1)]
-    given = (jax.random.split(jax.random.key(0), 2), x, x)
-    restorer = as_restorer("smooth", smooth)
-    shared = decisions._program(computation_of(restorer), setting)
-    program, _, _ = caught(
-        decisions, "_in_batches", lambda: decisions._attack("smooth", restorer, shared, attack, given, 2)
-    )
-    return program, EXAMPLES, floats(2, 8, 8, 3)
+    asked = decisions.AttackedDecisions(attacker=classify, judge=classify, steps=2)
+    program = decisions.decision_program(computation_of(as_restorer("smooth", smooth)), asked, (0.0, 1.0))
+    attack = floats(), jax.ShapeDtypeStruct((), jnp.int32)
+    return program, (), attack, EXAMPLES, floats(2, 8, 8, 3)
 
 
 EVALUATION = [
@@ -267,7 +261,7 @@ EVALUATION = [
     evaluated(
         "evaluation.planes.block_extractor", lambda: planes.block_extractor(PROTOCOL, 2), MEASURED, floats(2, 8, 8, 3)
     ),
-    Case(("evaluation.decisions.sweep_decisions", "evaluation.decisions.evaluate_decisions"), decided),
+    Case(("evaluation.decisions.decision_program",), on_one_device(decided)),
 ]
 
 RECIPE = RestorerRecipe(

@@ -37,7 +37,7 @@ EXCLUDED = {
 INSIDE = {
     "evaluation.IFGSM": "evaluation.evaluate",
     "evaluation.L2Adam": "attacks.l2_adam",
-    "evaluation.sweep_decisions": "evaluation.evaluate_decisions",
+    "evaluation.AttackedDecisions": "evaluation.evaluate_decisions",
     "metrics.Moments": "numerics.Moments.update",
     "models.Posterior": "models.autoencoder_kl",
     "toys.denoiser_optimizers": "toys.denoiser_losses",

@@ -252,18 +252,16 @@ def judge(x):
 
 def decided():
     images = from_arrays(uniform(4, 8, 8, 1), name="bands", labels=[0, 1, 2, 3])
+    attack = evaluation.DecisionAttack(0.1)
     found = evaluation.evaluate_decisions(
         KEY,
         {"repeat": lambda y: jnp.repeat(jnp.repeat(y, 2, axis=1), 2, axis=2)},
         images,
         "average-x2",
-        attacker=judge,
-        judge=judge,
-        alpha=0.1,
-        steps=2,
+        evaluation.AttackedDecisions(attacker=judge, judge=judge, attacks=(attack,), steps=2),
         batch_size=4,
     )
-    return [(one.judge.before, one.judge.after) for one in found.restorers]
+    return [(one.judge.before, one.judge.after) for one in found[0].restorers]
 
 
 EVALUATION = {"evaluate": evaluated, "evaluate_decisions": decided}

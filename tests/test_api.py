@@ -156,7 +156,8 @@ FIXED = [
     (evaluation.compare, "(runs, *, out)"),
     (
         evaluation.evaluate,
-        "(key, restorers, images, degradation, *, protocol, out, batch_size=8, progress=True, accept_other_code=False)",
+        "(key, restorers, images, degradation, *, protocol, out, batch_size=8, progress=True, decisions=None, "
+        "accept_other_code=False)",
     ),
 ]
 

@@ -91,10 +91,6 @@ def test_what_else_the_table_names_is_public(name):
     assert member in importlib.import_module(module).__all__
 
 
-# Their program is taken out from within, where it is made for one restorer.
-FROM_WITHIN = {"evaluation.decisions.evaluate_decisions", "evaluation.decisions.sweep_decisions"}
-
-
 @pytest.mark.versions
 @pytest.mark.slow
 def test_the_table_goes_through_what_it_names_and_through_all_parts():
@@ -113,7 +109,7 @@ def test_the_table_goes_through_what_it_names_and_through_all_parts():
         for name, value in PUBLIC.items()
         if name in NAMED or any(EXCLUDED[key] == PART for key in excluded_by(name))
     }
-    missed = {name for name, value in wanted.items() if value.__code__ not in seen} - FROM_WITHIN
+    missed = {name for name, value in wanted.items() if value.__code__ not in seen}
     assert sorted(missed) == []
 
 

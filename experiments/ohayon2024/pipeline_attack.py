@@ -41,8 +41,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxpr.data import digits
-from jaxpr.evaluation import DecisionAttack, DecisionResults, sweep_decisions
-from jaxpr.evaluation.decision_results import Judgement, RestorerDecisions, decisions_record
+from jaxpr.evaluation import AttackedDecisions, DecisionAttack, evaluate_decisions
+from jaxpr.records.decisions import DecisionResults, Judgement, RestorerDecisions, decisions_record
 from jaxpr.report import figure_decisions
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, FAINT, MUTED, new_figure, styled
@@ -119,21 +119,17 @@ def restorers(task: str, seeds: int, runs: Path | None) -> dict[str, Restorer]:
 
 def attack(sizes: Sizes, runs: Path | None) -> Found:
     """Every task and attack; all restorers see the same measurements."""
+    attacked = AttackedDecisions(
+        attacker=digit_classifier("attacker"), judge=digit_classifier("judge"), attacks=ATTACKS, steps=sizes.steps
+    )
+    known = digits("test")
+    chosen = np.linspace(0, len(known) - 1, min(sizes.digits or len(known), len(known))).round()
+    shown = known.select(chosen.astype(int).tolist())
     found: Found = {}
     for task in sizes.tasks:
-        swept = sweep_decisions(
-            jax.random.key(SEED),
-            restorers(task, sizes.seeds, runs),
-            digits("test"),
-            TASKS[task],
-            ATTACKS,
-            attacker=digit_classifier("attacker"),
-            judge=digit_classifier("judge"),
-            steps=sizes.steps,
-            limit=sizes.digits,
-            batch_size=120,
-        )
-        found |= {(task, how): results for how, results in zip(ATTACKS, swept, strict=True)}
+        networks = restorers(task, sizes.seeds, runs)
+        each = evaluate_decisions(jax.random.key(SEED), networks, shown, TASKS[task], attacked, batch_size=120)
+        found |= {(task, how): results for how, results in zip(ATTACKS, each, strict=True)}
     return found
 
 

@@ -6,20 +6,36 @@ from typing import Literal
 
 import jax
 
-from jaxpr.core import InputError, check_count, check_folder, claim_folder, given_path, seed_key
+from jaxpr.core import InputError, check_count, given_path, seed_key
 from jaxpr.data import digits
 from jaxpr.degradations import parse_degradation
 from jaxpr.doctor import warn_of_idle_accelerator
-from jaxpr.evaluation.decision_results import decisions_record
-from jaxpr.evaluation.decisions import evaluate_decisions
+from jaxpr.evaluation import AttackedDecisions, DecisionAttack, evaluate_decisions
 from jaxpr.evaluation.measure import degrader
+from jaxpr.evaluation.state import check_unclaimed
+from jaxpr.records.decisions import decisions_record
 from jaxpr.report.decisions import decisions_table
 from jaxpr.restorers import Training, build_restorers
 from jaxpr.weights.classifiers import digit_classifier
 
-__all__ = ["Decisions"]
+__all__ = ["Decisions", "digit_decisions"]
 
 _BITS, _LEVELS = 8, 255
+
+
+def digit_decisions(*, attack: DecisionAttack | None = None, steps: int = 100) -> AttackedDecisions:
+    """The packaged classifiers of digits, one of which is attacked.
+
+    Args:
+        attack: strength and target; None for the paper's.
+        steps: of the attack.
+    """
+    return AttackedDecisions(
+        attacker=digit_classifier("attacker"),
+        judge=digit_classifier("judge"),
+        attacks=(attack or DecisionAttack(),),
+        steps=steps,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +43,8 @@ class Decisions:
     """Attack a classifier through each restorer and ask another one what it sees: tables and a figure."""
 
     out: Path
-    """Folder for decisions.json, decisions.txt and decisions.png; earlier ones are replaced."""
+    """Folder for decisions.json, decisions.txt and decisions.png, and for the state of the run. The same command in the
+    same folder resumes an interrupted run."""
 
     data: Literal["digits"] = "digits"
     """Images that packaged classifiers know: digits, attacked on the test split; restorers learn on the train split."""
@@ -59,6 +76,12 @@ class Decisions:
     batch_size: int = 64
     """Images attacked together; changes memory and speed."""
 
+    accept_other_code: bool = False
+    """Go on with a run that another version of jaxpr's code began."""
+
+    progress: bool = True
+    """Show progress bars."""
+
     def check(self) -> None:
         """Raise unless every option is valid."""
         for name in ("dictionary", "batch_size", "attack_steps"):
@@ -85,23 +108,20 @@ class Decisions:
         if not self.restorers:
             raise InputError("restorers: found none, expected at least one")
         warn_of_idle_accelerator()
-        check_folder("out", out)
-        restorers = build_restorers(self.restorers, training)
-        claim_folder("out", out)
-        results = evaluate_decisions(
+        check_unclaimed(out)
+        attack = DecisionAttack(self.alpha_levels / _LEVELS, self.target)
+        (results,) = evaluate_decisions(
             k_evaluate,
-            restorers,
+            build_restorers(self.restorers, training),
             images,
             degradation,
-            attacker=digit_classifier("attacker"),
-            judge=digit_classifier("judge"),
-            target=self.target,
-            alpha=self.alpha_levels / _LEVELS,
-            steps=self.attack_steps,
+            digit_decisions(attack=attack, steps=self.attack_steps),
+            out=out,
             batch_size=self.batch_size,
             limit=self.limit,
             measurement_bits=_BITS,
-            out=out,
+            progress=self.progress,
+            accept_other_code=self.accept_other_code,
         )
         print(decisions_table(decisions_record(results)))
         print(f"\nFigure: {out / 'decisions.png'}")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import jax
 import tyro
 
+from jaxpr.cli.decisions import digit_decisions
 from jaxpr.cli.options import ProtocolOptions, changes_of
 from jaxpr.core import InputError, check_count, first_line, given_path, seed_key
 from jaxpr.data import ImageSource, PairedSource, paired_folder
@@ -62,6 +63,10 @@ class _RunOptions:
     scale: Literal["smoke", "small", "paper"] = "small"
     """smoke: seconds; small: minutes on two CPU cores; paper: the sizes of the paper. The options below override it."""
 
+    classifiers: Literal["digits"] | None = None
+    """Also attack what a classifier decides behind each deterministic restorer, as `jaxpr decisions` does by default,
+    and ask another one what it sees: digits, the packaged ones, with --data digits."""
+
     tile: int | None = None
     """Published networks restore in overlapping tiles of so many pixels of y, for large images."""
 
@@ -110,6 +115,10 @@ class Evaluate(ProtocolOptions, _RunOptions):
         for name in ("tile", "dictionary", "batch_size"):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name))
+        if self.classifiers is not None and self.data != self.classifiers:
+            raise InputError(
+                f"classifiers: found {self.classifiers!r} with --data {self.data}, expected one for the data"
+            )
         self._check_processes()
         self.protocol()
 
@@ -173,6 +182,7 @@ class Evaluate(ProtocolOptions, _RunOptions):
             out=out,
             batch_size=self.batch_size,
             progress=self.progress and jax.process_index() == 0,
+            decisions=None if self.classifiers is None else digit_decisions(),
             accept_other_code=self.accept_other_code,
         )
         if jax.process_index() == 0:

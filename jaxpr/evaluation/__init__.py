@@ -1,14 +1,14 @@
 """The main job: restorers through degradation, attack and metrics to a record and a report."""
 
 from jaxpr.evaluation.compare import compare
-from jaxpr.evaluation.decision_results import DecisionResults
-from jaxpr.evaluation.decisions import DecisionAttack, evaluate_decisions, sweep_decisions
+from jaxpr.evaluation.decision_run import evaluate_decisions
+from jaxpr.evaluation.decisions import AttackedDecisions, DecisionAttack
 from jaxpr.evaluation.protocol import IFGSM, SCALES, Distortion, Exploration, L2Adam, Patches, Probes, Protocol
 from jaxpr.evaluation.run import evaluate
 
 __all__ = [
+    "AttackedDecisions",
     "DecisionAttack",
-    "DecisionResults",
     "Distortion",
     "Exploration",
     "IFGSM",
@@ -20,5 +20,4 @@ __all__ = [
     "compare",
     "evaluate",
     "evaluate_decisions",
-    "sweep_decisions",
 ]

@@ -5,14 +5,23 @@ Programs make values of these types for a batch, with examples as leading axis; 
 
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
 from jaxpr.core import AnyArray
 from jaxpr.evaluation.state import BatchStore
 
-__all__ = ["ProbeArrays", "ReferenceArrays", "RestorerArrays", "read_arrays", "stored", "without_pictures"]
+__all__ = [
+    "ClassArrays",
+    "DecisionArrays",
+    "ProbeArrays",
+    "ReferenceArrays",
+    "RestorerArrays",
+    "read_arrays",
+    "stored",
+    "without_pictures",
+]
 
 _NESTED = "/"
 _PICTURES = "pictures"
@@ -81,10 +90,51 @@ class ProbeArrays(NamedTuple):
     seconds: AnyArray | None = None
 
 
-Arrays = TypeVar("Arrays", ReferenceArrays, RestorerArrays, ProbeArrays)
+class ClassArrays(NamedTuple):
+    """Of the classes of the natural images.
+
+    Attributes:
+        attacker: class that the attacked classifier sees, (N,).
+        judge: class that the other one sees.
+        pictures: `x` and `y`.
+        seconds: that each example took.
+    """
+
+    attacker: AnyArray
+    judge: AnyArray
+    pictures: Mapping[str, AnyArray] = {}
+    seconds: AnyArray | None = None
 
 
-def stored(arrays: ReferenceArrays | RestorerArrays | ProbeArrays) -> dict[str, np.ndarray]:
+class DecisionArrays(NamedTuple):
+    """Of A attacks on decisions behind a restorer.
+
+    Attributes:
+        attacker_before: class that the attacked classifier sees in the restoration of y, (N,).
+        judge_before: class that the other one sees there.
+        attacker_after: of the restorations of the attacked measurements, (N, A).
+        judge_after: of the same.
+        psnr: of the attacked measurements, decibels, (N, A).
+        blind: whether the attack's gradient is zero or not finite, (N, A).
+        pictures: `restored` (N, H, W, C), `y_adv` (N, A, h, w, C) and `restored_adv` (N, A, H, W, C).
+        seconds: that each example took.
+    """
+
+    attacker_before: AnyArray
+    judge_before: AnyArray
+    attacker_after: AnyArray
+    judge_after: AnyArray
+    psnr: AnyArray
+    blind: AnyArray
+    pictures: Mapping[str, AnyArray] = {}
+    seconds: AnyArray | None = None
+
+
+Stored: TypeAlias = ReferenceArrays | RestorerArrays | ProbeArrays | ClassArrays | DecisionArrays
+Arrays = TypeVar("Arrays", ReferenceArrays, RestorerArrays, ProbeArrays, ClassArrays, DecisionArrays)
+
+
+def stored(arrays: Stored) -> dict[str, np.ndarray]:
     """The arrays of a batch by the names that they have in files."""
     found: dict[str, np.ndarray] = {}
     for name, value in arrays._asdict().items():

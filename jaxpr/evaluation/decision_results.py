@@ -1,119 +1,159 @@
-"""What attacks on decisions found, as plain values and as files."""
+"""From the stored batches of attacks on decisions to their results."""
 
-import json
-import math
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpr.core import claim_folder, utf8, write_atomically
-from jaxpr.numerics.statistics import Estimate
-from jaxpr.records.results import Described
-from jaxpr.report.decisions import DecisionSample, decisions_table, figure_decisions
-from jaxpr.report.style import png_bytes
+from jaxpr.core import AnyArray
+from jaxpr.evaluation.arrays import ClassArrays, DecisionArrays, read_arrays
+from jaxpr.evaluation.decisions import AttackedDecisions, DecisionAttack
+from jaxpr.evaluation.pictures import unpacked_picture
+from jaxpr.evaluation.state import BatchStore
+from jaxpr.evaluation.stream import Run
+from jaxpr.numerics.statistics import Estimate, grouped_mean
+from jaxpr.records.decisions import DecisionResults, DecisionSample, Judgement, RestorerDecisions
+from jaxpr.records.results import Metric
+from jaxpr.restorers import Restorer
 
-__all__ = ["DecisionResults", "Judgement", "RestorerDecisions", "decisions_record", "write_decisions"]
+__all__ = ["decision_metrics", "decision_results"]
 
 
-class Judgement(NamedTuple):
-    """What one classifier decides behind one restorer.
+class _Seen(NamedTuple):
+    """What is the same for all restorers."""
 
-    Attributes:
-        before: class that it predicts for each restoration of y, (N,).
-        after: the same for the attacked y, (N,).
-        shares_before: share of each class among `before`, (classes,).
-        shares_after: share of each class among `after`.
-        changed: share of examples whose class is another one after the attack.
-        target_success: share that moves to the target among those that were elsewhere before; None without a target
-            or where all were there already.
-        accuracy_before: share of right classes; None where labels are unknown.
-        accuracy_after: the same after the attack.
+    groups: np.ndarray
+    labels: np.ndarray | None
+    classes: Sequence[str]
+
+    def shares(self, predicted: np.ndarray) -> np.ndarray:
+        return np.bincount(predicted, minlength=len(self.classes)) / len(predicted)
+
+    def accuracy(self, predicted: np.ndarray) -> Estimate | None:
+        return None if self.labels is None else grouped_mean(predicted == self.labels, self.groups)
+
+
+class _Columns(NamedTuple):
+    """One attack behind one restorer, (N,) each, and pictures by number of the example."""
+
+    values: dict[str, np.ndarray]
+    pictures: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+def decision_results(
+    run: Run,
+    decisions: AttackedDecisions,
+    record: Mapping[str, Any],
+    provenance: dict[str, Any],
+    *,
+    classes: Sequence[str],
+    reference: BatchStore,
+    stores: Mapping[str, BatchStore],
+    restorers: Mapping[str, Restorer],
+) -> tuple[DecisionResults, ...]:
+    """What each attack found.
+
+    Args:
+        run: examples and settings.
+        decisions: classifiers and attacks.
+        record: what a record says about data and degradation.
+        provenance: what does not decide the numbers.
+        classes: names of the classes.
+        reference: stored classes of the natural images.
+        stores: stored attacks behind each restorer.
+        restorers: what they say of themselves is recorded beside their numbers.
     """
-
-    before: np.ndarray
-    after: np.ndarray
-    shares_before: np.ndarray
-    shares_after: np.ndarray
-    changed: Estimate
-    target_success: Estimate | None
-    accuracy_before: Estimate | None
-    accuracy_after: Estimate | None
-
-
-class RestorerDecisions(NamedTuple):
-    """Decisions behind one restorer.
-
-    Attributes:
-        name: of the restorer.
-        judge: decisions of the classifier that the attack did not see.
-        attacker: those of the classifier that it went through.
-        input_psnr: PSNR between y and y_adv, decibels.
-        blind: share of examples at which the attack's gradient is zero or not finite: there it cannot do anything,
-            and an unchanged decision says nothing about robustness.
-        described_as: what the restorer says of itself.
-    """
-
-    name: str
-    judge: Judgement
-    attacker: Judgement
-    input_psnr: Estimate
-    blind: float
-    described_as: Described = Described()
+    seen = _Seen(run.examples.groups, run.examples.labels, classes)
+    clean = list(read_arrays(ClassArrays, reference, len(run.examples)))
+    source = {}
+    for network in ("judge", "attacker"):
+        predicted = np.array([getattr(at, network) for at in clean])
+        source[network] = seen.shares(predicted), seen.accuracy(predicted)
+    results = []
+    for number, attack in enumerate(decisions.attacks):
+        columns = {name: _columns(run, store, number) for name, store in stores.items()}
+        results.append(
+            DecisionResults(
+                protocol={**record, **decisions.record(attack, classes)},
+                provenance=provenance,
+                source=source,
+                restorers=tuple(_summary(n, restorers[n], c.values, attack, seen) for n, c in columns.items()),
+                samples=_samples(run, clean, columns, seen),
+            )
+        )
+    return tuple(results)
 
 
-class DecisionResults(NamedTuple):
-    """What `evaluate_decisions` found.
-
-    Attributes:
-        protocol: what decides the numbers, JSON-able.
-        provenance: versions, devices and times, which do not.
-        source: decisions on the clean images by "judge" and "attacker", shares (classes,) and accuracy.
-        restorers: in the caller's order.
-        samples: a few examples to look at, spread evenly over all.
-    """
-
-    protocol: dict[str, Any]
-    provenance: dict[str, Any]
-    source: dict[str, tuple[np.ndarray, Estimate | None]]
-    restorers: tuple[RestorerDecisions, ...]
-    samples: tuple[DecisionSample, ...]
+def decision_metrics(found: RestorerDecisions) -> dict[str, Metric]:
+    """The numbers of one restorer as metrics of an evaluation, as `records/metric_table.py` knows them."""
+    judge, note = found.judge, ""
+    if found.blind:
+        note = f"the gradient is zero or not finite for {100 * found.blind:.3g} % of examples; no attack can follow it"
+    metrics = {"decisions_changed": Metric(*judge.changed, note)}
+    if judge.target_success is not None:
+        metrics["decisions_reached"] = Metric(*judge.target_success, note)
+    if judge.accuracy_before is not None and judge.accuracy_after is not None:
+        metrics["decisions_right"] = Metric(*judge.accuracy_before)
+        metrics["decisions_right_attacked"] = Metric(*judge.accuracy_after, note)
+    infinite = "infinite for some examples: their measurements stay as they were"
+    psnr = found.input_psnr
+    return metrics | {"decisions_input_psnr": Metric(*psnr, "" if np.isfinite(psnr.value) else infinite)}
 
 
-def decisions_record(results: DecisionResults) -> dict[str, Any]:
-    """The results as plain JSON-able values, as `decisions.json` holds them; undefined numbers are null."""
-    source = {name: {"shares": found[0], "accuracy": found[1]} for name, found in results.source.items()}
-    # What a restorer says of itself stands beside its numbers, as in the record of an evaluation.
-    restorers = [found._asdict() | found.described_as._asdict() for found in results.restorers]
-    for entry in restorers:
-        del entry["described_as"]
-    record = results._asdict() | {"source": source, "restorers": restorers}
-    return {name: _plain(record[name]) for name in ("protocol", "provenance", "source", "restorers")}
+def _columns(run: Run, store: BatchStore, number: int) -> _Columns:
+    rows: dict[str, list[AnyArray]] = {}
+    pictures = {}
+    for example, at in enumerate(read_arrays(DecisionArrays, store, len(run.examples))):
+        for name, value in at._asdict().items():
+            if name not in ("pictures", "seconds"):
+                rows.setdefault(name, []).append(value if value.ndim == 0 else value[number])
+        if example in run.strips:
+            kept = {name: unpacked_picture(picture) for name, picture in at.pictures.items()}
+            pictures[example] = kept["y_adv"][number], kept["restored"], kept["restored_adv"][number]
+    return _Columns({name: np.array(values) for name, values in rows.items()}, pictures)
 
 
-def _plain(value: Any) -> Any:
-    """Nested results as JSON-able values, without the decisions on single examples."""
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {name: _plain(part) for name, part in value._asdict().items() if name not in ("before", "after")}
-    if isinstance(value, Mapping):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(part) for part in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value
+def _summary(
+    name: str, restorer: Restorer, values: Mapping[str, np.ndarray], attack: DecisionAttack, seen: _Seen
+) -> RestorerDecisions:
+    def judgement(network: str) -> Judgement:
+        before, after = values[f"{network}_before"], values[f"{network}_after"]
+        elsewhere = np.zeros(len(before), bool) if attack.target is None else before != attack.target
+        reached = None
+        if elsewhere.any():
+            reached = grouped_mean(after[elsewhere] == attack.target, seen.groups[elsewhere])
+        return Judgement(
+            before=before,
+            after=after,
+            shares_before=seen.shares(before),
+            shares_after=seen.shares(after),
+            changed=grouped_mean(before != after, seen.groups),
+            target_success=reached,
+            accuracy_before=seen.accuracy(before),
+            accuracy_after=seen.accuracy(after),
+        )
+
+    psnr, blind = grouped_mean(values["psnr"], seen.groups), float(values["blind"].mean())
+    return RestorerDecisions(name, judgement("judge"), judgement("attacker"), psnr, blind, restorer.described_as)
 
 
-def write_decisions(results: DecisionResults, out: Path) -> None:
-    """Write `decisions.json`, the table `decisions.txt` and the figure `decisions.png`; earlier ones are replaced.
+def _samples(
+    run: Run, clean: Sequence[ClassArrays], columns: Mapping[str, _Columns], seen: _Seen
+) -> tuple[DecisionSample, ...]:
+    """The examples whose pictures are kept: spread evenly, not picked by what they show."""
 
-    Raises:
-        InputError: `out` is a file.
-        OSError: it cannot be written.
-    """
-    claim_folder("out", out)
-    record = decisions_record(results)
-    write_atomically(out / "decisions.json", utf8(json.dumps(record, indent=2, allow_nan=False) + "\n"))
-    write_atomically(out / "decisions.txt", utf8(decisions_table(record) + "\n"))
-    write_atomically(out / "decisions.png", png_bytes(figure_decisions(record, results.samples)))
+    def decided(values: Mapping[str, np.ndarray], example: int) -> tuple[str, str]:
+        before, after = (seen.classes[int(values[f"judge_{when}"][example])] for when in ("before", "after"))
+        return before, after
+
+    return tuple(
+        DecisionSample(
+            name=run.examples.name(example),
+            x=unpacked_picture(clean[example].pictures["x"]),
+            y=unpacked_picture(clean[example].pictures["y"]),
+            label=None if seen.labels is None else seen.classes[int(seen.labels[example])],
+            outputs={name: found.pictures[example] for name, found in columns.items()},
+            decisions={name: decided(found.values, example) for name, found in columns.items()},
+        )
+        for example in run.strips
+    )

@@ -50,6 +50,12 @@ class Examples(NamedTuple):
             raise InputError("images: found no measurements, expected pairs")
         return self.low[self.indices[example]]
 
+    @property
+    def labels(self) -> np.ndarray | None:
+        """The class of each example, (N,), or None where there are no classes."""
+        labels = self.source.labels
+        return None if labels is None else np.array([labels[i] for i in self.indices])
+
     def name(self, example: int) -> str:
         """Its name, such as 'astronaut[0,1]'."""
         return printable(self.source.names[self.indices[example]])

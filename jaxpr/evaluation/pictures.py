@@ -10,7 +10,7 @@ from jaxpr.evaluation.arrays import ReferenceArrays, RestorerArrays, read_arrays
 from jaxpr.evaluation.state import BatchStore
 from jaxpr.report import Strip
 
-__all__ = ["load_strips", "packed_pictures"]
+__all__ = ["load_strips", "packed_pictures", "unpacked_picture"]
 
 # 16 bits: the PSNR between a restoration and its attacked version drowns in the rounding of 8.
 _WHITE = 65535
@@ -19,6 +19,11 @@ _WHITE = 65535
 def packed_pictures(images: Mapping[str, Array]) -> dict[str, np.ndarray]:
     """Images (N, H, W, C) in [0, 1] as 16-bit arrays, as they are stored."""
     return {name: np.round(np.clip(array, 0, 1) * _WHITE).astype(np.uint16) for name, array in images.items()}
+
+
+def unpacked_picture(stored: AnyArray) -> np.ndarray:
+    """An image of `packed_pictures` as floats in [0, 1]."""
+    return np.asarray(stored, np.float32) / _WHITE
 
 
 def load_strips(
@@ -50,7 +55,7 @@ def load_strips(
 def _pictures(shown: Mapping[int, str], stored: Iterable[Mapping[str, AnyArray]]) -> dict[int, dict[str, np.ndarray]]:
     """For each example shown its images, as floats in [0, 1]."""
     return {
-        number: {name: np.asarray(array, np.float32) / _WHITE for name, array in images.items()}
+        number: {name: unpacked_picture(array) for name, array in images.items()}
         for number, images in enumerate(stored)
         if number in shown
     }

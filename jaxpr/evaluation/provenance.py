@@ -18,19 +18,13 @@ from jaxpr.evaluation.protocol import Protocol
 from jaxpr.metrics import packaged_niqe_parameters
 from jaxpr.weights import feature_extractor, packaged_weights
 
-__all__ = ["protocol_record", "provenance_record"]
+__all__ = ["data_record", "protocol_record", "provenance_record"]
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "scipy", "pillow", "scikit-image", "scikit-learn")
 
 
-def protocol_record(key: Key, examples: Examples, degradation: Degradation, protocol: Protocol) -> dict[str, Any]:
-    """The `protocol` of a record: flat, JSON-able; runs with equal protocols may share a folder and be compared."""
-    patches, distortion, probes = protocol.patches, protocol.distortion, protocol.probes
-    extractor, exploration = feature_extractor(patches.features), probes.exploration
-    per_example = [
-        math.prod((side // examples.factor - patches.size) // patches.stride + 1 for side in shape[:2])
-        for shape in examples.shapes
-    ]
+def data_record(key: Key, examples: Examples, degradation: Degradation, protocol: Protocol) -> dict[str, Any]:
+    """What a record says about data, degradation and randomness."""
     return {
         "data": printable(examples.source.name),
         "data_fingerprint": examples.source.fingerprint,
@@ -47,6 +41,20 @@ def protocol_record(key: Key, examples: Examples, degradation: Degradation, prot
         "degradation_jpeg_quality": degradation.jpeg_quality,
         "scale_factor": examples.factor,
         "measurement_bits": protocol.measurement_bits,
+        "key": np.asarray(jax.random.key_data(key)).ravel().tolist(),
+    }
+
+
+def protocol_record(key: Key, examples: Examples, degradation: Degradation, protocol: Protocol) -> dict[str, Any]:
+    """The `protocol` of a record: flat, JSON-able; runs with equal protocols may share a folder and be compared."""
+    patches, distortion, probes = protocol.patches, protocol.distortion, protocol.probes
+    extractor, exploration = feature_extractor(patches.features), probes.exploration
+    per_example = [
+        math.prod((side // examples.factor - patches.size) // patches.stride + 1 for side in shape[:2])
+        for shape in examples.shapes
+    ]
+    return {
+        **data_record(key, examples, degradation, protocol),
         "data_range": 1.0,
         "border": distortion.border,
         "channel": distortion.channel,
@@ -72,7 +80,6 @@ def protocol_record(key: Key, examples: Examples, degradation: Degradation, prot
         "samples": protocol.samples,
         "attack_draws": protocol.attack_draws,
         "uncertainty_block": protocol.uncertainty_block,
-        "key": np.asarray(jax.random.key_data(key)).ravel().tolist(),
         "dtype": "float32",
     }
 

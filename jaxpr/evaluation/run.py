@@ -1,12 +1,8 @@
 """`evaluate`: stream images through restorers, attack and metrics; resume; write the record and the report."""
 
-import errno
-import functools
 import json
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -20,42 +16,46 @@ from jaxpr.core import (
     check_count,
     code_sha256,
     given_path,
-    printable,
     users_code,
     write_atomically,
 )
 from jaxpr.data import ImageSource, PairedSource
 from jaxpr.degradations import Degradation, LinearOperator, as_degradation
 from jaxpr.evaluation.arrays import ProbeArrays, ReferenceArrays, RestorerArrays, stored
-from jaxpr.evaluation.devices import barrier, main_first, replicated
-from jaxpr.evaluation.draws import computation_of
+from jaxpr.evaluation.compiled import REFERENCE, Entered, claimed, entered, named_restorers
+from jaxpr.evaluation.decision_results import decision_metrics
+from jaxpr.evaluation.decision_run import Judged
+from jaxpr.evaluation.decisions import AttackedDecisions
+from jaxpr.evaluation.devices import main_first
 from jaxpr.evaluation.examples import examples_of
 from jaxpr.evaluation.finish import finish
 from jaxpr.evaluation.measure import (
     Programs,
     attack_scorer,
-    degrader,
     naturalness,
     patch_classes,
     patch_features,
-    programs,
     scorer,
 )
 from jaxpr.evaluation.pictures import load_strips, packed_pictures
 from jaxpr.evaluation.planes import block_extractor
-from jaxpr.evaluation.probes import probe_program
 from jaxpr.evaluation.protocol import Protocol
 from jaxpr.evaluation.provenance import protocol_record
-from jaxpr.evaluation.state import BatchStore, check_unclaimed, codes_of, open_run
-from jaxpr.evaluation.stream import Compute, Run, prepare, stream
-from jaxpr.evaluation.trial import Trial, check_restored, try_restorer
-from jaxpr.records.results import Results, from_record, to_csv, to_json, to_record
+from jaxpr.evaluation.state import (
+    BatchStore,
+    check_unclaimed,
+    codes_of,
+    keeping_what_cannot_be_written,
+)
+from jaxpr.evaluation.stream import Compute, Part, Run, computed
+from jaxpr.evaluation.trial import check_restored
+from jaxpr.records.decisions import DecisionResults, decisions_record
+from jaxpr.records.metric_table import in_order
+from jaxpr.records.results import RestorerResult, Results, from_record, to_csv, to_json, to_record
 from jaxpr.report import write_report
-from jaxpr.restorers import Restorer, as_restorer
+from jaxpr.report.decisions import write_decisions
 
 __all__ = ["evaluate"]
-
-_REFERENCE = "reference images"
 
 
 def evaluate(
@@ -68,6 +68,7 @@ def evaluate(
     out: Path | str,
     batch_size: int = 8,
     progress: bool = True,
+    decisions: AttackedDecisions | None = None,
     accept_other_code: bool = False,
 ) -> Results:
     """Measure restorers on degraded images: distortion, perception, consistency, robustness, uncertainty, diversity.
@@ -93,82 +94,82 @@ def evaluate(
         out: folder of the run.
         batch_size: examples computed and saved together; on an accelerator also compiled together.
         progress: show progress bars on stderr.
+        decisions: classifiers whose decisions are attacked, once, behind every deterministic restorer that JAX can
+            differentiate; `out` then has `decisions.json`, `decisions.txt` and `decisions.png`, too.
         accept_other_code: go on with a run that another version of this code began; the record lists both.
 
     Returns:
         Everything that `results.json` holds.
 
     Raises:
-        InputError: unusable protocol, images, restorer (not traceable, wrong shape, NaN) or folder. Nothing is written
-            unless every restorer passes on a first batch.
+        InputError: unusable protocol, images, restorer (not traceable, wrong shape, NaN), classifiers or folder.
+            Nothing is written unless every restorer passes on a first batch.
     """
     out, degradation = given_path(out), as_degradation(degradation)
     check_unclaimed(out)
     check_count("batch_size", batch_size)
-    known = _named(restorers)
     examples = examples_of(images, degradation, protocol)
-    degrade = degrader(degradation, bits=protocol.measurement_bits)
-    run = prepare(key, examples, degrade, protocol=protocol)._replace(batch_size=batch_size, progress=progress)
-    compiled = _Compiled(known, protocol)
-    trials = {
-        name: try_restorer(run, name, compiled.programs(name), differentiable=restorer.differentiable)
-        for name, restorer in known.items()
-    }
-    record = protocol_record(key, examples, degradation, protocol)
-
-    claim = functools.partial(open_run, code=code_sha256(), accept_other_code=accept_other_code)
-    state = main_first(lambda: _checked(claim(out, record), trials)) or out / "state"
-    stores = _computed(run, state, _Work(run, degradation), trials, compiled)
+    known = named_restorers(restorers)
+    ready = entered(key, known, examples, degradation, protocol, batch_size=batch_size, progress=progress)
+    run = ready.run
+    judged = None if decisions is None else _judged(ready, decisions)
+    record = protocol_record(key, examples, degradation, protocol) | ({} if judged is None else judged.record)
+    state = claimed(out, record, ready.trials, accept_other_code=accept_other_code)
+    probed = [name for name, trial in ready.trials.items() if run.probes and trial.differentiable]
+    parts = _parts(ready, _Work(run, degradation), probed)
+    stores = computed(run, state, parts if judged is None else [*parts, *judged.parts()])
 
     def conclude() -> Results:
         found = finish(
             key,
             run,
             record,
-            reference=stores.reference,
-            stores=stores.restorers,
-            probe_stores=stores.probes,
+            reference=stores[REFERENCE],
+            stores={name: stores[name] for name in known},
+            probe_stores={name: stores[_probes(name)] for name in probed},
             restorers=known,
         )
-        results = _with_earlier_code(found, out)
-        _write(out, run, results, stores)
+        behind = None if judged is None else judged.results(record, stores)[0]
+        results = _with_earlier_code(found if behind is None else _with_decisions(found, behind), out)
+        _write(out, run, results, stores, behind)
         return results
 
     return main_first(conclude) or from_record(json.loads((out / "results.json").read_text()))
 
 
-class _Stores(NamedTuple):
-    """The batches of a run.
-
-    Attributes:
-        reference: of the natural images.
-        restorers: of each restorer.
-        probes: of the costly measures, for restorers that have any.
-    """
-
-    reference: BatchStore
-    restorers: dict[str, BatchStore]
-    probes: dict[str, BatchStore]
+def _probes(name: str) -> str:
+    """Of the store of a restorer's costly measures."""
+    return f"{name} (probes)"
 
 
-def _computed(run: Run, state: Path, work: "_Work", trials: Mapping[str, Trial], compiled: "_Compiled") -> _Stores:
-    """Compute what is not stored yet, and wait for what other processes compute."""
-    probed = [name for name, trial in trials.items() if run.probes and trial.differentiable]
-    stores = _Stores(
-        BatchStore(state, _REFERENCE),
-        {name: BatchStore(state, name) for name in trials},
-        {name: BatchStore(state, f"{name} (probes)") for name in probed},
-    )
-    stream(run, stores.reference, _REFERENCE, work.reference())
-    for name, trial in trials.items():
-        stream(run, stores.restorers[name], name, work.restorer(name, trial.programs))
-        if name in stores.probes:
-            compute = work.probe(name, compiled.probe(name))
-            stream(run, stores.probes[name], f"{name} (probes)", compute, numbers=run.probes)
-    barrier("all batches")
-    for store in (stores.reference, *stores.restorers.values(), *stores.probes.values()):
-        store.refresh()
-    return stores
+def _parts(ready: Entered, work: "_Work", probed: Sequence[str]) -> list[Part]:
+    """The work on the natural images and on each restorer, in order."""
+    parts = [Part(REFERENCE, work.reference())]
+    for name, trial in ready.trials.items():
+        parts.append(Part(name, work.restorer(name, trial.programs)))
+        if name in probed:
+            parts.append(Part(_probes(name), work.probe(name, ready.compiled.probe(name)), ready.run.probes))
+    return parts
+
+
+def _judged(ready: Entered, decisions: AttackedDecisions) -> Judged | None:
+    """The attacks on decisions; None where there is no restorer that they can go through."""
+    if len(decisions.attacks) > 1:
+        found = f"found {len(decisions.attacks)}, expected one"
+        raise InputError(f"attacks: {found}; `evaluate_decisions` takes several")
+    judged = Judged(ready, decisions)
+    return judged if judged.restorers else None
+
+
+def _with_decisions(results: Results, behind: DecisionResults) -> Results:
+    """The results with what became of decisions among the metrics."""
+    added = {found.name: decision_metrics(found) for found in behind.restorers}
+
+    def more(result: RestorerResult) -> RestorerResult:
+        metrics = result.metrics | added.get(result.name, {})
+        return result._replace(metrics={name: metrics[name] for name in in_order(metrics)})
+
+    return results._replace(restorers=tuple(map(more, results.restorers)))
 
 
 def _with_earlier_code(results: Results, out: Path) -> Results:
@@ -176,57 +177,19 @@ def _with_earlier_code(results: Results, out: Path) -> Results:
     return results._replace(provenance=results.provenance | {"earlier_code_sha256": earlier}) if earlier else results
 
 
-def _named(restorers: Mapping[str, Estimator | Sampler]) -> dict[str, Restorer]:
-    """The restorers, plain callables as such, under names that every file, page and terminal can hold."""
-    if not isinstance(restorers, Mapping) or not restorers:
-        found = "none" if isinstance(restorers, Mapping) else type(restorers).__name__
-        raise InputError(f"restorers: found {found}, expected a dict with at least one name and callable")
-    for name in restorers:
-        if not isinstance(name, str) or not name.strip() or name == _REFERENCE:
-            raise InputError(f"restorers: found one named {name!r}, expected another name")
-    named = {printable(name): function for name, function in restorers.items()}
-    if len(named) < len(restorers):
-        raise InputError("restorers: found names that differ in unprintable characters only, expected others")
-    return {name: as_restorer(name, function) for name, function in named.items()}
-
-
-def _checked(state: Path, trials: Mapping[str, Trial]) -> Path:
-    """The state folder, after a look at whether its restorers are these."""
-    for name, trial in trials.items():
-        BatchStore(state, name).check_probe(name, trial.output)
-    return state
-
-
-def _write(out: Path, run: Run, results: Results, stores: _Stores) -> None:
+def _write(
+    out: Path, run: Run, results: Results, stores: Mapping[str, BatchStore], decisions: DecisionResults | None
+) -> None:
     shown = {number: run.examples.name(number) for number in run.strips}
-    strips = load_strips(shown, stores.restorers, stores.reference, count=len(run.examples))
-    # Numbers first: no picture may cost them.
-    try:
+    outputs = {restorer.name: stores[restorer.name] for restorer in results.restorers}
+    strips = load_strips(shown, outputs, stores[REFERENCE], count=len(run.examples))
+    with keeping_what_cannot_be_written(out, "report.html"):
+        # Numbers first: no picture may cost them.
         write_atomically(out / "results.csv", to_csv(results))
         write_atomically(out / "results.json", to_json(results))
-        write_report(to_record(results), strips, out=out)
-    except OSError as error:
-        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM) or not (out / "report.html").exists():
-            raise
-        warnings.warn(f"out: {printable(out)} cannot be written; what is there stays as it is", stacklevel=2)
-
-
-class _Compiled:
-    """The programs of one evaluation, made once for all restorers that differ in parameters only."""
-
-    def __init__(self, restorers: Mapping[str, Restorer], protocol: Protocol) -> None:
-        self._computations = {name: computation_of(restorer) for name, restorer in restorers.items()}
-        self._params = {name: replicated(restorer.params) for name, restorer in restorers.items()}
-        self._programs = functools.cache(functools.partial(programs, protocol=protocol))
-        self._probe = functools.cache(functools.partial(probe_program, protocol=protocol))
-
-    def programs(self, name: str) -> Programs:
-        """Those of a restorer."""
-        return self._programs(self._computations[name]).of(self._params[name])
-
-    def probe(self, name: str) -> Callable[..., ProbeArrays]:
-        """That of a restorer's probes."""
-        return functools.partial(self._probe(self._computations[name]), self._params[name])
+        if decisions is not None:
+            write_decisions(decisions_record(decisions), decisions.samples, out, name="decisions")
+        write_report(to_record(results), strips, out=out, decisions=decisions)
 
 
 class _Work:

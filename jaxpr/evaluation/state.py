@@ -6,13 +6,15 @@ digest by which a file that was changed later is noticed. Files appear whole or 
 """
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
 import re
+import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ from jaxpr.core import (
     write_atomically,
 )
 
-__all__ = ["BatchStore", "check_unclaimed", "codes_of", "open_run"]
+__all__ = ["BatchStore", "check_unclaimed", "codes_of", "keeping_what_cannot_be_written", "open_run"]
 
 _CLAIM, _CODES, _DIGEST, _DIGITS = "protocol.json", "code_sha256", "content_sha256", 12
 _BATCH = re.compile(r"batch-(\d{8})-(\d{8})\.npz")
@@ -91,6 +93,22 @@ def open_run(out: Path, protocol: Mapping[str, Any], *, code: str, accept_other_
 def codes_of(out: Path) -> list[str]:
     """Hashes of all code that computed for the run in this folder, the first first."""
     return list(read_json("out", out / _CLAIM, expected="the protocol of a run").get(_CODES, []))
+
+
+@contextlib.contextmanager
+def keeping_what_cannot_be_written(out: Path, last: str) -> Iterator[None]:
+    """Warn, instead of failing, where a finished run is shown from a disk that cannot be written.
+
+    Args:
+        out: folder of the run.
+        last: the file that a finished run has.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM) or not (out / last).exists():
+            raise
+        warnings.warn(f"out: {printable(out)} cannot be written; what is there stays as it is", stacklevel=4)
 
 
 def _write_claim(path: Path, protocol: Mapping[str, Any], codes: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import jax
@@ -11,12 +12,12 @@ from tqdm import tqdm
 
 from jaxpr.core import Array, Key
 from jaxpr.evaluation.arrays import without_pictures
-from jaxpr.evaluation.devices import local_devices, my_share, piece_size
+from jaxpr.evaluation.devices import barrier, local_devices, my_share, piece_size
 from jaxpr.evaluation.examples import Examples, batch_indices
 from jaxpr.evaluation.protocol import Protocol
 from jaxpr.evaluation.state import BatchStore
 
-__all__ = ["Compute", "Run", "prepare", "stream"]
+__all__ = ["Compute", "Part", "Run", "computed", "prepare", "stream"]
 
 Compute: TypeAlias = Callable[[list[int]], dict[str, np.ndarray]]
 """From the numbers of some examples, all of one shape, to arrays whose leading axis is theirs."""
@@ -38,6 +39,7 @@ class Run(NamedTuple):
         strips: numbers of the examples whose images are kept for the report.
         probes: numbers of the examples on which the costly measures run.
         progress: show progress bars.
+        together: examples in one call of a program, for programs that are small; None for as many as `piece_size` says.
     """
 
     examples: Examples
@@ -50,6 +52,7 @@ class Run(NamedTuple):
     strips: tuple[int, ...]
     probes: tuple[int, ...]
     progress: bool
+    together: int | None = None
 
     def inputs(self, numbers: list[int]) -> tuple[Array, Array]:
         """X and y of these examples."""
@@ -69,7 +72,22 @@ class Run(NamedTuple):
         """Examples in one call of a program for images of this shape: a multiple of the number of devices."""
         devices = len(local_devices())
         needed = -(-self.examples.shapes.count(shape) // devices) * devices
-        return min(piece_size(self.batch_size), needed)
+        wanted = piece_size(self.batch_size) if self.together is None else -(-self.together // devices) * devices
+        return min(wanted, needed)
+
+
+class Part(NamedTuple):
+    """A part of a run's work, whose results have a store of their own.
+
+    Attributes:
+        name: of the store, and for the progress bar.
+        compute: the work.
+        numbers: examples to treat; None for all.
+    """
+
+    name: str
+    compute: Compute
+    numbers: Sequence[int] | None = None
 
 
 def prepare(key: Key, examples: Examples, degrade: Callable[[Key, Array], Array], *, protocol: Protocol) -> Run:
@@ -99,6 +117,26 @@ def _spread_out(count: int, wanted: int | None) -> tuple[int, ...]:
     if wanted is None or wanted >= count:
         return tuple(range(count))
     return tuple(int((i + 0.5) * count / wanted) for i in range(wanted))
+
+
+def computed(run: Run, state: Path, parts: Sequence[Part]) -> dict[str, BatchStore]:
+    """Compute what is not stored yet, part by part, and wait for what other processes compute.
+
+    Args:
+        run: examples and settings.
+        state: folder of the stores.
+        parts: the work.
+
+    Returns:
+        The store of each part, by its name.
+    """
+    stores = {part.name: BatchStore(state, part.name) for part in parts}
+    for part in parts:
+        stream(run, stores[part.name], part.name, part.compute, numbers=part.numbers)
+    barrier("all batches")
+    for store in stores.values():
+        store.refresh()
+    return stores
 
 
 def stream(run: Run, store: BatchStore, title: str, compute: Compute, *, numbers: Sequence[int] | None = None) -> None:

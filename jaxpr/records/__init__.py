@@ -1,11 +1,13 @@
 """What an evaluation found: numbers with their errors, what each metric is, and how a record is written and read."""
 
+from jaxpr.records.decisions import DecisionResults, decisions_record
 from jaxpr.records.metric_info import MetricInfo
 from jaxpr.records.metric_table import METRICS, metric_info, of_source
 from jaxpr.records.reading import MissingMetricError, check_record
 from jaxpr.records.results import SCHEMA_VERSION, Described, Metric, RestorerResult, Results, to_record
 
 __all__ = [
+    "DecisionResults",
     "Described",
     "METRICS",
     "Metric",
@@ -15,6 +17,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Results",
     "check_record",
+    "decisions_record",
     "metric_info",
     "of_source",
     "to_record",

@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple, TypeAlias
 
-__all__ = ["ATTACK", "BLOCKS", "EXAMPLES", "GROUPS", "PROBES", "SETS", "MetricInfo", "Source"]
+__all__ = ["ATTACK", "BLOCKS", "DECISIONS", "EXAMPLES", "GROUPS", "PROBES", "SETS", "MetricInfo", "Source"]
 
 GROUPS = (
     "Distortion and consistency",
@@ -14,15 +14,16 @@ GROUPS = (
 )
 """Headings of the tables, in order."""
 
-Source: TypeAlias = Literal["examples", "attack", "probes", "sets", "blocks"]
+Source: TypeAlias = Literal["examples", "attack", "probes", "sets", "blocks", "decisions"]
 """How a metric is computed: as a mean over examples, over attacked ones, over the few probes; from the features of all
-patches; from blocks of pixels."""
+patches; from blocks of pixels; from what classifiers decide, before and after an attack through them."""
 
 EXAMPLES: Source = "examples"
 ATTACK: Source = "attack"
 PROBES: Source = "probes"
 SETS: Source = "sets"
 BLOCKS: Source = "blocks"
+DECISIONS: Source = "decisions"
 
 
 class MetricInfo(NamedTuple):

@@ -1,7 +1,8 @@
 """Every metric of a record in one table: name, symbol, unit, direction, meaning, place, source.
 
 Record, JSON, CSV, terminal, page and figures read it; all show metrics in its order. To add a metric, add a row here
-and compute it where its source says (`evaluation/measure.py`, `probes.py`, `sets.py`, `planes.py`).
+and compute it where its source says (`evaluation/measure.py`, `probes.py`, `sets.py`, `planes.py`,
+`decision_results.py`).
 
 Papers: [ohayon2024] Ohayon, Michaeli, Elad, "The Perception-Robustness Tradeoff in Deterministic Image Restoration",
 ICML 2024. [ohayon2023] Ohayon, Adrai, Elad, Michaeli, "Reasons for the Superiority of Stochastic Estimators over
@@ -12,14 +13,14 @@ Restoration", ICLR 2024.
 
 from collections.abc import Iterable
 
-from jaxpr.records.metric_info import ATTACK, BLOCKS, EXAMPLES, GROUPS, PROBES, SETS, MetricInfo, Source
+from jaxpr.records.metric_info import ATTACK, BLOCKS, DECISIONS, EXAMPLES, GROUPS, PROBES, SETS, MetricInfo, Source
 
 __all__ = ["METRICS", "features_label", "in_order", "metric_info", "of_source"]
 
 _DISTORTION, _REALISM, _JOINT, _ROBUST, _UNCERTAIN, _ = GROUPS
 HIGHER, LOWER, NEITHER = 1, -1, 0
 # Unit, and how many times the recorded value is shown.
-NUMBER, DECIBELS, NATS = ("", 1.0), ("dB", 1.0), ("nats", 1.0)
+NUMBER, DECIBELS, NATS, PERCENT = ("", 1.0), ("dB", 1.0), ("nats", 1.0), ("%", 100.0)
 GREY, GREY_SQUARED = ("grey levels", 255.0), ("grey levels²", 255.0**2)
 
 
@@ -207,6 +208,30 @@ METRICS = (
         "exploration_input_psnr", "exploration input PSNR", DECIBELS, NEITHER, _ROBUST, PROBES,
         "[ohayon2024] Algorithm 1",
         "Smallest PSNR between y and the inputs that led to these outputs.",
+    ),
+    _row(
+        "decisions_changed", "decisions changed", PERCENT, LOWER, _ROBUST, DECISIONS, "[ohayon2024] Section 4.3",
+        "Share of examples in whose restoration a classifier, the judge, sees another class once the input was "
+        "attacked through the restorer and a second classifier; the attack never saw the judge.",
+    ),
+    _row(
+        "decisions_reached", "decisions reached", PERCENT, LOWER, _ROBUST, DECISIONS, "[ohayon2024] Section 4.3",
+        "Of the examples in which the judge saw another class than the attack's target before, the share in which "
+        "it sees the target afterwards.",
+    ),
+    _row(
+        "decisions_right", "decisions right", PERCENT, HIGHER, _ROBUST, DECISIONS, "[ohayon2024] Section 4.3",
+        "Share of restorations in which the judge sees the true class.",
+    ),
+    _row(
+        "decisions_right_attacked", "decisions right, attacked", PERCENT, HIGHER, _ROBUST, DECISIONS,
+        "[ohayon2024] Section 4.3",
+        "The same for the restorations of the attacked inputs.",
+    ),
+    _row(
+        "decisions_input_psnr", "decisions input PSNR", DECIBELS, NEITHER, _ROBUST, DECISIONS,
+        "[ohayon2024] Section 4.3",
+        "PSNR between the measurement and the one that was attacked for another decision.",
     ),
     _row(
         "per_pixel_std", "per-pixel spread", GREY, NEITHER, _UNCERTAIN, EXAMPLES, "[ohayon2023] Section 6.1.1",

@@ -1,19 +1,22 @@
 """Attacks on decisions behind a restorer, as a table and as a figure, drawn from the record `decisions.json`."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from jaxpr.core import InputError
-from jaxpr.report.style import FAINT, INK, MUTED, Look, drawable, looks, new_figure, styled
+from jaxpr.core import InputError, claim_folder, utf8, write_atomically
+from jaxpr.records.decisions import DecisionSample
+from jaxpr.report.style import FAINT, INK, MUTED, Look, drawable, looks, new_figure, png_bytes, styled
 from jaxpr.report.text import elide, format_value
 
-__all__ = ["DecisionSample", "decision_samples", "decisions_table", "figure_decisions"]
+__all__ = ["decisions_table", "figure_decisions", "write_decisions"]
 
 BARS_LEFT = 0.62
 BARS_INCHES = 4.3
@@ -26,66 +29,6 @@ HEAD_INCHES = 2.22
 MOST_NAMED_CLASSES = 16
 CHANGED = "#B3261E"
 TARGET = "#f0ead2"
-
-
-class DecisionSample(NamedTuple):
-    """One example to be looked at.
-
-    Attributes:
-        name: the example's name.
-        x: the clean image, (H, W, C), floats in [0, 1].
-        y: the measurement, (h, w, c).
-        label: name of its true class, or None.
-        outputs: for each restorer's name the attacked measurement and the restorations of y and of it.
-        decisions: for each restorer's name the names of the judge's classes for these two restorations.
-    """
-
-    name: str
-    x: np.ndarray
-    y: np.ndarray
-    label: str | None
-    outputs: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
-    decisions: Mapping[str, tuple[str, str]]
-
-
-def decision_samples(
-    names: Sequence[str],
-    x: np.ndarray,
-    y: np.ndarray,
-    labels: Sequence[str] | None,
-    found: Mapping[str, Mapping[str, np.ndarray]],
-    classes: Sequence[str],
-    *,
-    count: int = 3,
-) -> tuple[DecisionSample, ...]:
-    """Examples in the middle of `count` equal parts of the set: spread evenly, not picked by what they show.
-
-    Args:
-        names: of the examples.
-        x: clean images, (N, H, W, C).
-        y: measurements, (N, h, w, c).
-        labels: names of the true classes, or None.
-        found: for each restorer's name the arrays `y_adv`, `restored`, `restored_adv` and the numbers of the judge's
-            classes, `judge_before` and `judge_after`, all with leading axis N.
-        classes: names of the classes.
-        count: at most so many.
-    """
-    count = min(count, len(x))
-    pictures = ("y_adv", "restored", "restored_adv")
-    return tuple(
-        DecisionSample(
-            name=names[i],
-            x=x[i],
-            y=y[i],
-            label=None if labels is None else labels[i],
-            outputs={name: tuple(arrays[part][i] for part in pictures) for name, arrays in found.items()},
-            decisions={
-                name: (classes[int(arrays["judge_before"][i])], classes[int(arrays["judge_after"][i])])
-                for name, arrays in found.items()
-            },
-        )
-        for i in ((2 * part + 1) * len(x) // (2 * count) for part in range(count))
-    )
 
 
 def decisions_table(record: Mapping[str, Any]) -> str:
@@ -177,6 +120,25 @@ def figure_decisions(record: Mapping[str, Any], samples: Sequence[DecisionSample
         for position, name in enumerate(names):
             _example(figure, left, HEAD_INCHES + position * ROW_INCHES + 0.36, sample, name)
     return figure
+
+
+def write_decisions(record: Mapping[str, Any], samples: Sequence[DecisionSample], out: Path, *, name: str) -> None:
+    """Write `NAME.json`, the table `NAME.txt` and the figure `NAME.png`; earlier ones are replaced.
+
+    Args:
+        record: the dict of `decisions.json`.
+        samples: examples to show in the figure.
+        out: folder, made if it does not exist.
+        name: of the files.
+
+    Raises:
+        InputError: `out` is a file, or the record has no restorers.
+        OSError: it cannot be written.
+    """
+    claim_folder("out", out)
+    write_atomically(out / f"{name}.json", utf8(json.dumps(record, indent=2, allow_nan=False) + "\n"))
+    write_atomically(out / f"{name}.txt", utf8(decisions_table(record) + "\n"))
+    write_atomically(out / f"{name}.png", png_bytes(figure_decisions(record, samples)))
 
 
 _WHEN = ("before", "after")

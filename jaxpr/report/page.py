@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxpr.core import claim_folder, utf8, write_atomically
+from jaxpr.records.decisions import DecisionResults, decisions_record
 from jaxpr.records.metric_table import GROUPS, MetricInfo, metric_info
 from jaxpr.records.reading import (
     MissingMetricError,
@@ -24,6 +25,7 @@ from jaxpr.records.reading import (
 )
 from jaxpr.report.bars import figure_consistency, figure_robustness
 from jaxpr.report.curves import figure_sweep
+from jaxpr.report.decisions import figure_decisions
 from jaxpr.report.scatter import figure_distortion_perception, figure_manifold, figure_tradeoff
 from jaxpr.report.strips import Strip, figure_strip
 from jaxpr.report.style import png_bytes
@@ -48,7 +50,13 @@ class _Picture(NamedTuple):
     reason: str
 
 
-def write_report(record: Mapping[str, Any], strips: Sequence[Strip] = (), *, out: Path | str) -> Path:
+def write_report(
+    record: Mapping[str, Any],
+    strips: Sequence[Strip] = (),
+    *,
+    out: Path | str,
+    decisions: DecisionResults | None = None,
+) -> Path:
     """Write a run's figures and its HTML page.
 
     Files: `out/report.html`, and in `out/figures/` a PNG for each figure and strip. Each appears whole or not at all.
@@ -58,6 +66,7 @@ def write_report(record: Mapping[str, Any], strips: Sequence[Strip] = (), *, out
         record: the dict of `results.json`: `protocol`, `provenance` and `restorers`.
         strips: sample images, in the order in which to show them.
         out: folder, made if it does not exist.
+        decisions: attacks on decisions, which get a figure; None for none.
 
     Returns:
         The path of the HTML page.
@@ -70,6 +79,9 @@ def write_report(record: Mapping[str, Any], strips: Sequence[Strip] = (), *, out
     out = Path(out)
     claim_folder("out", out / "figures")
     pictures = list(_pictures(record, out))
+    if decisions is not None:
+        draw = functools.partial(figure_decisions, decisions_record(decisions), decisions.samples)
+        pictures.append(_picture("decisions", "decisions", out, draw))
     samples = list(_samples(record, strips, out))
     page = _render(record, pictures, samples)
     write_atomically(out / "report.html", utf8(page))

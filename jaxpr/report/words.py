@@ -55,6 +55,12 @@ CAPTIONS = {
         "the curves lie the best possible ones. At the right the same uncertainty against the mean squared error, "
         "which cannot be smaller than it (dashed line).",
     ),
+    "decisions": (
+        "Decisions behind the restorers",
+        "What a classifier that the attack never saw decides about the restorations: bars are shares of classes before "
+        "(light) and after an attack through restorer and another classifier, lines those of the clean images. "
+        "Examples show the attacked input and the restorations before and after; red words are changed decisions.",
+    ),
     "robustness": (
         "Sensitivity to a small change of the input",
         "An attack changes each input slightly, so as to change the output as much as it can. The open circle is the "

@@ -323,7 +323,7 @@ def test_operators_and_strings_are_degradations_too(finished, tmp_path):
 
 
 def test_every_restorer_is_compiled_once(tmp_path, monkeypatch):
-    from jaxpr.evaluation import run as pipeline
+    from jaxpr.evaluation import compiled as pipeline
 
     def compilations(program):
         return (program if hasattr(program, "_cache_size") else program.__wrapped__)._cache_size()

@@ -9,12 +9,11 @@ import pytest
 
 from jaxpr.core import InputError
 from jaxpr.degradations import parse_degradation
-from jaxpr.evaluation import DecisionResults
-from jaxpr.evaluation.decision_results import Judgement, RestorerDecisions
 from jaxpr.models.restorer_network import RestorerConfig, restorer_network
 from jaxpr.models.unet import UNetConfig
 from jaxpr.numerics.statistics import Estimate
 from jaxpr.records import Described
+from jaxpr.records.decisions import DecisionResults, Judgement, RestorerDecisions
 from jaxpr.report.experiments import experiment_record
 from jaxpr.reproduce import indices, load_experiment
 from jaxpr.restorers import as_restorer

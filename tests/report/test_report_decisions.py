@@ -1,10 +1,12 @@
 import copy
+import json
 
 import numpy as np
 import pytest
 
 from jaxpr.core import InputError
-from jaxpr.report.decisions import decision_samples, decisions_table, figure_decisions
+from jaxpr.records.decisions import DecisionSample
+from jaxpr.report.decisions import decisions_table, figure_decisions, write_decisions
 from jaxpr.report.style import png_bytes
 
 
@@ -46,18 +48,13 @@ def record(target=None, names=("bicubic", "exemplar:0.1")):
 
 
 def samples(names=("bicubic", "exemplar:0.1"), channels=1, count=3):
-    n, rng = 8, np.random.default_rng(0)
-    x, y = rng.uniform(size=(n, 8, 8, channels)), rng.uniform(size=(n, 4, 4, channels))
-    found = {
-        "y_adv": y,
-        "restored": x,
-        "restored_adv": x,
-        "judge_before": np.arange(n) % 3,
-        "judge_after": np.arange(n) % 2,
-    }
-    arrays = dict.fromkeys(names, found)
-    labels = ["cat"] * n
-    return decision_samples([f"e-{i}" for i in range(n)], x, y, labels, arrays, ["cat", "dog", "elk"], count=count)
+    """Examples 1, 4 and 6 of a set whose judge sees its classes in turn."""
+    rng, classes, shown = np.random.default_rng(0), ["cat", "dog", "elk"], []
+    for i in (1, 4, 6)[:count]:
+        x, y = rng.uniform(size=(8, 8, channels)), rng.uniform(size=(4, 4, channels))
+        outputs, seen = dict.fromkeys(names, (y, x, x)), dict.fromkeys(names, (classes[i % 3], classes[i % 2]))
+        shown.append(DecisionSample(f"e-{i}", x, y, "cat", outputs, seen))
+    return tuple(shown)
 
 
 def texts(figure):
@@ -132,9 +129,14 @@ def test_many_classes_have_no_names():
     assert "39" not in texts(figure_decisions(wide))
 
 
-def test_samples_are_spread_evenly():
-    assert [sample.name for sample in samples()] == ["e-1", "e-4", "e-6"]
-    assert len(samples(count=50)) == 8
+def test_the_files(tmp_path):
+    write_decisions(record(1), samples(), tmp_path / "new", name="decisions-0")
+    assert json.loads((tmp_path / "new" / "decisions-0.json").read_text()) == record(1)
+    assert (tmp_path / "new" / "decisions-0.txt").read_text() == decisions_table(record(1)) + "\n"
+    assert (tmp_path / "new" / "decisions-0.png").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="out: found a file at"):
+        write_decisions(record(1), (), tmp_path / "file", name="decisions")
 
 
 def test_mistakes():

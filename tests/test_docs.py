@@ -103,11 +103,8 @@ def test_python_blocks_run_in_order(page, user_folder):
         assert Path("runs/mine/report.html").is_file()
 
 
-# Minutes, so by default only those of the README.
-@pytest.mark.parametrize(
-    "page",
-    [pytest.param(page, id=page.name, marks=[] if page.name == "README.md" else pytest.mark.slow) for page in PAGES],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_jaxpr_commands_run_in_order(page, user_folder, capsys):
     for command in commands(page):
         if not command.startswith("jaxpr ") or f"{command} ".startswith(tuple(f"{words} " for words in ELSEWHERE)):
@@ -168,6 +165,7 @@ def run_notebook(folder: Path) -> subprocess.CompletedProcess:
     return subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=400)
 
 
+@pytest.mark.versions
 def test_notebook_runs_top_to_bottom(tmp_path):
     (tmp_path / "jaxpr").symlink_to(ROOT)
     done = run_notebook(tmp_path)

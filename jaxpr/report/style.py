@@ -55,7 +55,6 @@ RC = {
     "figure.facecolor": "white",
     "figure.dpi": 160,
     "savefig.facecolor": "white",
-    "axes.formatter.use_mathtext": True,
 }
 
 

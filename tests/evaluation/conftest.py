@@ -1,9 +1,11 @@
-"""The pipeline runs on one of the eight test devices; tests that want all of them ask for `eight_devices`."""
+"""The pipeline on one of the eight test devices and without pages; tests that want them ask for the fixtures below."""
+
+import importlib
 
 import jax
 import pytest
 
-from jaxpr.evaluation import devices, stream
+from jaxpr.evaluation import devices, run, stream
 
 
 @pytest.fixture(autouse=True)
@@ -14,6 +16,23 @@ def one_device(request, monkeypatch):
             monkeypatch.setattr(module, "local_devices", lambda: jax.local_devices()[:1])
 
 
+@pytest.fixture(autouse=True)
+def no_pages(request, monkeypatch):
+    """Drawing takes longer than computing what is drawn, and `tests/report` is about pages."""
+
+    def write_nothing(record, strips=(), *, out, decisions=None):
+        (out / "report.html").write_text("not drawn")
+
+    if "pages" not in request.fixturenames:
+        for module in (importlib.import_module("jaxpr.evaluation.compare"), run):
+            monkeypatch.setattr(module, "write_report", write_nothing)
+
+
 @pytest.fixture
 def eight_devices():
     assert len(jax.local_devices()) == 8
+
+
+@pytest.fixture
+def pages():
+    """Real ones."""

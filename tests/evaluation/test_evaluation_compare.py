@@ -28,6 +28,7 @@ def write_run(root, name, restorers, protocol=PROTOCOL):
     return folder
 
 
+@pytest.mark.usefixtures("pages")
 def test_runs_of_one_protocol_become_one_report(tmp_path):
     first = write_run(tmp_path, "first", {"bicubic": 28.0, "mine": 29.0})
     second = write_run(tmp_path, "second", {"bicubic": 28.0, "mine": 30.0, "other": 27.0})

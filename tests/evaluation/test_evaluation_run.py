@@ -550,6 +550,7 @@ def test_one_that_says_it_has_no_derivative_is_not_attacked(tmp_path):
     assert np.isfinite(found["psnr"].value)
 
 
+@pytest.mark.usefixtures("pages")
 def test_a_record_says_which_weights_made_its_numbers(tmp_path):
     weights = {"file": "mine.pth", "sha256": "1" * 64}
     mine = Restorer(lambda params, key, y: nearest(y, factor=2), weights=weights)
@@ -563,6 +564,7 @@ def test_a_record_says_which_weights_made_its_numbers(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("pages")
 def test_inception_gives_its_score_and_official_names(tmp_path):
     """With drawn weights: the published file has the same structure."""
     model = inception()

@@ -12,7 +12,7 @@ import pytest
 
 from jaxpr import data, evaluation, restorers
 from jaxpr.core import InputError
-from jaxpr.evaluation import probes, run
+from jaxpr.evaluation import compiled, probes, run
 from jaxpr.evaluation.draws import computation_of
 from jaxpr.evaluation.state import BatchStore, codes_of, open_run
 from jaxpr.records.results import from_record
@@ -144,7 +144,8 @@ def test_other_code_is_refused_unless_accepted(copied, monkeypatch):
     assert "earlier_code_sha256" not in before["provenance"]
     first = codes_of(copied)
     assert first == [before["provenance"]["code_sha256"]]
-    monkeypatch.setattr(run, "code_sha256", lambda: "f" * 64)
+    for module in (compiled, run):
+        monkeypatch.setattr(module, "code_sha256", lambda: "f" * 64)
     with pytest.raises(InputError, match=f"out: found a run of other code .{first[0][:12]}.*accept-other-code"):
         evaluated(copied)
     results = evaluated(copied, accept_other_code=True)
@@ -207,6 +208,7 @@ def test_strengths_are_shown_in_grey_levels(tmp_path):
         open_run(tmp_path / "run", {"alpha": 2 / 255}, code="c")
 
 
+@pytest.mark.usefixtures("pages")
 def test_no_name_stops_a_run(tmp_path):
     names = ["caf\udce9", "a$b$\\frac{", "two\nlines", "\x1b[2J", "<b>&", "日本語"]
     results = evaluated(tmp_path / "run", dict.fromkeys(names, UP))

@@ -128,7 +128,7 @@ def claims(name: str, found: dict[str, Curve]) -> list[Claim]:
             "every strength",
             bool((gain > 0).all() and (everywhere > 0).all()),
             f"robust stochastic over erratic deterministic {told(gain, digits=1)} dB on average over α, "
-            f"at least {everywhere.min():.1f} dB",
+            f"at least {np.min(everywhere):.1f} dB",
         ),
         Claim(
             f"{name}: it is nearer to the distortion-trained restorer than to the deterministic GAN, or above it",
@@ -165,7 +165,8 @@ def draw_curves(found: dict[str, dict[str, Curve]]) -> Picture:
                 seed_band(place, before, values.T, label=kind, **look)
         ends = kinds[dr.PIXEL_LOSS].input_psnr.mean(axis=0)
         dashes = {"color": "#9aa5b1", "lw": 1, "ls": (0, (4, 3)), "zorder": 1}
-        ax.plot([ends.min(), ends.max()], [ends.min(), ends.max()], **dashes)
+        low, high = np.min(ends), np.max(ends)
+        ax.plot([low, high], [low, high], **dashes)
         below.axhline(0, **dashes)
         words = {"color": MUTED, "fontsize": 7.8, "textcoords": "offset points"}
         for alpha, place in zip(ALPHAS, ends, strict=True):

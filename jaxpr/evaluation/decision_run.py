@@ -28,6 +28,8 @@ from jaxpr.report.decisions import write_decisions
 
 __all__ = ["Judged", "evaluate_decisions"]
 
+_EXPECTED = "expected a deterministic y -> x̂ that JAX can differentiate"
+# Whole images, and none of the other measures.
 _WHOLE = Protocol(crop=None, patches=Patches(size=1), attack=None, probes=Probes(count=0))
 
 
@@ -80,8 +82,9 @@ def evaluate_decisions(
     with _folder(out) as folder:
         check_unclaimed(folder)
         examples = examples_of(images, degradation, protocol)
-        sizes = {"batch_size": batch_size, "together": batch_size}
-        ready = entered(key, known, examples, degradation, protocol, progress=progress, **sizes)
+        ready = entered(
+            key, known, examples, degradation, protocol, batch_size=batch_size, progress=progress, together=batch_size
+        )
         for name, trial in ready.trials.items():
             if not trial.differentiable:
                 raise InputError(f"restorer {name}: found one that JAX cannot differentiate, {_EXPECTED}")
@@ -91,9 +94,6 @@ def evaluate_decisions(
         found = judged.results(record, computed(ready.run, state, judged.parts()))
         main_first(lambda: _write(found, folder))
         return found
-
-
-_EXPECTED = "expected a deterministic y -> x̂ that JAX can differentiate"
 
 
 @contextlib.contextmanager

@@ -165,6 +165,9 @@ class DecisionWork:
     Args:
         run: examples and settings.
         decisions: classifiers and attacks.
+
+    Attributes:
+        program: from a computation to its program, see `decision_program`; made once for each.
     """
 
     def __init__(self, run: Run, decisions: AttackedDecisions) -> None:
@@ -179,7 +182,6 @@ class DecisionWork:
         self.program = functools.cache(
             functools.partial(decision_program, decisions=decisions, bounds=run.protocol.bounds)
         )
-        """By computation."""
 
     def reference(self) -> Compute:
         """Classes of the natural images, and pictures of them."""

@@ -29,7 +29,8 @@ test-all: lint types  ## also the tests marked slow
 test-oldest: .venv-oldest/.installed  ## the default tests, and those on versions, with every dependency at its lower bound, on Python 3.11 or 3.12
 	.venv-oldest/bin/python -m pytest --numprocesses auto -m "not slow and not torch" $(TESTS)
 
-test-newest: .venv-newest/.installed  ## the same with the newest of everything; PYTHON=python3.14, say
+test-newest: .venv-newest/.installed  ## the same with the newest of everything, and types; PYTHON=python3.14, say
+	.venv-newest/bin/mypy
 	.venv-newest/bin/python -m pytest --numprocesses auto -m "not slow and not torch" $(TESTS)
 
 ends:

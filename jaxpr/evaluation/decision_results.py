@@ -70,8 +70,9 @@ def decision_results(
         predicted = np.array([getattr(at, network) for at in clean])
         source[network] = seen.shares(predicted), seen.accuracy(predicted)
     results = []
+    found = {name: _columns(run, store, len(decisions.attacks)) for name, store in stores.items()}
     for number, attack in enumerate(decisions.attacks):
-        columns = {name: _columns(run, store, number) for name, store in stores.items()}
+        columns = {name: attacks[number] for name, attacks in found.items()}
         results.append(
             DecisionResults(
                 protocol={**record, **decisions.record(attack, classes)},
@@ -100,17 +101,23 @@ def decision_metrics(found: RestorerDecisions) -> dict[str, Metric]:
     return metrics | {"decisions_input_psnr": Metric(*psnr, "" if np.isfinite(psnr.value) else infinite)}
 
 
-def _columns(run: Run, store: BatchStore, number: int) -> _Columns:
+def _columns(run: Run, store: BatchStore, attacks: int) -> list[_Columns]:
+    """What is stored of a restorer, for each attack."""
     rows: dict[str, list[AnyArray]] = {}
-    pictures = {}
+    pictures: list[dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]] = [{} for _ in range(attacks)]
     for example, at in enumerate(read_arrays(DecisionArrays, store, len(run.examples))):
         for name, value in at._asdict().items():
             if name not in ("pictures", "seconds"):
-                rows.setdefault(name, []).append(value if value.ndim == 0 else value[number])
+                rows.setdefault(name, []).append(value)
         if example in run.strips:
             kept = {name: unpacked_picture(picture) for name, picture in at.pictures.items()}
-            pictures[example] = kept["y_adv"][number], kept["restored"], kept["restored_adv"][number]
-    return _Columns({name: np.array(values) for name, values in rows.items()}, pictures)
+            for number, of_attack in enumerate(pictures):
+                of_attack[example] = kept["y_adv"][number], kept["restored"], kept["restored_adv"][number]
+    values = {name: np.array(column) for name, column in rows.items()}
+    return [
+        _Columns({name: column if column.ndim == 1 else column[:, i] for name, column in values.items()}, pictures[i])
+        for i in range(attacks)
+    ]
 
 
 def _summary(

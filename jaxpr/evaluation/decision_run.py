@@ -133,7 +133,8 @@ class Judged:
     def record(self) -> dict[str, Any]:
         """What decides the numbers, for the protocol of the run."""
         return {
-            "decisions_attacks": [[float(attack.alpha), attack.target] for attack in self.decisions.attacks],
+            "decisions_alpha": [float(attack.alpha) for attack in self.decisions.attacks],
+            "decisions_target": [attack.target for attack in self.decisions.attacks],
             "decisions_attack_steps": self.decisions.steps,
             "decisions_classes": list(self.classes),
         }

@@ -129,6 +129,8 @@ def _shown(field: str, value: Any) -> str:
     """A value as users give it: strengths of attacks in grey levels."""
     if field in ("alpha", "explore_alpha") and isinstance(value, float):
         return f"{value * 255:g}/255"
+    if field == "decisions_alpha" and isinstance(value, list):
+        return ", ".join(_shown("alpha", alpha) for alpha in value)
     return printable(repr(value))
 
 

@@ -182,8 +182,10 @@ def test_a_run_that_was_stopped_goes_on(images, tmp_path, monkeypatch):
     again = run(images, target=2, out=out)
     assert len({(name, tuple(indices)) for name, indices in saved}) == len(saved) == 9
     assert decisions_record(again)["restorers"] == decisions_record(whole)["restorers"]
-    with pytest.raises(InputError, match="out: found a run with decisions_attacks"):
+    with pytest.raises(InputError, match=r"out: found a run with decisions_target = \[2\] in .*, expected \[1\]"):
         run(images, target=1, out=out)
+    with pytest.raises(InputError, match=r"out: found a run with decisions_alpha = 25.5/255 in .*, expected 51/255"):
+        run(images, target=2, alpha=0.2, out=out)
     with pytest.raises(InputError, match="restorer repeat: found other outputs"):
         run(images, target=2, out=out, restorers={"repeat": lambda y: 0.9 * repeat(y)})
 

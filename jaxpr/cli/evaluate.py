@@ -117,7 +117,7 @@ class Evaluate(ProtocolOptions, _RunOptions):
                 check_count(name, getattr(self, name))
         if self.classifiers is not None and self.data != self.classifiers:
             raise InputError(
-                f"classifiers: found {self.classifiers!r} with --data {self.data}, expected one for the data"
+                f"classifiers: found {self.classifiers!r} with --data {self.data}, expected --data {self.classifiers}"
             )
         self._check_processes()
         self.protocol()

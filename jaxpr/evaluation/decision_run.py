@@ -116,7 +116,7 @@ class Judged:
         decisions: classifiers and attacks.
 
     Raises:
-        InputError: classifiers, targets or labels that do not fit.
+        InputError: no such restorer, or classifiers, targets or labels that do not fit.
     """
 
     def __init__(self, ready: Entered, decisions: AttackedDecisions) -> None:
@@ -126,6 +126,8 @@ class Judged:
             for name, restorer in ready.restorers.items()
             if not restorer.stochastic and ready.trials[name].differentiable
         }
+        if not self.restorers:
+            raise InputError("decisions: found no deterministic restorer that JAX can differentiate, expected some")
         self.classes = check_decisions(decisions, ready.run)
         self._work = DecisionWork(ready.run, decisions)
 

@@ -152,13 +152,12 @@ def _parts(ready: Entered, work: "_Work", probed: Sequence[str]) -> list[Part]:
     return parts
 
 
-def _judged(ready: Entered, decisions: AttackedDecisions) -> Judged | None:
-    """The attacks on decisions; None where there is no restorer that they can go through."""
+def _judged(ready: Entered, decisions: AttackedDecisions) -> Judged:
+    """The attack on decisions, of which an evaluation has one."""
     if len(decisions.attacks) > 1:
         found = f"found {len(decisions.attacks)}, expected one"
         raise InputError(f"attacks: {found}; `evaluate_decisions` takes several")
-    judged = Judged(ready, decisions)
-    return judged if judged.restorers else None
+    return Judged(ready, decisions)
 
 
 def _with_decisions(results: Results, behind: DecisionResults) -> Results:

@@ -222,16 +222,14 @@ def test_they_are_a_measure_of_an_evaluation(images, targeted, tmp_path):
     assert not [name for name in results.restorers[1].metrics if name.startswith("decisions")]
     assert json.loads((tmp_path / "decisions.json").read_text())["restorers"][0]["name"] == "repeat"
     assert "Decisions behind the restorers" in (tmp_path / "report.html").read_text()
-    with pytest.raises(InputError, match="attacks: found 2, expected one"):
-        evaluate(
-            KEY,
-            restorers,
-            images,
-            "average-x2",
-            protocol=protocol,
-            out=tmp_path / "other",
-            decisions=attacked(DecisionAttack(), DecisionAttack()),
-        )
+    once, twice = attacked(DecisionAttack()), attacked(DecisionAttack(), DecisionAttack())
+    for known, asked, message in (
+        (restorers, twice, "attacks: found 2, expected one"),
+        ({"noisy": restorers["noisy"]}, once, "decisions: found no deterministic restorer"),
+    ):
+        with pytest.raises(InputError, match=message):
+            evaluate(KEY, known, images, "average-x2", protocol=protocol, out=tmp_path / "new", decisions=asked)
+    assert not (tmp_path / "new").exists()
 
 
 def test_restorers_with_one_function_share_a_program(images, monkeypatch):

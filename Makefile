@@ -15,13 +15,16 @@ ENDS := tests/test_ends.py tests/test_api.py tests/test_floors.py tests/test_mod
 	tests/training/test_training_checkpoints.py tests/test_docs.py::test_notebook_runs_top_to_bottom
 TESTS ?= tests
 
-.PHONY: run test test-all test-oldest test-newest ends oldest-python lint types format clean
+.PHONY: run test test-thorough test-all test-oldest test-newest ends oldest-python lint types format clean
 
-run: $(VENV)/.installed  ## evaluate classical and trained restorers on real photographs and write a report
+run: $(VENV)/.installed  ## evaluate classical, trained and published restorers on real photographs and write a report
 	$(BIN)/jaxpr evaluate --data photos --degradation bicubic-x4 --out $(OUT)
 
 test: lint types  ## lint, types and the default test suite
 	$(BIN)/python -m pytest --numprocesses auto
+
+test-thorough: lint types  ## also the tests marked thorough, as continuous integration does
+	$(BIN)/python -m pytest --numprocesses auto -m "not slow and not torch and not versions"
 
 test-all: lint types  ## also the tests marked slow
 	XLA_FLAGS= $(BIN)/python -m pytest --numprocesses auto -m "not torch"
@@ -58,7 +61,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python $(PIP) --editable .
+	$(BIN)/python $(PIP) --editable ".[published]"
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python

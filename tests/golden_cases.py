@@ -21,6 +21,7 @@ from jaxpr.models.naming import Naming, Network, abstract_parameters, convert
 from jaxpr.models.resnet_critic import ResNetCriticConfig, resnet_critic
 from jaxpr.models.restormer import RESTORMER, RestormerConfig
 from jaxpr.models.rrdbnet import RRDBNET, RRDBNetConfig
+from jaxpr.models.srvggnet import SRVGGNET, SRVGGNetConfig
 from jaxpr.models.swin2sr import SWIN2SR, Swin2SRConfig, swin2sr
 from jaxpr.models.swinir import SWINIR, SwinIRConfig
 from jaxpr.models.vit import VIT, ViTConfig
@@ -42,6 +43,7 @@ NETWORKS = {
     ResNetCriticConfig: CRITIC,
     RestormerConfig: RESTORMER,
     RRDBNetConfig: RRDBNET,
+    SRVGGNetConfig: SRVGGNET,
     Swin2SRConfig: SWIN2SR,
     SwinIRConfig: SWINIR,
     ViTConfig: VIT,
@@ -118,6 +120,7 @@ CONFIGURED: dict[str, Callable[[dict], Any]] = {
     "restormer": functools.partial(_named, RestormerConfig),
     "rrdbnet_esrgan": _esrgan,
     "rrdbnet_realesrgan": _realesrgan,
+    "srvggnet": functools.partial(_named, SRVGGNetConfig),
     "sd_vae": functools.partial(_named, AutoencoderKLConfig),
     "swin2sr": functools.partial(_named, Swin2SRConfig),
     "swinir": functools.partial(_named, SwinIRConfig),

@@ -36,10 +36,11 @@ def arrays(network: str) -> dict[str, np.ndarray]:
     return dict(np.load(FOLDER / network / "golden.npz"))
 
 
-def quick(names, *kept) -> list:
-    """Cases to test, all but the kept ones marked slow: each builds or compiles a network of its own."""
-    assert set(kept) <= set(names)
-    return [name if name in kept else pytest.param(name, marks=pytest.mark.slow) for name in names]
+def quick(names, *kept, thorough=()) -> list:
+    """Cases to test, all but the kept ones marked: each builds or compiles a network of its own."""
+    assert {*kept, *thorough} <= set(names)
+    marks = {name: pytest.mark.thorough if name in thorough else pytest.mark.slow for name in names}
+    return [name if name in kept else pytest.param(name, marks=marks[name]) for name in names]
 
 
 def shapes(keys: list) -> dict[str, tuple[int, ...]]:

@@ -52,8 +52,14 @@ def _published_adm() -> dict[str, tuple[Any, list]]:
     return found
 
 
+def _published_srvggnets() -> dict[str, tuple[Any, list]]:
+    given = manifest("srvggnet")
+    sizes = {checkpoint["file"]: CONFIGURED["srvggnet"](checkpoint["config"]) for checkpoint in given["checkpoints"]}
+    return {file: (sizes[file], keys) for file, keys in given["official_keys"].items()}
+
+
 def _published() -> dict[str, tuple[Any, dict[str, tuple[int, ...]]]]:
-    found = _published_rrdbnets() | _published_swin() | _published_adm()
+    found = _published_rrdbnets() | _published_srvggnets() | _published_swin() | _published_adm()
     for folder in ("ddpm_unet", "gfpgan_clean", "restormer", "vit"):
         found[folder] = CONFIGURED[folder](manifest(folder)["config"]), manifest(folder)["official_keys"]
     found["fid_inception"] = InceptionConfig(), manifest("fid_inception")["official_keys"]
@@ -113,7 +119,7 @@ def _summaries(folder: str, full: dict) -> list[tuple[Any, int | None, dict]]:
 
 
 FULL: dict[str, Callable[[], Full]] = {
-    **{folder: functools.partial(_full, folder) for folder in CONFIGURED if not folder.startswith("swin")},
+    **{folder: functools.partial(_full, folder) for folder in CONFIGURED if "full_case" in manifest(folder)},
     **{
         f"{folder}-{name}": functools.partial(_full, folder, name)
         for folder in ("swinir", "swin2sr")

@@ -18,6 +18,7 @@ from jaxpr.models.layers import Compute
 from jaxpr.models.naming import Naming, convert, torch_shapes
 from jaxpr.models.restormer import RestormerConfig
 from jaxpr.models.rrdbnet import RRDBNetConfig
+from jaxpr.models.srvggnet import SRVGGNetConfig
 from jaxpr.models.vit import ViTConfig
 
 ADM = ADMUNetConfig(
@@ -116,6 +117,7 @@ SMALL = {
     "restormer": Small(SHALLOW._replace(num_blocks=(0, 0, 2, 1)), (13, 11), repeats=True),
     "restormer, biased": Small(SHALLOW._replace(LayerNorm_type="WithBias"), (13, 11)),
     "rrdbnet": Small(RRDBNET, (5, 3), repeats=True),
+    "srvggnet": Small(SRVGGNetConfig(num_feat=6, num_conv=2), (5, 3)),
     "swinir": Small(SWINIR._replace(num_heads=(2, 2)), (7, 5), repeats=True),
     "swin2sr": Small(SWIN2SR._replace(depths=(2,), upsampler="pixelshuffledirect"), (7, 5), repeats=True),
     "swin2sr, auxiliary": Small(SWIN2SR, (7, 5)),

@@ -13,7 +13,7 @@ from lowering_cases import KEY, Case, case, classify, floats, gradient, keys, no
 from jaxpr import models, restorers, weights
 from jaxpr.attacks import l2_adam
 from jaxpr.degradations import parse_degradation
-from jaxpr.evaluation import Protocol, decisions, devices, measure, planes, probes
+from jaxpr.evaluation import Protocol, decisions, devices, measure, outputs, planes, probes
 from jaxpr.evaluation.draws import computation_of
 from jaxpr.models.adm_classifier import ADMClassifierConfig, adm_classifier
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
@@ -29,6 +29,7 @@ from jaxpr.models.resnet_critic import resnet_critic, table4
 from jaxpr.models.restorer_network import RestorerConfig, restorer_network
 from jaxpr.models.restormer import RestormerConfig, restormer
 from jaxpr.models.rrdbnet import RRDBNetConfig, rrdbnet
+from jaxpr.models.srvggnet import SRVGGNetConfig, srvggnet
 from jaxpr.models.swin2sr import Swin2SRConfig, swin2sr
 from jaxpr.models.swinir import SwinIRConfig, swinir
 from jaxpr.models.unet import UNetConfig, unet
@@ -86,6 +87,7 @@ def of_autoencoder(params: Any, key: jax.Array, x: jax.Array) -> Any:
 
 NETWORKS = [
     network("models.rrdbnet.rrdbnet", lambda: rrdbnet(TINY), PIXELS),
+    network("models.srvggnet.srvggnet", lambda: srvggnet(SRVGGNetConfig(num_feat=4, num_conv=1)), PIXELS),
     network("models.swinir.swinir", lambda: swinir(SwinIRConfig(upscale=2, upsampler="pixelshuffle", **SWIN)), PIXELS),
     network(
         "models.swin2sr.swin2sr", lambda: swin2sr(Swin2SRConfig(upscale=2, upsampler="pixelshuffle", **SWIN)), PIXELS
@@ -244,6 +246,9 @@ EVALUATION = [
     of_restorer("attack", smooth, MEASURED, attack="l2_adam"),
     of_restorer("respond", noisy, MEASURED, MEASURED),
     of_restorer("diversity", noisy, floats(2, 32, 32, 3)),
+    evaluated(
+        "evaluation.outputs.diversity_scorer", lambda: outputs.diversity_scorer(PROTOCOL), floats(2, 2, 32, 32, 3)
+    ),
     evaluated("evaluation.probes.probe_program", probed, (), EXAMPLES, MEASURED, MEASURED),
     Case(("evaluation.measure.scorer",), on_one_device(lambda: scored(32, "bicubic-x4"))),
     Case(("evaluation.measure.scorer",), on_one_device(lambda: scored(16, "noise-0.1"))),

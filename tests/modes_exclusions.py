@@ -5,6 +5,8 @@ EXCLUDED = {
     "toys.JointLaw": "the base class of the laws",
     "degradations.Separable": "the base class of the downsampling operators",
     "restorers.default_restorers": "names, no arrays",
+    "restorers.from_folder": "files, no function",
+    "restorers.from_host": "runs outside of JAX",
     "restorers.from_torch": "PyTorch computes, in NumPy's types",
     "restorers.published_restorer": "needs files; its networks are among the models",
     "restorers.trained_degradation": "names, no arrays",

@@ -82,6 +82,7 @@ MODELS = {
         models.restormer(models.RestormerConfig(dim=4, num_blocks=(0, 0, 0, 1), heads=(1, 1, 2, 2))), SMALL
     ),
     "rrdbnet": lambda: network(models.rrdbnet(models.RRDBNetConfig(num_feat=4, num_block=1, num_grow_ch=2)), SMALL),
+    "srvggnet": lambda: network(models.srvggnet(models.SRVGGNetConfig(num_feat=4, num_conv=1)), SMALL),
     "swin2sr": lambda: network(
         models.swin2sr(models.Swin2SRConfig(**SWIN)),
         SMALL,

@@ -89,6 +89,7 @@ def test_maps_push_the_source_onto_the_target(dim, kind):
     np.testing.assert_allclose(pushed, b, rtol=0, atol=ILL if kind == "ill" else 5 * WELL)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dim", [4, 64])
 @pytest.mark.parametrize("order", [0.5, 1, 2])
 def test_divergences(dim, order):
@@ -123,6 +124,7 @@ def test_entropy_whatever_the_units(kind):
         np.testing.assert_allclose(found, wanted, atol=64 * (1e-6 if kind == "well" else 3e-4))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("argument", [1, 3])
 def test_gradients_are_those_of_float64(argument, monkeypatch):
     given = [jnp.asarray(part) for part in pair(8, "well")]

@@ -90,6 +90,7 @@ def test_nearest_distances():
     assert_sharding_changes_nothing(lambda q, p: nearest_distances(q, p, k=3), queries, points, still_sharded=False)
 
 
+@pytest.mark.thorough
 def test_eager_calls_take_sharded_arrays():
     x, other = uniform(COUNT, 16, 16, 3), uniform(COUNT, 16, 16, 3, seed=1)
     found = psnr(sharded(x), sharded(other), data_range=1.0)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxpr.core import InputError, check_count
 from jaxpr.data.source import ImageSource, Skipped
 
-__all__ = ["crop_grid", "crops", "crops_at", "without_small"]
+__all__ = ["crop_grid", "crops", "crops_at", "cut_alike", "uncut", "without_small"]
 
 
 class _Grid(NamedTuple):
@@ -93,6 +93,28 @@ def crops_at(source: ImageSource, size: int, places: Sequence[tuple[int, int, in
         labels=None if source.labels is None else tuple(source.labels[i] for i, _, _ in places),
         skipped=source.skipped,
     )
+
+
+def uncut(source: ImageSource) -> ImageSource:
+    """The images that crops are of; other images as they are."""
+    return source.reader.source if isinstance(source.reader, _Crops) else source
+
+
+def cut_alike(others: ImageSource, source: ImageSource) -> ImageSource:
+    """Other pictures of the images of `uncut(source)`, in the same order, cut where `source` is.
+
+    Raises:
+        InputError: one of them is so small that a crop does not fit in.
+    """
+    reader = source.reader
+    if not isinstance(reader, _Crops):
+        return others
+    for i, top, left in reader.places:
+        height, width = others.shape(i)[:2]
+        if top + reader.size > height or left + reader.size > width:
+            expected = f"{reader.shapes[i][0]}×{reader.shapes[i][1]}"
+            raise InputError(f"{others.names[i]}: found {height}×{width} pixels, expected {expected}")
+    return crops_at(others, reader.size, reader.places)
 
 
 def without_small(source: ImageSource, size: int) -> ImageSource:

@@ -20,12 +20,12 @@ from jaxpr.degradations.separable import AverageDownsample, BicubicDownsample
 
 __all__ = ["Degradation", "as_degradation", "parse_degradation"]
 
-_GIVEN = "given"
+_GIVEN, _UNKNOWN = "given", "unknown"
 _BICUBIC_FACTORS = (2, 3, 4, 8, 16)
 _KNOWN_TERMS = (
     "identity, bicubic-x{2,3,4,8,16}, average-x{N}, grayscale, blur-{std in pixels}, "
     "inpaint-center-{fraction}, inpaint-top-{fraction}; then noise-{std in 0..1}; then jpeg-{quality 1..100}; or, "
-    "alone, realworld-x{1,2,3,4,8,16} or given"
+    "alone, realworld-x{1,2,3,4,8,16}, given or unknown"
 )
 
 
@@ -64,6 +64,11 @@ class Degradation:
     def traceable(self) -> bool:
         """True if JAX can trace the whole degradation; libjpeg runs on the host."""
         return self.jpeg_quality is None and not self.on_host
+
+    @property
+    def is_unknown(self) -> bool:
+        """True if nothing is known of y, so that only x and x̂ can be compared."""
+        return self.name == _UNKNOWN
 
     @property
     def has_operator(self) -> bool:
@@ -127,8 +132,9 @@ def parse_degradation(spec: str) -> Degradation:
     - `noise-{std}`, std in units of the [0, 1] range;
     - `jpeg-{quality}`.
 
-    Two terms stand alone: `realworld-x{N}`, the mixture of `real_world`, and `given`, for data that bring their own
-    measurements. Neither has an operator, so consistency is not measured.
+    Three terms stand alone: `realworld-x{N}`, the mixture of `real_world`; `given`, for data that bring their own
+    measurements; `unknown`, for outputs of which only the true images are known, where y is grey everywhere. None has
+    an operator, so consistency is not measured.
 
     Args:
         spec: the string; it becomes the degradation's name.
@@ -140,6 +146,8 @@ def parse_degradation(spec: str) -> Degradation:
         raise InputError(f"spec: found {spec!r}, expected a string of terms joined by '+': {_KNOWN_TERMS}")
     if spec == _GIVEN:
         return Degradation(spec, None, transform=_refuse)
+    if spec == _UNKNOWN:
+        return Degradation(spec, None, transform=_grey)
     alone = re.fullmatch(r"realworld-x([0-9]+)", spec)
     if alone is not None and int(alone[1]) in (1, *_BICUBIC_FACTORS):
         factor = int(alone[1])
@@ -173,6 +181,10 @@ def parse_degradation(spec: str) -> Degradation:
 
 def _refuse(key: Key, x: Array) -> Array:
     raise InputError("degradation: found 'given', which cannot degrade images, expected one that can")
+
+
+def _grey(key: Key, x: Array) -> Array:
+    return jnp.full_like(x, 0.5)
 
 
 def as_degradation(value: Degradation | LinearOperator | str) -> Degradation:

@@ -1,7 +1,9 @@
 """The restorers of a run: their names, their programs, their trial; and the folder that they claim."""
 
 import functools
+import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +18,9 @@ from jaxpr.evaluation.probes import probe_program
 from jaxpr.evaluation.protocol import Protocol
 from jaxpr.evaluation.state import BatchStore, open_run
 from jaxpr.evaluation.stream import Run, prepare
-from jaxpr.evaluation.trial import Trial, try_restorer
+from jaxpr.evaluation.trial import Trial, traceable, try_on_host, try_outputs, try_restorer
 from jaxpr.restorers import Restorer, as_restorer
+from jaxpr.restorers.stored import StoredRestorer
 
 __all__ = ["REFERENCE", "Compiled", "Entered", "claimed", "entered", "named_restorers"]
 
@@ -121,11 +124,47 @@ def entered(
     run = prepare(key, examples, degrade, protocol=protocol)
     run = run._replace(batch_size=batch_size, progress=progress, together=together)
     compiled = Compiled(restorers, protocol)
-    trials = {
-        name: try_restorer(run, name, compiled.programs(name), differentiable=restorer.differentiable)
+    asked, restorers = restorers, {n: _placed(run, n, restorer, compiled) for n, restorer in restorers.items()}
+    traced = {name: restorer for name, restorer in restorers.items() if not restorer.host}
+    trials = {name: _tried(run, name, restorer, compiled) for name, restorer in traced.items()}
+    transferred = _most_telling(traced, trials)
+    transfer = trials[transferred].programs.attack if transferred else None
+    for name in restorers:
+        if name not in trials:
+            trials[name] = try_on_host(run, name, restorers[name], transfer, transferred=transferred)
+            if asked[name].host is None:
+                words = "JAX cannot trace it; it runs on the host, measured without a gradient's attack"
+                warnings.warn(f"restorer {name}: {words}", stacklevel=3)
+    trials = {name: trials[name] for name in restorers}
+    return Entered(run, _with_records(restorers, trials), compiled, trials)
+
+
+def _placed(run: Run, name: str, restorer: Restorer, compiled: Compiled) -> Restorer:
+    """The restorer, which knows now whether it runs on the host."""
+    if restorer.host is not None:
+        return restorer
+    return replace(restorer, host=not traceable(run, compiled.programs(name)))
+
+
+def _tried(run: Run, name: str, restorer: Restorer, compiled: Compiled) -> Trial:
+    if isinstance(restorer, StoredRestorer):
+        return try_outputs(run, name, restorer, compiled.programs(name))
+    return try_restorer(run, name, compiled.programs(name), differentiable=restorer.differentiable)
+
+
+def _most_telling(restorers: Mapping[str, Restorer], trials: Mapping[str, Trial]) -> str | None:
+    """Of those that can be attacked the first network, or the first of all: others are tried with its attack."""
+    attacked = [name for name, trial in trials.items() if trial.differentiable]
+    return next((name for name in attacked if restorers[name].cost), attacked[0] if attacked else None)
+
+
+def _with_records(restorers: dict[str, Restorer], trials: Mapping[str, Trial]) -> dict[str, Restorer]:
+    """The restorers, those from folders with what was found there."""
+    found = {name: trial.outputs.record for name, trial in trials.items() if trial.outputs is not None}
+    return {
+        name: replace(restorer, weights=found[name]) if name in found else restorer
         for name, restorer in restorers.items()
     }
-    return Entered(run, restorers, compiled, trials)
 
 
 def claimed(out: Path, record: Mapping[str, Any], trials: Mapping[str, Trial], *, accept_other_code: bool) -> Path:

@@ -35,6 +35,7 @@ def finish(
     stores: Mapping[str, BatchStore],
     probe_stores: Mapping[str, BatchStore],
     restorers: Mapping[str, Restorer],
+    attack_notes: Mapping[str, str],
 ) -> Results:
     """All numbers of a run.
 
@@ -46,6 +47,7 @@ def finish(
         stores: stored batches of each restorer.
         probe_stores: stored batches of the probes, for the restorers that have any.
         restorers: what they say of themselves is recorded beside their numbers.
+        attack_notes: what to know about the measures of an attack on each; "" for nothing.
     """
     protocol, groups = run.protocol, run.examples.groups
     k_sets, k_planes = jax.random.split(jax.random.fold_in(key, 3))
@@ -55,6 +57,8 @@ def finish(
     results, seconds = [], {}
     for name, store in stores.items():
         result, took = _restorer(run, name, store, probe_stores.get(name), reference, sets, plane)
+        if protocol.attack is not None and attack_notes.get(name):
+            result = _with_note(result, attack_notes[name])
         results.append(_described(result, restorers[name]))
         seconds[name] = round(took, 2)
     references: dict[str, Any] = {} if plane is None else {"uncertainty": plane.record}
@@ -63,6 +67,14 @@ def finish(
         references["inception_score"] = score._asdict()
     strips = {number: run.examples.name(number) for number in run.strips}
     return Results(record, provenance_record(run.batch_size, seconds, strips=strips), tuple(results), references)
+
+
+def _with_note(result: RestorerResult, note: str) -> RestorerResult:
+    """A result with what to know about its measures of an attack, also where it has none."""
+    nothing = Metric(math.nan, math.nan)
+    noted = {name: result.metrics.get(name, nothing)._replace(note=note) for name in of_source(ATTACK)}
+    metrics = result.metrics | noted
+    return result._replace(metrics={name: metrics[name] for name in in_order(metrics)})
 
 
 def _described(result: RestorerResult, restorer: Restorer) -> RestorerResult:

@@ -41,6 +41,7 @@ __all__ = [
     "Seen",
     "attack_scorer",
     "degrader",
+    "diversity_of",
     "gradient_size",
     "naturalness",
     "patch_classes",
@@ -144,7 +145,7 @@ def programs(computation: Computation, protocol: Protocol) -> Programs:
         )
 
     def diversity(params: Any, keys: Key, y: Array) -> dict[str, Array]:
-        return _diversity(computation.draws(params, keys, y, count=protocol.samples), protocol)
+        return diversity_of(computation.draws(params, keys, y, count=protocol.samples), protocol)
 
     shared = functools.partial(spread, shared=1)
     return Programs(
@@ -166,8 +167,8 @@ def _two_keys(keys: Key) -> tuple[Key, Key]:
     return pairs[:, 0], pairs[:, 1]
 
 
-def _diversity(samples: Array, protocol: Protocol) -> dict[str, Array]:
-    """How much the draws (S, N, H, W, C) for one measurement differ."""
+def diversity_of(samples: Array, protocol: Protocol) -> dict[str, Array]:
+    """How much the draws (S, N, H, W, C) for each measurement differ, by metric, (N,)."""
     found = {"per_pixel_std": per_pixel_std(samples)}
     if min(samples.shape[2:4]) >= _LPIPS_SMALLEST[protocol.distortion.lpips_network]:
         network = perceptual_network(protocol.distortion.lpips_network)

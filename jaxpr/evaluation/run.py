@@ -3,12 +3,15 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxpr.core import (
     AnyArray,
+    Array,
     Estimator,
     InputError,
     Key,
@@ -37,6 +40,7 @@ from jaxpr.evaluation.measure import (
     patch_features,
     scorer,
 )
+from jaxpr.evaluation.outputs import StoredOutputs, diversity_scorer
 from jaxpr.evaluation.pictures import load_strips, packed_pictures
 from jaxpr.evaluation.planes import block_extractor
 from jaxpr.evaluation.protocol import Protocol
@@ -50,12 +54,16 @@ from jaxpr.evaluation.state import (
 from jaxpr.evaluation.stream import Compute, Part, Run, computed
 from jaxpr.evaluation.trial import check_restored
 from jaxpr.records.decisions import DecisionResults, decisions_record
-from jaxpr.records.metric_table import in_order
+from jaxpr.records.metric_info import TOGETHER
+from jaxpr.records.metric_table import in_order, metric_info
 from jaxpr.records.results import RestorerResult, Results, from_record, to_csv, to_json, to_record
 from jaxpr.report import write_report
 from jaxpr.report.decisions import write_decisions
+from jaxpr.restorers import Restorer, StoredRestorer
 
 __all__ = ["evaluate"]
+
+_LARGER = 4
 
 
 def evaluate(
@@ -108,8 +116,10 @@ def evaluate(
     out, degradation = given_path(out), as_degradation(degradation)
     check_unclaimed(out)
     check_count("batch_size", batch_size)
-    examples = examples_of(images, degradation, protocol)
     known = named_restorers(restorers)
+    if degradation.is_unknown and not isinstance(images, PairedSource):
+        protocol = _without_measurements(known, images, protocol)
+    examples = examples_of(images, degradation, protocol)
     ready = entered(key, known, examples, degradation, protocol, batch_size=batch_size, progress=progress)
     run = ready.run
     judged = None if decisions is None else _judged(ready, decisions)
@@ -120,21 +130,47 @@ def evaluate(
     stores = computed(run, state, parts if judged is None else [*parts, *judged.parts()])
 
     def conclude() -> Results:
-        found = finish(
-            key,
-            run,
-            record,
-            reference=stores[REFERENCE],
-            stores={name: stores[name] for name in known},
-            probe_stores={name: stores[_probes(name)] for name in probed},
-            restorers=known,
-        )
+        found = _finished(key, ready, record, stores, probed)
+        if degradation.is_unknown and examples.low is None:
+            found = _without(found, TOGETHER)
         behind = None if judged is None else judged.results(record, stores)[0]
         results = _with_earlier_code(found if behind is None else _with_decisions(found, behind), out)
         _write(out, run, results, stores, behind)
         return results
 
     return main_first(conclude) or from_record(json.loads((out / "results.json").read_text()))
+
+
+def _finished(
+    key: Key, ready: Entered, record: dict[str, Any], stores: Mapping[str, BatchStore], probed: Sequence[str]
+) -> Results:
+    return finish(
+        key,
+        ready.run,
+        record,
+        reference=stores[REFERENCE],
+        stores={name: stores[name] for name in ready.restorers},
+        probe_stores={name: stores[_probes(name)] for name in probed},
+        restorers=ready.restorers,
+        attack_notes={name: trial.attack_note for name, trial in ready.trials.items()},
+    )
+
+
+def _without_measurements(
+    restorers: Mapping[str, Restorer], images: ImageSource | Sequence[np.ndarray], protocol: Protocol
+) -> Protocol:
+    """The protocol less what needs y, for outputs from folders; patches are as large as behind a reduction by four."""
+    for name, restorer in restorers.items():
+        if not isinstance(restorer, StoredRestorer):
+            raise InputError(
+                f"degradation: found 'unknown' with restorer {name}, which needs measurements; expected outputs:FOLDER "
+                "(restorers.from_folder) alone, or a degradation"
+            )
+    shapes = [images.shape(i) if isinstance(images, ImageSource) else np.shape(images[i]) for i in range(len(images))]
+    side = protocol.crop or min(min(shape[:2]) for shape in shapes)
+    size, stride = (_LARGER * of for of in (protocol.patches.size, protocol.patches.stride))
+    larger = {"patch_size": size, "patch_stride": stride} if size <= side else {}
+    return protocol.replace(attack=None, probes=0, uncertainty_block=0, **larger)
 
 
 def _probes(name: str) -> str:
@@ -146,7 +182,8 @@ def _parts(ready: Entered, work: "_Work", probed: Sequence[str]) -> list[Part]:
     """The work on the natural images and on each restorer, in order."""
     parts = [Part(REFERENCE, work.reference())]
     for name, trial in ready.trials.items():
-        parts.append(Part(name, work.restorer(name, trial.programs)))
+        compute = work.restorer(name, trial.programs) if trial.outputs is None else work.outputs(name, trial.outputs)
+        parts.append(Part(name, compute))
         if name in probed:
             parts.append(Part(_probes(name), work.probe(name, ready.compiled.probe(name)), ready.run.probes))
     return parts
@@ -158,6 +195,15 @@ def _judged(ready: Entered, decisions: AttackedDecisions) -> Judged:
         found = f"found {len(decisions.attacks)}, expected one"
         raise InputError(f"attacks: {found}; `evaluate_decisions` takes several")
     return Judged(ready, decisions)
+
+
+def _without(results: Results, group: str) -> Results:
+    """The results without the metrics of a group."""
+
+    def fewer(result: RestorerResult) -> RestorerResult:
+        return result._replace(metrics={n: m for n, m in result.metrics.items() if metric_info(n).group != group})
+
+    return results._replace(restorers=tuple(map(fewer, results.restorers)))
 
 
 def _with_decisions(results: Results, behind: DecisionResults) -> Results:
@@ -199,6 +245,7 @@ class _Work:
         size, stride, features = protocol.patches.size, protocol.patches.stride, protocol.patches.features
         self.run = run
         self.score, self.score_attack = scorer(degradation, protocol), attack_scorer()
+        self.score_diversity = diversity_scorer(protocol)
         self.features_y = patch_features(features, size=size, stride=stride)
         self.classes_x = patch_classes(features, size=factor * size, stride=factor * stride)
         self.blocks = block_extractor(protocol, factor)
@@ -235,12 +282,34 @@ class _Work:
                 metrics |= self.score_attack(y, y_adv, responses)
                 pictures["restored_adv"] = responses.restored_adv
             metrics |= found.diversity(draw_keys, y) if found.diversity is not None else {}
-            metrics |= naturalness(restored)
-            seen, (blocks, _) = self.classes_x(restored), self.blocks(restored, y)
-            shown = packed_pictures(pictures)
-            return stored(RestorerArrays(metrics, gradient, seen.features, blocks, seen.classes, shown))
+            return self._restored(metrics, gradient, y, pictures)
 
         return compute
+
+    def outputs(self, name: str, found: StoredOutputs) -> Compute:
+        """The same of outputs from a folder, without an attack."""
+        run, count = self.run, min(len(found.draws), self.run.protocol.samples)
+
+        def compute(numbers: list[int]) -> dict[str, np.ndarray]:
+            x, y = run.inputs(numbers)
+            restored = jnp.asarray(found.images(numbers))
+            check_restored(run, name, numbers, np.asarray(restored))
+            metrics: dict[str, AnyArray] = dict(self.score(x, y, restored))
+            if count > 1:
+                draws = np.stack([found.images(numbers, draw=draw) for draw in range(count)], axis=1)
+                metrics |= self.score_diversity(jnp.asarray(draws))
+            return self._restored(metrics, np.full(len(numbers), np.nan, np.float32), y, {"restored": restored})
+
+        return compute
+
+    def _restored(
+        self, metrics: dict[str, AnyArray], gradient: AnyArray, y: Array, pictures: dict[str, Array]
+    ) -> dict[str, np.ndarray]:
+        restored = pictures["restored"]
+        seen, (blocks, _) = self.classes_x(restored), self.blocks(restored, y)
+        metrics = metrics | naturalness(restored)
+        shown = packed_pictures(pictures)
+        return stored(RestorerArrays(metrics, gradient, seen.features, blocks, seen.classes, shown))
 
     def probe(self, name: str, program: Callable[..., ProbeArrays]) -> Compute:
         """The costly measures of a restorer."""

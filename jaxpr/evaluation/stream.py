@@ -23,6 +23,7 @@ Compute: TypeAlias = Callable[[list[int]], dict[str, np.ndarray]]
 """From the numbers of some examples, all of one shape, to arrays whose leading axis is theirs."""
 
 _STRIPS = 3
+_FIRST_NUMBER = "metrics/psnr"  # shown beside the bar, long before there is a table
 
 
 class Run(NamedTuple):
@@ -152,6 +153,7 @@ def stream(run: Run, store: BatchStore, title: str, compute: Compute, *, numbers
     wanted = list(range(len(run.examples))) if numbers is None else list(numbers)
     size = max(run.batch_size, len(local_devices()))
     batches = my_share(batch_indices([run.examples.shapes[number] for number in wanted], size))
+    seen: list[float] = []
     with tqdm(total=sum(map(len, batches)), desc=title, unit="image", disable=not run.progress) as bar:
         for batch in batches:
             if not store.done(batch):
@@ -162,6 +164,9 @@ def stream(run: Run, store: BatchStore, title: str, compute: Compute, *, numbers
                     arrays = without_pictures(arrays)
                 seconds = np.full(len(batch), (time.perf_counter() - start) / len(batch))
                 store.save(batch, {**arrays, "seconds": seconds})
+                seen = [*seen, *arrays.get(_FIRST_NUMBER, ())]
+                if seen:
+                    bar.set_postfix_str(f"PSNR {np.mean(seen):.2f} dB", refresh=False)
             bar.update(len(batch))
 
 

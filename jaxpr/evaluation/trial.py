@@ -7,12 +7,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpr.core import Array, InputError, Key, first_line, may_be_undefined, users_code
+from jaxpr.evaluation.host import Transfer, host_programs
 from jaxpr.evaluation.measure import Programs
+from jaxpr.evaluation.outputs import StoredOutputs, stored_outputs
 from jaxpr.evaluation.stream import Run
+from jaxpr.restorers import Restorer, StoredRestorer
 
-__all__ = ["Trial", "check_restored", "check_output", "check_range", "try_restorer"]
+__all__ = [
+    "Trial",
+    "check_output",
+    "check_range",
+    "check_restored",
+    "traceable",
+    "try_on_host",
+    "try_outputs",
+    "try_restorer",
+]
 
 
+_ONLY_OUTPUTS = "undefined: only outputs are known, from a folder; nothing can be attacked"
 _QUANTILES = (0.01, 0.99)
 _SHARE = "98 % of it"
 _BRIGHTEST = 2.0
@@ -30,11 +43,15 @@ class Trial(NamedTuple):
         output: first restoration (H, W, C), by which the restorer is recognised in a later run.
         programs: the restorer's programs; with an attack that changes nothing if JAX cannot differentiate it.
         differentiable: can JAX differentiate it?
+        outputs: its outputs, where they are all that is known of it.
+        attack_note: what to know about its measures of an attack; "" for nothing.
     """
 
     output: np.ndarray
     programs: Programs
     differentiable: bool
+    outputs: StoredOutputs | None = None
+    attack_note: str = ""
 
 
 def try_restorer(run: Run, name: str, found: Programs, *, differentiable: bool | None) -> Trial:
@@ -59,6 +76,63 @@ def try_restorer(run: Run, name: str, found: Programs, *, differentiable: bool |
     check_range(name, restored, np.asarray(x))
     attackable = differentiable is not False and _attackable(name, found, keys, y)
     return Trial(restored[0].astype(np.float32), found if attackable else found._replace(attack=_no_attack), attackable)
+
+
+def try_outputs(run: Run, name: str, restorer: StoredRestorer, found: Programs) -> Trial:
+    """Find the outputs for the examples of a run in a folder, and look at the first.
+
+    Args:
+        run: examples and settings.
+        name: of the restorer.
+        restorer: with the folder.
+        found: programs that are never called.
+
+    Raises:
+        InputError: see `stored_outputs`; outputs with NaN.
+    """
+    outputs = stored_outputs(name, restorer, run.examples)
+    check_restored(run, name, [0], outputs.images([0]))
+    return Trial(outputs.fingerprint, found, False, outputs, _ONLY_OUTPUTS)
+
+
+def traceable(run: Run, found: Programs) -> bool:
+    """Whether JAX can trace a restorer from y to x̂."""
+    numbers = run.first_piece()
+    _, y = run.inputs(numbers)
+    try:
+        jax.eval_shape(found.restore, run.draw_keys[np.array(numbers)], y)
+    except InputError:
+        return True  # it was traced so far that it refuses something: the trial says what
+    except (Exception, SystemExit):
+        return False
+    return True
+
+
+def try_on_host(
+    run: Run, name: str, restorer: Restorer, transfer: Transfer | None, *, transferred: str | None
+) -> Trial:
+    """Run a restorer on NumPy arrays of the first examples.
+
+    Args:
+        run: examples and settings.
+        name: of the restorer.
+        restorer: it takes NumPy arrays.
+        transfer: the attack on another restorer, whose perturbations it is tried with, too.
+        transferred: the name of that one.
+
+    Raises:
+        InputError: it fails, or returns another shape, layout, dtype or range, or NaN.
+    """
+    found = host_programs(name, restorer, run.protocol, transfer)
+    numbers = run.first_piece()
+    x, y = run.inputs(numbers)
+    restored: Any = found.restore(run.draw_keys[np.array(numbers)], y)
+    check_output(name, restored, x.shape)
+    check_restored(run, name, numbers, restored)
+    check_range(name, restored, np.asarray(x))
+    others = f" and perturbations that attack {transferred}" if transferred else ""
+    note = f"a bound from below: it runs on the host, so random directions{others} were tried, no gradient"
+    return Trial(restored[0].astype(np.float32), found, False, attack_note=note)
 
 
 def _attackable(name: str, found: Programs, keys: Key, y: Array) -> bool:

@@ -12,6 +12,7 @@ from jaxpr.models.mlp import Layer, Layers, init_mlp, input_gradient, mlp, mlp_w
 from jaxpr.models.naming import WeightsError
 from jaxpr.models.restormer import RestormerConfig, restormer
 from jaxpr.models.rrdbnet import RRDBNetConfig, rrdbnet
+from jaxpr.models.srvggnet import SRVGGNetConfig, srvggnet
 from jaxpr.models.swin2sr import Swin2SRConfig, Swin2SROutput, swin2sr
 from jaxpr.models.swinir import SwinIRConfig, swinir
 from jaxpr.models.trunks import ALEXNET, VGG16, ConvTrunk, TrunkSpec
@@ -37,6 +38,7 @@ __all__ = [
     "Posterior",
     "RRDBNetConfig",
     "RestormerConfig",
+    "SRVGGNetConfig",
     "Swin2SRConfig",
     "Swin2SROutput",
     "SwinIRConfig",
@@ -59,6 +61,7 @@ __all__ = [
     "mlp_with_pattern",
     "restormer",
     "rrdbnet",
+    "srvggnet",
     "swin2sr",
     "swinir",
     "tf1_input",

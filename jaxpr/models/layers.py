@@ -22,6 +22,7 @@ __all__ = [
     "Conv",
     "Keys",
     "Mlp",
+    "PReLU",
     "batch_norm",
     "check_channels",
     "conv2d",
@@ -154,6 +155,18 @@ def batch_norm(channels: int, *, compute: Compute, rngs: Keys, epsilon: float = 
 def gelu(x: Array) -> Array:
     """The exact GELU, with the error function."""
     return jax.nn.gelu(x, approximate=False)
+
+
+class PReLU(nnx.Module):
+    """Identity above zero, and below it a slope of each channel's own, its parameter `weight`."""
+
+    def __init__(self, channels: int) -> None:
+        self.weight = nnx.Param(jnp.full((channels,), 0.25))
+
+    def __call__(self, x: Array) -> Array:
+        """Map (..., channels) to the same shape."""
+        slopes = jnp.expand_dims(self.weight[...].astype(x.dtype), tuple(range(x.ndim - 1)))
+        return jnp.where(x > 0, x, slopes * x)
 
 
 class Mlp(nnx.Module):

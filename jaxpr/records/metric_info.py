@@ -2,12 +2,13 @@
 
 from typing import Literal, NamedTuple, TypeAlias
 
-__all__ = ["ATTACK", "BLOCKS", "DECISIONS", "EXAMPLES", "GROUPS", "PROBES", "SETS", "MetricInfo", "Source"]
+__all__ = ["ATTACK", "BLOCKS", "DECISIONS", "EXAMPLES", "GROUPS", "PROBES", "SETS", "TOGETHER", "MetricInfo", "Source"]
 
+TOGETHER = "Realism together with the input"
 GROUPS = (
     "Distortion and consistency",
     "Realism",
-    "Realism together with the input",
+    TOGETHER,
     "Robustness",
     "Diversity and uncertainty",
     "Other",

@@ -5,12 +5,14 @@ Functions here are plain ones, and fitting is a separate pure function; `Restore
 
 from jaxpr.restorers.consistent import consistent
 from jaxpr.restorers.exemplar import Exemplars, exemplar, fit_exemplars
+from jaxpr.restorers.host import from_host
 from jaxpr.restorers.lmmse import Lmmse, fit_lmmse, lmmse
 from jaxpr.restorers.nlm import nlm
 from jaxpr.restorers.patches import PatchGrid
 from jaxpr.restorers.published import PUBLISHED_RESTORERS, published_restorer
 from jaxpr.restorers.ranges import in_range
 from jaxpr.restorers.restorer import Restorer, as_restorer
+from jaxpr.restorers.stored import StoredRestorer, from_folder
 from jaxpr.restorers.tiled import tiled
 from jaxpr.restorers.torch_bridge import from_torch
 from jaxpr.restorers.trained import trained_degradation, trained_restorer
@@ -23,6 +25,7 @@ __all__ = [
     "PUBLISHED_RESTORERS",
     "PatchGrid",
     "Restorer",
+    "StoredRestorer",
     "Training",
     "as_restorer",
     "bicubic",
@@ -32,6 +35,8 @@ __all__ = [
     "exemplar",
     "fit_exemplars",
     "fit_lmmse",
+    "from_folder",
+    "from_host",
     "from_torch",
     "in_range",
     "lanczos",

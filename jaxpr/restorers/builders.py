@@ -26,6 +26,7 @@ from jaxpr.restorers.patches import PatchGrid
 from jaxpr.restorers.published import PUBLISHED_RESTORERS, published_restorer
 from jaxpr.restorers.ranges import in_range
 from jaxpr.restorers.restorer import Restorer, as_restorer
+from jaxpr.restorers.stored import StoredRestorer, from_folder
 from jaxpr.restorers.trained import trained_channels, trained_degradation, trained_restorer
 from jaxpr.restorers.upscaling import bicubic, lanczos, nearest
 from jaxpr.weights.packaged import PACKAGED_RESTORERS
@@ -228,6 +229,14 @@ def _published(match: re.Match[str], sources: Sources) -> Make:
     return lambda: found
 
 
+def _stored(match: re.Match[str], _: Sources) -> Make:
+    try:
+        found = from_folder(match["path"])
+    except InputError as error:
+        raise InputError(f"restorers: {match[0]!r}: {str(error).removeprefix('path: ')}") from error
+    return lambda: found
+
+
 def _own(match: re.Match[str], _: Sources) -> Make:
     """A function of the user's own, from a file or an importable module."""
     spec, place, name = match[0], match["place"], match["name"]
@@ -243,7 +252,9 @@ def _own(match: re.Match[str], _: Sources) -> Make:
         likely = did_you_mean(name, [found for found in vars(module) if not found.startswith("_")])
         raise InputError(f"restorers: found no function {name!r} in {place}, expected a callable y -> x̂{likely}")
     found = as_restorer(spec, function)
-    return lambda: found
+    # What is no value of ours may be in any framework: where JAX cannot trace it, it runs on the host.
+    made = found if isinstance(function, Restorer) else replace(found, host=None)
+    return lambda: made
 
 
 def _projected(match: re.Match[str], sources: Sources) -> Callable[[Restorer], Restorer]:
@@ -253,7 +264,7 @@ def _projected(match: re.Match[str], sources: Sources) -> Callable[[Restorer], R
             f"restorers: found {match[0]!r} with degradation {degradation.name!r}, expected no +project where there is "
             "no linear operator to be consistent with"
         )
-    return lambda found: consistent(found, degradation)
+    return lambda found: consistent(_callable(found, match[0]), degradation)
 
 
 def _ranged(match: re.Match[str], _: Sources) -> Callable[[Restorer], Restorer]:
@@ -264,7 +275,13 @@ def _ranged(match: re.Match[str], _: Sources) -> Callable[[Restorer], Restorer]:
         ends = (math.nan, math.nan)
     if not -math.inf < ends[0] < ends[1] < math.inf:
         raise InputError(f"restorers: found the range {low} to {high} in {match[0]!r}, expected two growing numbers")
-    return lambda found: in_range(found, *ends, measurements=match["kind"] == "range")
+    return lambda found: in_range(_callable(found, match[0]), *ends, measurements=match["kind"] == "range")
+
+
+def _callable(found: Restorer, spec: str) -> Restorer:
+    if isinstance(found, StoredRestorer):
+        raise InputError(f"restorers: found {spec!r}, expected no ending behind outputs:FOLDER, which is no function")
+    return found
 
 
 def _positive(match: re.Match[str], name: str) -> float:
@@ -316,6 +333,12 @@ WORDS = (
         "any file of a known architecture that restores images",
         re.compile("(?P<name>network):(?P<path>.*)", re.DOTALL),
         _published,
+    ),
+    Word(
+        "outputs:FOLDER",
+        "images that any program wrote for the test images; several draws as NAME_0, NAME_1 or in one folder each",
+        re.compile("outputs:(?P<path>.*)", re.DOTALL),
+        _stored,
     ),
     Word(
         "path/to/file.py:function, package.module:function",

@@ -14,10 +14,11 @@ from jaxpr.models.functional import Model
 from jaxpr.models.layers import Compute, pad_to_multiple
 from jaxpr.restorers.restorer import Restorer
 from jaxpr.restorers.tiled import tiled
-from jaxpr.weights.fetch import fetched_weights
+from jaxpr.weights.fetch import fetched_weights, weights_folder
 from jaxpr.weights.networks import NETWORKS, LoadedNetwork, load_network
-from jaxpr.weights.official import OFFICIAL_FILES
+from jaxpr.weights.official import OFFICIAL_FILES, OfficialFile
 from jaxpr.weights.official_sizes import OFFICIAL_SIZES
+from jaxpr.weights.wheels import copy_of, installed_copy
 
 __all__ = ["PUBLISHED_RESTORERS", "published_restorer"]
 
@@ -43,7 +44,8 @@ _FAMILIES = {
     "swin2sr": _Family("Swin2SR"),
     "restormer": _Family("Restormer", stride=8),
     "gfpgan": _Family("GFPGAN", signed=True, whole=True),
-    **dict.fromkeys(("esrgan", "realesrgan", "realesrnet", "bsrgan", "bsrnet"), _Family("RRDBNet")),
+    **dict.fromkeys(("esrgan", "realesrgan", "realesrnet", "bsrgan", "bsrnet", "rrdb", "realsr"), _Family("RRDBNet")),
+    "realesr": _Family("SRVGGNetCompact"),
 }
 _BY_NETWORK = {family.network: family for family in _FAMILIES.values()}
 _NO_MATTER = ("img_size",)  # not for the outputs, as long as it is larger than the window
@@ -70,7 +72,7 @@ def published_restorer(
 
     Args:
         path: the file, or FILE#DICTIONARY; None for the one that `jaxpr weights fetch NAME` stored, which must still
-            be the known or accepted one.
+            be the known or accepted one, or else for the copy in a package of data (`jaxpr[published]`).
         name: one of `PUBLISHED_RESTORERS`, which the file must agree with as far as its tensors tell (architecture and
             all sizes); None for any restorer that is recognised.
         dictionary: where in the file the network is, see `weights.read_checkpoint`; None for the place that fits.
@@ -85,7 +87,7 @@ def published_restorer(
         sizes share their `apply`. Its `weights` name the file, its hash, what was taken of it (`dictionary`, and the
         `prefix` of its names), the architecture and its sizes,
         and whether the hash (of a converted file, the one of its source in
-        its header) is that of the published file, where that is known.
+        its header) is that of the published file, where that is known; of a copy, the package that it is from.
 
     Raises:
         InputError: unknown name, no such file, or one of another network, or of one that takes several images; tiles
@@ -135,7 +137,8 @@ def _located(path: str | os.PathLike[str] | None, name: str | None) -> str | os.
         return path
     if name is None:
         raise InputError("path: found None and no name, expected at least one of them")
-    return fetched_weights(name)
+    fetched = (weights_folder(None) / OFFICIAL_FILES[name].file).exists()
+    return (None if fetched else installed_copy(name)) or fetched_weights(name)
 
 
 def _file(loaded: LoadedNetwork) -> str:
@@ -219,19 +222,25 @@ class _OnUnitRange:
 def _record(loaded: LoadedNetwork, name: str | None, compute: Compute) -> dict[str, Any]:
     found, official = loaded.checkpoint, OFFICIAL_FILES[name] if name else None
     source = _converted_from(found.metadata)
+    copy = copy_of(source or found.sha256)
     return {
         "file": found.path.name,
         "sha256": found.sha256,
         "dictionary": found.dictionary,
         "prefix": found.prefix,
         **({"converted_from": source} if source else {}),
-        # None: its hash is not known
-        "published": (source or found.sha256) == official.sha256 if official and official.known else None,
+        **({"copy_in": copy.release, "numbers": "rounded to float16"} if copy else {}),
+        "published": _is_published(source or found.sha256, official) if copy is None else False,
         "network": loaded.name,
         "config": dict(loaded.config._asdict()),
         "scale": loaded.config.scale,
         "dtype": jnp.dtype(compute.dtype).name,
     }
+
+
+def _is_published(sha256: str, official: OfficialFile | None) -> bool | None:
+    """None: the published hash is not known."""
+    return sha256 == official.sha256 if official and official.known else None
 
 
 def _converted_from(metadata: Mapping[str, str]) -> str:

@@ -31,6 +31,7 @@ class Restorer:
         label, family, setting, variant: see `records.Described`.
         scale: pixels of x̂ per pixel of y along an axis; None if unknown.
         differentiable: can JAX differentiate x̂ by y? None if unknown; an evaluation then tries.
+        host: does `apply` run outside of JAX, on NumPy arrays? None: it does if JAX cannot trace it.
         cost: calls of a network per restoration; 0 without a network.
         weights: JSON-able record of where its numbers come from, such as a file and its hash; None if there is nothing.
 
@@ -44,6 +45,7 @@ class Restorer:
     label: str = ""
     scale: int | None = None
     differentiable: bool | None = None
+    host: bool | None = False
     cost: int = 1
     family: str | None = None
     setting: float | None = None

@@ -12,12 +12,15 @@ from jaxpr.core import InputError
 from jaxpr.degradations import Degradation
 from jaxpr.restorers.builders import ENDINGS, WORDS, Make, Sources, Training
 from jaxpr.restorers.restorer import Restorer
+from jaxpr.weights.official_sizes import OFFICIAL_SIZES
 from jaxpr.weights.packaged import PACKAGED_RESTORERS, packaged_entry, similar_names
+from jaxpr.weights.wheels import installed_copy
 
 __all__ = ["Training", "build_restorers", "default_restorers", "words_table"]
 
 _PROJECT = "+project"
 _CLASSICAL = ("nearest", "bicubic", "lanczos", "lmmse", "lmmse+project")
+_SMALL_COPIES = ("realesr-animevideo-x4",)  # a laptop attacks it in seconds
 _EXEMPLARS = ("exemplar:0.3", "exemplar:0.1", "exemplar:0.05", "exemplar:0.03", "exemplar:0.03+project")
 # No label holds what begins a path or an argument, so that trained:runs/lr=1/weights.safetensors has none.
 _LABELLED = re.compile(r"(?P<label>[^=:/\\]*[^=:/\\\s])=(?P<spec>.+)", re.DOTALL)
@@ -26,7 +29,8 @@ _LABELLED = re.compile(r"(?P<label>[^=:/\\]*[^=:/\\\s])=(?P<spec>.+)", re.DOTALL
 def default_restorers(degradation: Degradation, channels: int) -> tuple[str, ...]:
     """Specs of restorers for a degradation without any of the user's: classical ones, and those trained for it.
 
-    Of restorers that were trained several times, only those of the first seed.
+    Of restorers that were trained several times, only those of the first seed. Of published networks, small ones in
+    packages that are installed, where they enlarge by as much.
 
     Args:
         degradation: of the measurements.
@@ -35,8 +39,13 @@ def default_restorers(degradation: Degradation, channels: int) -> tuple[str, ...
     wanted = (degradation.name, channels, 0)
     entries = map(packaged_entry, PACKAGED_RESTORERS)
     trained = tuple(entry.name for entry in entries if (entry.degradation, entry.channels, entry.seed) == wanted)
-    names = (*_CLASSICAL, *(trained or _EXEMPLARS))
+    names = (*_CLASSICAL, *(trained or _EXEMPLARS), *_published(degradation, channels))
     return names if degradation.has_operator else tuple(name for name in names if not name.endswith(_PROJECT))
+
+
+def _published(degradation: Degradation, channels: int) -> tuple[str, ...]:
+    fits = [name for name in _SMALL_COPIES if OFFICIAL_SIZES[name].scale == degradation.factor and channels == 3]
+    return tuple(name for name in fits if installed_copy(name) is not None)
 
 
 def build_restorers(specs: Sequence[str], training: Training) -> dict[str, Restorer]:

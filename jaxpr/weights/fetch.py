@@ -21,6 +21,7 @@ from jaxpr.core import TEMPORARY_PREFIX, InputError, file_at, first_line, given_
 from jaxpr.weights.addresses import authors_opener, check_mirrors, is_of_authors
 from jaxpr.weights.official import OFFICIAL_FILES, OfficialFile
 from jaxpr.weights.torch_files import file_kind, file_sha256
+from jaxpr.weights.wheels import COPIES
 
 __all__ = ["WEIGHTS_VARIABLE", "Fetched", "fetch_weights", "fetched_weights", "hash_record", "weights_folder"]
 
@@ -88,9 +89,7 @@ def fetched_weights(name: str, *, folder: str | Path | None = None) -> Path:
     official = OFFICIAL_FILES[name]
     path = weights_folder(folder) / official.file
     if not path.exists():
-        raise InputError(
-            f"path: found no {printable(path)}, expected the published file; jaxpr weights fetch {name} gets it"
-        )
+        raise InputError(f"path: found no {printable(path)}, expected the published file; {_ways_to(name)}")
     expected = _expected_sha256(official, path)
     if not expected:
         raise InputError(
@@ -98,6 +97,13 @@ def fetched_weights(name: str, *, folder: str | Path | None = None) -> Path:
             f"jaxpr weights fetch {name} --accept-unverified does that"
         )
     return _checked(path, official, expected, "").path
+
+
+def _ways_to(name: str) -> str:
+    """How a published network gets here."""
+    official, copy = OFFICIAL_FILES[name], COPIES.get(name)
+    ways = [f"jaxpr weights fetch {name} gets it"] if official.urls else ["its authors have it where programs cannot"]
+    return " or ".join([*ways, *([f"pip install {copy.release.replace(' ', '==')} a copy"] if copy else [])])
 
 
 def fetch_weights(
@@ -167,7 +173,7 @@ def _check_unverified(official: OfficialFile, mirrors: Sequence[str], *, accepte
             f"{official.file}: found no known SHA-256 to check it with, expected --accept-unverified "
             "(accept_unverified=True) to take it from its authors' host and to record its SHA-256"
         )
-    if not is_of_authors(official.urls[0], official.urls[0]):
+    if official.urls and not is_of_authors(official.urls[0], official.urls[0]):
         raise InputError(f"{official.file}: found the address {official.urls[0]}, expected https for unverified files")
 
 
@@ -216,7 +222,7 @@ def _fetch(
                 os.replace(partial.path, target)
                 return done._replace(path=target)
     partial.drop_if_empty()
-    listed = "; ".join(dict.fromkeys(reasons))
+    listed = "; ".join(dict.fromkeys(reasons)) or "its authors have it where programs cannot get it"
     raise InputError(
         f"{official.file}: cannot be downloaded ({printable(listed)}); expected it there, or put by hand at "
         f"{printable(target)}"

@@ -17,6 +17,7 @@ from jaxpr.models.lpips import LPIPS_HEADS, LPIPS_TRUNK
 from jaxpr.models.naming import Network, Shapes, abstract_parameters, convert
 from jaxpr.models.restormer import RESTORMER
 from jaxpr.models.rrdbnet import RRDBNET
+from jaxpr.models.srvggnet import SRVGGNET
 from jaxpr.models.swin2sr import SWIN2SR
 from jaxpr.models.swinir import SWINIR
 from jaxpr.models.vit import VIT
@@ -27,6 +28,7 @@ __all__ = ["NETWORKS", "LoadedNetwork", "is_network", "load_network", "recognise
 
 NETWORKS: tuple[Network, ...] = (
     RRDBNET,
+    SRVGGNET,
     SWINIR,
     SWIN2SR,
     RESTORMER,
@@ -98,7 +100,7 @@ def load_network(
     """Read a published file and build its network.
 
     Args:
-        path: safetensors or PyTorch file, or FILE#DICTIONARY.
+        path: safetensors or PyTorch file, ncnn's `.param`, or FILE#DICTIONARY.
         network: name of the architecture; None to see it from the file.
         among: architectures to look for first in a file that holds several networks.
         config: its sizes, which need `network`; None to see them from the file.
@@ -141,6 +143,8 @@ def _choose(
     found = recognise(shapes, among=wanted) or recognise(shapes)
     if found is None or (name is not None and found[0] is not by_name[name.lower()]):
         expected = by_name[name.lower()].name if name else f"one of {known}"
-        first = printable(", ".join(list(checkpoint.tensors)[:3]))
-        raise InputError(f"{printable(checkpoint.path)}: found tensors {first}, ..., expected {expected}")
+        first = f"tensors {printable(', '.join(list(checkpoint.tensors)[:3]))}, ..."
+        if checkpoint.kind == "ncnn" and found is None:
+            first = f"layers of ncnn that are {checkpoint.metadata['layers']}"
+        raise InputError(f"{printable(checkpoint.path)}: found {first}, expected {expected}")
     return found

@@ -11,7 +11,7 @@ class OfficialFile(NamedTuple):
 
     Attributes:
         file: its name on disk here.
-        urls: the authors' address first, then copies of the same content.
+        urls: the authors' address first, then copies of the same content; none where it must be put there by hand.
         sha256: of the content; only its first digits, or empty, where the whole is not known.
     """
 
@@ -30,6 +30,9 @@ _DIGITS = 64
 _SWINIR = "https://github.com/JingyunLiang/SwinIR/releases/download/v0.0/"
 _SWIN2SR = "https://github.com/mv-lab/swin2sr/releases/download/v0.0.1/"
 _REALESRGAN = "https://github.com/xinntao/Real-ESRGAN/releases/download/"
+_BASICSR_PSNR = (  # the file that BasicSR's list of pretrained networks names
+    "https://drive.usercontent.google.com/download?id=1swaV5iBMFfg-DL6ZyiARztbhutDCWXMM&export=download&confirm=t"
+)
 _KAIR = "https://github.com/cszn/KAIR/releases/download/v1.0/"
 _RESTORMER = "https://github.com/swz30/Restormer/releases/download/v1.0/"
 _GFPGAN = "https://github.com/TencentARC/GFPGAN/releases/download/v1.3.0/"
@@ -43,7 +46,8 @@ _FID = (
 )
 
 # Where three of them, which few lists have, are from:
-# - ESRGAN: its first eight digits are in the authors' file name, the whole is in lists of converted weights.
+# - ESRGAN: its first eight digits are in the authors' file name, the whole is in lists of converted weights; of its
+#   network for PSNR there are the eight digits alone.
 # - sd-vae-ft-mse: the Git LFS object of revision 31f26fde of its Hugging Face repository.
 # - Restormer's defocus deblurring: one list of checksums of downloads, whose other entries agree with those here.
 _SHA256 = {
@@ -72,6 +76,10 @@ _SHA256 = {
     "RealESRGAN_x4plus_anime_6B.pth": "f872d837d3c90ed2e05227bed711af5671a6fd1c9f7d7e91c911a61f155e99da",
     "RealESRNet_x4plus.pth": "a820b9bde89a874d7599d545567308ce6c128fc8754a53208eda016d40aa81df",
     "ESRGAN_SRx4_DF2KOST_official-ff704c30.pth": "ff704c30ff560305e48ed1f4db895e525ab6bc81a46fafe80c0094a271c806d9",
+    "realesr-animevideov3.pth": "b8a8376811077954d82ca3fcf476f1ac3da3e8a68a4f4d71363008000a18b75d",
+    "realesr-general-x4v3.pth": "8dc7edb9ac80ccdc30c3a5dca6616509367f05fbc184ad95b731f05bece96292",
+    "realesr-general-wdn-x4v3.pth": "1641f8c4464b9f097c9fdda5589273713f67cf59f3d909e0bd688f0cee269dca",
+    "ESRGAN_PSNR_SRx4_DF2K_official-150ff491.pth": "150ff491",
     "BSRGAN.pth": "5d505a0766160921e0388d76e1ddf08cb114303990f9080432bf2b1c988b1c54",
     "BSRNet.pth": "fa633d80ff4db5a546740ae8e3baebe925fc84d3c03e3e9002493acc5e88c3ec",
     "single_image_defocus_deblurring.pth": "7dce451f33f8f5e0faf7c4e3996e5dcc1bd425ecd1ada99b0f9750e490fd4c9e",
@@ -124,6 +132,16 @@ OFFICIAL_FILES: dict[str, OfficialFile] = {
         _REALESRGAN + "v0.1.1/",
         {"realesrnet-x4": "RealESRNet_x4plus.pth", "esrgan-x4": "ESRGAN_SRx4_DF2KOST_official-ff704c30.pth"},
     ),
+    **_at(
+        _REALESRGAN + "v0.2.5.0/",
+        {
+            "realesr-animevideo-x4": "realesr-animevideov3.pth",
+            "realesr-general-x4": "realesr-general-x4v3.pth",
+            "realesr-general-wdn-x4": "realesr-general-wdn-x4v3.pth",
+        },
+    ),
+    "rrdb-psnr-x4": _file("ESRGAN_PSNR_SRx4_DF2K_official-150ff491.pth", _BASICSR_PSNR),
+    "realsr-df2k-x4": _file("DF2K.pth"),
     **_at(_KAIR, {"bsrgan-x4": "BSRGAN.pth", "bsrgan-x2": "BSRGANx2.pth", "bsrnet-x4": "BSRNet.pth"}),
     **_at(
         _SWIN2SR,

@@ -5,6 +5,7 @@ from typing import Any
 from jaxpr.models.gfpgan import GFPGANConfig
 from jaxpr.models.restormer import RestormerConfig
 from jaxpr.models.rrdbnet import RRDBNetConfig
+from jaxpr.models.srvggnet import SRVGGNetConfig
 from jaxpr.models.swin2sr import Swin2SRConfig
 from jaxpr.models.swinir import SwinIRConfig
 
@@ -72,6 +73,9 @@ OFFICIAL_SIZES: dict[str, Any] = {
     **_swin2sr(),
     **_restormer(),
     **dict.fromkeys(("realesrgan-x4", "realesrnet-x4", "esrgan-x4", "bsrgan-x4", "bsrnet-x4"), RRDBNetConfig()),
+    **dict.fromkeys(("rrdb-psnr-x4", "realsr-df2k-x4"), RRDBNetConfig()),
+    "realesr-animevideo-x4": SRVGGNetConfig(),
+    **dict.fromkeys(("realesr-general-x4", "realesr-general-wdn-x4"), SRVGGNetConfig(num_conv=32)),
     "realesrgan-x2": RRDBNetConfig(unshuffle=2),
     "realesrgan-anime-x4": RRDBNetConfig(num_block=6),
     "bsrgan-x2": RRDBNetConfig(upsamplings=1),

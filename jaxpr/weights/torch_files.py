@@ -1,6 +1,6 @@
-"""Reading the files that PyTorch networks are published in: `.safetensors`, and `.pth`, `.pt`, `.ckpt`, `.bin`.
+"""Reading the files that networks are published in: `.safetensors`; `.pth`, `.pt`, `.ckpt`, `.bin`; ncnn's `.param`.
 
-Whether a file is one or the other is seen from its content. Pickles are read by torch alone, which must be installed
+Which of them a file is, is seen from its content. Pickles are read by torch alone, which must be installed
 (extra `torch`), with `weights_only=True`: nothing in a file is ever executed.
 """
 
@@ -22,10 +22,12 @@ import safetensors.numpy
 
 from jaxpr.core import InputError, file_at, first_line, given_path, printable, write_atomically
 from jaxpr.weights.layouts import Fits, Place, choose_place, left_out, taken_names
+from jaxpr.weights.ncnn_files import HALF, MAGIC, read_ncnn
+from jaxpr.weights.ncnn_graphs import official_tensors
 
 __all__ = ["Checkpoint", "file_kind", "file_sha256", "read_checkpoint", "write_checkpoint"]
 
-Kind = Literal["safetensors", "torch"]
+Kind = Literal["safetensors", "torch", "ncnn"]
 
 _DTYPES: dict[str, Any] = {
     **{"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16, "BOOL": np.bool_},
@@ -47,16 +49,16 @@ class Checkpoint(NamedTuple):
     """The tensors of a file.
 
     Attributes:
-        path: of the file.
+        path: of the file; of ncnn's two, the one with the numbers.
         sha256: of the file.
-        kind: "safetensors" or "torch".
+        kind: "safetensors", "torch" or "ncnn".
         dictionary: dotted path of the sub-dictionary that was read; empty for the file itself.
         prefix: what stood in front of the names there and was taken off, such as "module."; often empty.
         others: dotted paths of the sub-dictionaries with tensors that were not read.
         left_out: names of the tensors in that dictionary that were not read: without the prefix, or counters.
         tensors: by their names in the file, less the prefix; views of the file where possible, in the file's own
             dtypes.
-        metadata: texts in the header of a safetensors file.
+        metadata: texts in the header of a safetensors file; of ncnn's, the network that its layers are.
     """
 
     path: Path
@@ -76,8 +78,8 @@ def read_checkpoint(
     """Read the tensors of a file, of the sub-dictionary that holds the network.
 
     Args:
-        path: of a safetensors or PyTorch file, whatever its suffix. FILE#DICTIONARY stands for both arguments, unless
-            a file of that whole name is there.
+        path: of a safetensors or PyTorch file, whatever its suffix, or of one of ncnn's two, beside the other.
+            FILE#DICTIONARY stands for both arguments, unless a file of that whole name is there.
         dictionary: dotted path of the sub-dictionary to read, with the prefix of the names to take, if any, behind it:
             "params", "ema.generator", "state_dict.net_g". By default the one that fits.
         fits: what is looked for, as functions of tensor shapes by name, each tried where nothing fits those before it.
@@ -93,6 +95,8 @@ def read_checkpoint(
     metadata: Mapping[str, str] = {}
     if kind == "safetensors":
         tree, metadata = _read_safetensors(path)
+    elif kind == "ncnn":
+        path, tree, metadata = _read_ncnn(path)
     else:
         tree = _read_torch(path)
     groups = {name: tensors for name, tensors in _groups(path, tree).items() if tensors}
@@ -156,9 +160,26 @@ def file_kind(path: str | os.PathLike[str]) -> Kind:
         return "safetensors"
     if head[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         return "torch"
+    if head.startswith(MAGIC) or _are_numbers_of_ncnn(path, head):
+        return "ncnn"
     found = next((what for mark, what in _NOT_WEIGHTS.items() if head.lstrip().startswith(mark)), None)
     found = found or ("an empty file" if not head else f"a file that begins with {head[:8]!r}")
-    raise InputError(f"{printable(path)}: found {found}, expected safetensors or a PyTorch file")
+    raise InputError(f"{printable(path)}: found {found}, expected safetensors, a PyTorch file or ncnn's .param")
+
+
+def _are_numbers_of_ncnn(path: Path, head: bytes) -> bool:
+    """Numbers alone say nothing of themselves, but that they may be in float16 or float32."""
+    return head[:4] in (HALF, bytes(4)) and path.suffix == ".bin" and path.with_suffix(".param").exists()
+
+
+def _read_ncnn(path: Path) -> tuple[Path, dict[str, np.ndarray], dict[str, str]]:
+    """The `.bin`, its tensors by official names where the network is known, and which one that is."""
+    found = read_ncnn(path)
+    known = official_tensors(found)
+    if known is None:
+        return found.path, dict(found.tensors), {"layers": "not those of a network that jaxpr knows"}
+    network, tensors = known
+    return found.path, tensors, {"layers": network}
 
 
 @contextlib.contextmanager

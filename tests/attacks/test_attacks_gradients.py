@@ -57,6 +57,7 @@ def test_few_iterations_give_a_lower_bound_that_grows(iterations):
     assert (found > largest * (1 - np.log(D) / (iterations + 1))).all()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("operator", "expected"),
     [
@@ -88,6 +89,7 @@ def convolutional(y):
     return jax.image.resize(jax.nn.gelu(x), (x.shape[0], 6, 8, 2), "bilinear")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("estimator", [curved, convolutional, lambda y: y**3], ids=["curved", "network", "cube"])
 def test_nonlinear_estimators_against_the_dense_jacobian(estimator):
     y = uniform()

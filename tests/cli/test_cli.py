@@ -88,6 +88,7 @@ def test_corrupt_image_is_named_or_left_out(folder, tmp_path, capsys):
     assert json.loads((tmp_path / "run" / "results.json").read_text())["protocol"]["images"] == 2
 
 
+@pytest.mark.thorough
 def test_output_folder_of_another_protocol(folder, tmp_path, capsys):
     arguments = ["evaluate", "--data", str(folder), "--restorers", "nearest", *FAST, "--out", str(tmp_path / "run")]
     main(arguments)

@@ -480,6 +480,7 @@ def test_within_the_command_line(capsys):
 OTHER = "0.7.2" if release(version("jaxlib")) != (0, 7, 2) else "0.8.0"
 
 
+@pytest.mark.thorough
 def test_a_plugin_of_another_version_is_found(site):
     write_distribution(site, "jax-cuda12-plugin", OTHER)
     done = command(site, "doctor")
@@ -504,6 +505,7 @@ def warned(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [line for line in done.stderr.splitlines() if "jaxpr doctor" in line]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["evaluate", "decisions", "reproduce"])
 def test_commands_that_compute_warn_in_one_line(site, name):
     """They reach the warning and stop soon after it, at a name that is not there."""
@@ -515,6 +517,7 @@ def test_commands_that_compute_warn_in_one_line(site, name):
     assert warned(done) == [f"warning: {text}"]
 
 
+@pytest.mark.thorough
 def test_no_warning_where_the_cpu_is_asked_for_or_nothing_is_installed(site):
     assert warned(command(site, *COMPUTE["decisions"])) == []
     write_distribution(site, "jax-cuda12-plugin", OTHER)
@@ -536,6 +539,7 @@ def test_train_warns_before_it_trains(monkeypatch, tmp_path):
         Train(config="digits", scale="smoke", out=tmp_path).run()
 
 
+@pytest.mark.thorough
 def test_doctor_runs_where_other_commands_cannot_be_imported(site):
     (site / "flax").mkdir()
     (site / "flax/__init__.py").write_text("raise AttributeError('of another Flax')")

@@ -74,6 +74,7 @@ def test_exits_that_are_meant_pass():
     assert stop.value.code == 7
 
 
+@pytest.mark.thorough
 def test_a_closed_pipe_is_one_line():
     """As behind `| head`: the reader is gone before the list is printed."""
     reader, writer = os.pipe()
@@ -92,6 +93,7 @@ def test_ctrl_c_during_imports_is_one_line(tmp_path):
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
+@pytest.mark.thorough
 def test_a_callback_that_fails_is_one_line(tmp_path):
     (tmp_path / "mine.py").write_text(
         textwrap.dedent("""
@@ -179,6 +181,7 @@ def test_the_parsers_boxes_become_lines(capsys, words, line):
     assert ended(capsys, 2).startswith(f"error: {line}")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
 def test_boxes_of_every_terminal_become_lines(encoding):
     words = ["evaluate", "--out", "x", "--scale", "smal"]

@@ -89,6 +89,7 @@ def test_surrogate_is_close_to_golden_round_trips(name):
     assert levels(jpeg_surrogate(batch(source), quality=int(quality)), batch(name)).mean() < 0.3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("shape", [(1, 1), (3, 17), (16, 9)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_surrogate_takes_any_size(shape, channels):

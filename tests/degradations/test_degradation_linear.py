@@ -165,6 +165,7 @@ def test_project_leaves_consistent_images_unchanged(case):
     assert_close(case.project(x, case.call(x)), x)
 
 
+@pytest.mark.thorough
 def test_svd_pairs_coefficients(case):
     x, y = inputs(case)
     r = min(math.prod(case.shape), math.prod(case.output_shape))
@@ -223,6 +224,7 @@ def test_everything_equals_the_dense_matrix(name):
     np.testing.assert_allclose(case.singular_values, expected, atol=RELATIVE * max(expected.max(), 1))
 
 
+@pytest.mark.thorough
 def test_jit_equals_eager_closed_over_and_passed(operator):
     x, y = inputs(operator)
 

@@ -76,6 +76,7 @@ def untargeted(images):
     return run(images, restorers={"repeat": repeat})
 
 
+@pytest.mark.thorough
 def test_shares_sum_to_one_and_belong_to_the_decisions(targeted, untargeted):
     for found in (*targeted.restorers, *untargeted.restorers):
         for network in (found.judge, found.attacker):
@@ -143,6 +144,7 @@ def test_the_batch_size_changes_nothing(images, targeted):
     assert targeted.protocol == again.protocol
 
 
+@pytest.mark.thorough
 def test_several_attacks_are_each_of_them_alone(images, tmp_path):
     attacks = [DecisionAttack(0.1, 2), DecisionAttack(0.1), DecisionAttack(0.02)]
     asked = attacked(*attacks)
@@ -161,6 +163,7 @@ def test_several_attacks_are_each_of_them_alone(images, tmp_path):
         attacked()
 
 
+@pytest.mark.thorough
 def test_a_run_that_was_stopped_goes_on(images, tmp_path, monkeypatch):
     """Batches that are stored are not computed again, and the end is what it would have been."""
     whole = run(images, target=2, out=tmp_path / "whole")

@@ -103,6 +103,7 @@ def test_options_change_what_was_given_only():
         changes_of(Evaluate(out="x", sweep_levels=(1.0, 256.0)))
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("pages")
 def test_without_an_attack_its_measures_are_left_out(tmp_path):
     images = from_arrays(list(np.random.default_rng(0).random((2, 32, 32, 3), np.float32)), name="noise")

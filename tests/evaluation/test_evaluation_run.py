@@ -261,6 +261,7 @@ def test_interrupted_run_resumes_with_identical_bytes(finished, tmp_path, monkey
     assert json.dumps(found["protocol"]) == json.dumps(expected["protocol"])
 
 
+@pytest.mark.thorough
 def test_a_restorer_can_be_added_to_a_finished_run(tmp_path):
     out = tmp_path / "run"
     first = run(out, {"nearest": RESTORERS["nearest"]})
@@ -322,6 +323,7 @@ def test_operators_and_strings_are_degradations_too(finished, tmp_path):
         assert found == {key: value for key, value in expected.items() if key[0] == "nearest"}
 
 
+@pytest.mark.thorough
 def test_every_restorer_is_compiled_once(tmp_path, monkeypatch):
     from jaxpr.evaluation import compiled as pipeline
 
@@ -338,6 +340,7 @@ def test_every_restorer_is_compiled_once(tmp_path, monkeypatch):
     assert [tuple(map(compilations, (p.restore, p.attack, p.respond))) for p in compiled] == [(1, 1, 1), (1, 1, 1)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("restorer", "note"),
     [
@@ -398,6 +401,7 @@ def test_denoisers_are_asked_what_they_took_away(tmp_path):
     assert blurred["residual_whiteness"].value > 1.5
 
 
+@pytest.mark.thorough
 def test_pairs_bring_their_own_measurements(tmp_path):
     high = from_arrays(smooth_images((40, 64), (32, 33)), name="high")
     low = from_arrays([np.round(image[:32:2, : image.shape[1] // 2 * 2 : 2] * 255) / 255 for image in high], name="low")
@@ -525,6 +529,7 @@ class Traced:
         return gain * nearest(y, factor=2)
 
 
+@pytest.mark.thorough
 def test_restorers_with_one_function_are_compiled_once_and_keep_their_parameters(tmp_path):
     counts, protocol = [], PROTOCOL._replace(limit=2)
     for gains in ((1.0,), (1.0, 0.9, 0.5)):
@@ -550,6 +555,7 @@ def test_one_that_says_it_has_no_derivative_is_not_attacked(tmp_path):
     assert np.isfinite(found["psnr"].value)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("pages")
 def test_a_record_says_which_weights_made_its_numbers(tmp_path):
     weights = {"file": "mine.pth", "sha256": "1" * 64}

@@ -123,6 +123,7 @@ def test_damaged_files_are_named(store, content):
         list(store.load(2))
 
 
+@pytest.mark.thorough
 def test_a_damaged_probe_is_named_and_computed_again_when_deleted(copied):
     (probe,) = copied.glob("state/up-*/probe.npz")
     probe.write_bytes(b"")
@@ -139,6 +140,7 @@ def test_a_protocol_that_is_none_or_another(tmp_path, text):
         open_run(tmp_path, {"a": 2}, code="c")
 
 
+@pytest.mark.thorough
 def test_other_code_is_refused_unless_accepted(copied, monkeypatch):
     before = json.loads((copied / "results.json").read_text())
     assert "earlier_code_sha256" not in before["provenance"]
@@ -208,6 +210,7 @@ def test_strengths_are_shown_in_grey_levels(tmp_path):
         open_run(tmp_path / "run", {"alpha": 2 / 255}, code="c")
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("pages")
 def test_no_name_stops_a_run(tmp_path):
     names = ["caf\udce9", "a$b$\\frac{", "two\nlines", "\x1b[2J", "<b>&", "日本語"]
@@ -229,6 +232,7 @@ def up(y):
     return jnp.repeat(jnp.repeat(y, 4, 1), 4, 2)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_half_precision_is_measured_in_float32(tmp_path, finished, dtype):
     results = evaluated(tmp_path / "run", {"half": lambda y: up(y).astype(dtype)})
@@ -259,6 +263,7 @@ def test_outputs_are_looked_at_at_the_door(tmp_path, function, message):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.thorough
 def test_wild_outputs_are_measured(tmp_path):
     """Overshoot, sharpening and noise are no other range."""
     noise = jax.random.normal(jax.random.key(0), (1, 48, 48, 3))

@@ -132,6 +132,7 @@ def test_deterministic_restorers_take_one_draw_and_have_no_spread(inpainting):
     assert not np.any(program.probe(jax.random.key(0), (1.0, 0.0), 2).spread)
 
 
+@pytest.mark.thorough
 def test_the_truth_scores_as_natural_images_do(task):
     none = dr.Probed(*(jnp.ones(2) for _ in dr.Probed._fields))
     found, natural = digit_scores.score(task, task.x, none), digit_scores.natural_scores(task)

@@ -69,6 +69,7 @@ def test_golden_of_all_points():
     np.testing.assert_allclose(found, VALUES["kid_poly_subset300_x1"]["mean"], rtol=THEIR_FLOAT32)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("n", "m", "d"), [(2, 2, 1), (3, 50, 4), (257, 130, 16), (400, 401, 64)])
 @pytest.mark.parametrize("block", [64, 1024])
 def test_full_equals_the_definition(n, m, d, block):

@@ -61,6 +61,7 @@ def relative(found, expected):
     return np.abs(np.asarray(found) - expected).max() / np.abs(expected).max()
 
 
+@pytest.mark.thorough
 def test_trunk_golden(drawn):
     name, heads, measure = drawn
     _, features = measure(images(f"{name}_a"), images(f"{name}_b"), heads)

@@ -44,6 +44,7 @@ def assert_equal(scores, expected):
         np.testing.assert_allclose(found, wanted, rtol=FLOAT32)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("n", "m", "d", "k", "block"),
     [
@@ -61,6 +62,7 @@ def test_equals_the_definition(n, m, d, k, block):
     assert_equal(manifold_scores(real, fake, k=k, block=block), naive(real, fake, k))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("span", "k"), [(3, 1), (4, 3), (6, 5)])
 def test_ties_and_copies_on_a_grid(seed, span, k):
@@ -71,6 +73,7 @@ def test_ties_and_copies_on_a_grid(seed, span, k):
     assert_equal(manifold_scores(real, fake, k=k, block=128), naive(real, fake, k))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("d", [3, 2048])
 @pytest.mark.parametrize("copies", [1, 4])
 def test_a_point_of_both_sets_lies_in_its_ball(d, copies):

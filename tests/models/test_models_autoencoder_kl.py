@@ -67,6 +67,7 @@ def in_diffusers(name: str, levels: int) -> str:
     return name
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("levels", [1, 3, 5])
 def test_other_numbers_of_levels(levels):
     config = AUTOENCODER._replace(

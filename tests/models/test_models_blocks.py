@@ -120,6 +120,7 @@ def one_after_the_other(params, x):
     return x
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("remat", [False, True])
 def test_blocks_in_turn_equal_the_loop(remat):
     model = built(Blocks, remat=remat)

@@ -28,6 +28,7 @@ def test_one_time_for_all():
     assert error(found[1:], nhwc(ARRAYS["reduced_out"])[1:]) <= 2 * FLOAT32  # of half the batch
 
 
+@pytest.mark.thorough
 def test_other_sizes_of_images():
     x = jax.ShapeDtypeStruct((1, 64, 32, 3), np.float32)
     assert jax.eval_shape(model_of(PUBLISHED).apply, abstract_of(PUBLISHED), x, 0).shape == (1, 64, 32, 3)

@@ -40,6 +40,7 @@ def test_styles_of_every_layer_can_be_mapped():
     assert gfpgan(config).apply(drawn_parameters(config), IMAGES).shape == IMAGES.shape
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("multiplier", "narrow"), [(1, 1), (2, 0.5), (0.5, 0.25)])
 def test_widths_are_recognised(multiplier, narrow):
     config = GFPGANConfig(out_size=128, channel_multiplier=multiplier, narrow=narrow)

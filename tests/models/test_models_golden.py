@@ -29,29 +29,33 @@ from jaxpr.models.layers import Compute
 from jaxpr.models.naming import torch_shapes
 from jaxpr.weights.networks import recognise
 
-# One case of each architecture, and those that need no further program.
-QUICK = (
-    "adm_unet-uncond",
+# One case of each architecture, the costly ones apart, and those that need no further program.
+THOROUGH = (
     "adm_unet-eps_probe",
+    "ddpm_unet-eps_probe",
+    "restormer-eps_probe",
+    "rrdbnet_esrgan-bsrgan_sf2",
+    "rrdbnet_realesrgan-x1",
+    "sd_vae-eps_probe",
+    "vit-no_qkv_bias",
+    "adm_unet-uncond",
     "adm_unet-classifier",
     "ddpm_unet-reduced",
-    "ddpm_unet-eps_probe",
     "fid_inception-tf",
     "fid_inception-pf",
     "gfpgan_clean-reduced",
-    "resnet_critic",
     "restormer-biasfree",
-    "restormer-eps_probe",
-    "rrdbnet_esrgan-esrgan_x4",
-    "rrdbnet_esrgan-bsrgan_sf2",
-    "rrdbnet_realesrgan-x4",
-    "rrdbnet_realesrgan-x1",
     "sd_vae-reduced",
-    "sd_vae-eps_probe",
     "swin2sr-compressed_x4_pad",
+)
+QUICK = (
+    "resnet_critic",
+    "rrdbnet_esrgan-esrgan_x4",
+    "rrdbnet_realesrgan-x4",
+    "srvggnet-x1_gray",
+    "srvggnet-x4",
     "swinir-classical_x4_pad",
     "vit-reduced",
-    "vit-no_qkv_bias",
 )
 STORED = [name for name, case in CASES.items() if case.inputs]
 IN_FILES = [name for name, case in CASES.items() if network_of(case.config) is not CRITIC]
@@ -70,7 +74,7 @@ def assert_golden(case, compute: Compute) -> None:
         assert error(output, expected) <= FLOAT32, place
 
 
-@pytest.mark.parametrize("name", quick(STORED, *QUICK))
+@pytest.mark.parametrize("name", quick(STORED, *QUICK, thorough=THOROUGH))
 def test_golden_outputs(name):
     assert_golden(CASES[name], Compute())
 
@@ -109,30 +113,34 @@ def assert_recognised(config, named) -> None:
     assert_complete(abstract_of(config), named, network.namings)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", IN_FILES)
 def test_the_file_tells_the_configuration(name):
     assert_recognised(CASES[name].config, shapes(CASES[name].keys))
 
 
 # Their sizes take seconds to declare; the others differ from them in what small cases differ in, too.
-DECLARED = (
+DECLARED_THOROUGHLY = (
     "adm_unet-256x256_diffusion.pt",
-    "ddpm_unet",
-    "esrgan_x4",
-    "esrgan_x4_old",
-    "fid_inception",
-    "gfpgan_clean",
     "realesrgan_anime_6b",
-    "realesrgan_x4",
     "restormer",
     "swin2sr-compressed_sr_x4",
     "swinir-classical_sr_x4 (s48)",
     "swinir-real_sr_x4 (L)",
+)
+DECLARED = (
+    "ddpm_unet",
+    "esrgan_x4",
+    "esrgan_x4_old",
+    "realesr-general-x4v3.pth",
+    "fid_inception",
+    "gfpgan_clean",
+    "realesrgan_x4",
     "vit",
 )
 
 
-@pytest.mark.parametrize("name", quick(PUBLISHED, *DECLARED))
+@pytest.mark.parametrize("name", quick(PUBLISHED, *DECLARED, thorough=DECLARED_THOROUGHLY))
 def test_published_files_are_recognised_and_complete(name):
     config, named = PUBLISHED[name]
     assert recognise(named) == (network_of(config), config)
@@ -146,6 +154,7 @@ def few_blocks(config):
     return config._replace(num_blocks=(1, 1, 1, 1), num_refinement_blocks=1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("folder", "least"), [("restormer", 3), ("swin2sr", 6), ("swinir", 11)])
 def test_every_published_configuration_can_be_built(folder, least):
     published = {CONFIGURED[folder](checkpoint["config"]) for checkpoint in manifest(folder)["checkpoints"]}
@@ -200,6 +209,7 @@ def test_recomputed_activations(small):
     assert_near(again, expected)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("config", "shape", "lengths"), LOOPS, ids=lambda value: type(value).__name__)
 def test_equal_blocks_share_a_loop(config, shape, lengths):
     program = jax.make_jaxpr(model_of(config).apply)(abstract_of(config), np.zeros((1, *shape, 3), np.float32))
@@ -214,6 +224,7 @@ def test_sizes_that_do_not_fit(config, changes, message):
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("config", "shape", "others", "message"), golden_mistakes.INPUTS)
 def test_wrong_inputs(config, shape, others, message):
     model = model_of(config)

@@ -87,6 +87,7 @@ def convolutions_in_loops(program, looping: bool = False) -> list[str]:
     return found
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 def test_loops_of_attacks_through_plain_flax_networks_are_canonical(attack):
     network = nnx.Sequential(

@@ -32,6 +32,7 @@ def by_autodiff(layers, x):
     return jax.grad(lambda x: jnp.sum(mlp(layers, x)))(x)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sizes", [*SIZES, (4, 3)])
 def test_forward_pass_in_float64(sizes):
     layers, x = init_mlp(KEY, sizes), points(sizes[0])
@@ -77,6 +78,7 @@ def test_input_gradient_is_that_of_the_summed_outputs(sizes):
     np.testing.assert_allclose(compiled, found, **FLOAT32)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sizes", SIZES)
 def test_derivative_of_its_squared_norm_is_that_of_double_autodiff(sizes):
     layers, x = init_mlp(KEY, sizes), points(sizes[0])
@@ -112,6 +114,7 @@ def test_derivative_of_its_squared_norm_against_finite_differences():
     np.testing.assert_allclose(along, slope, rtol=1e-4)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("count", [1, 3])
 def test_an_ensemble_equals_its_members(count):
     keys, x = jax.random.split(KEY, count), points(2)

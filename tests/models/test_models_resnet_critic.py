@@ -61,6 +61,7 @@ CRITICS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CRITICS)
 def test_each_logit_depends_on_its_own_image(name):
     make, config, shape = CRITICS[name]

@@ -30,6 +30,7 @@ CASES = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CASES)
 def test_outputs_are_consistent_and_nearest_to_the_network_s(name):
     degradation, network, shape = CASES[name]
@@ -92,6 +93,7 @@ def test_seeds():
     assert made("bicubic-x4", RRDB).seeds(KEY, jnp.zeros((1, 4, 4, 3))) == ()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("degradation", "network"), [("average-x2", SMALL), ("bicubic-x4", RRDB)])
 def test_packed_restorers_are_the_same(degradation, network):
     ours = made(degradation, network)

@@ -70,6 +70,7 @@ def written_out(params, x, noise, kind, *, statistics):
     return (conv(h, params["last"]) + 1) / 2
 
 
+@pytest.mark.thorough
 def test_layers_written_out(tiny):
     kind, _, params, apply, train = tiny
     np.testing.assert_allclose(

@@ -66,6 +66,7 @@ TRANSFORMS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize("case", CASES)
 def test_every_transformation_gives_what_plain_convolutions_give(case, transform):
@@ -169,6 +170,7 @@ def test_convolutions_are_swapped_wherever_they_are_and_values_stay(name):
     assert_close(fn(x), NESTED[name](x))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [name for name in NESTED if name != "while"])
 def test_gradients_are_swapped_and_custom_rules_stay(name):
     x = operands({})[0]

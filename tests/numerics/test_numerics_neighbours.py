@@ -22,6 +22,7 @@ def expected(queries, pts, k):
     return np.sort(cdist(queries.astype(np.float64), pts.astype(np.float64)), axis=1)[:, :k]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("n", "m", "k", "block"),
     [

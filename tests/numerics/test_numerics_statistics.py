@@ -104,6 +104,7 @@ def test_bootstrap_of_the_mean():
     np.testing.assert_allclose([found.low, found.high], normal, atol=0.1 * found.stderr * 2)
 
 
+@pytest.mark.thorough
 def test_bootstrap_of_groups_equals_the_grouped_standard_error():
     rng = np.random.default_rng(1)
     groups = np.arange(400) % 40
@@ -114,6 +115,7 @@ def test_bootstrap_of_groups_equals_the_grouped_standard_error():
     assert bootstrap(KEY, mean, values, draws=500).stderr < 0.5 * expected
 
 
+@pytest.mark.thorough
 def test_bootstrap_intervals_cover():
     """Of 300 experiments about 93 % have the truth in the interval, give or take 4 %.
 

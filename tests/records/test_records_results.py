@@ -59,6 +59,7 @@ def measured(x=X, y=Y, x_hat=X_HAT, groups=GROUPS, **options):
     return set_metrics(real, Stored(features=x_hat), reference, features="f")
 
 
+@pytest.mark.thorough
 def test_frechet_metrics_equal_the_distance_of_all_patches():
     found = measured()
     assert found["joint_fd_f"].value == pytest.approx(direct(X, X_HAT, Y), rel=FLOAT64)

@@ -79,6 +79,7 @@ def test_the_table_with_a_target():
     assert all(line == line.rstrip() for line in table.splitlines())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("target", [None, 2])
 def test_the_figure_shows_every_restorer_and_sample(target):
     figure = figure_decisions(record(target), samples())

@@ -117,6 +117,7 @@ def test_distortion_perception_shows_rmse_in_grey_levels():
     np.testing.assert_allclose(np.ravel(tagged(figure, "point")["a"].get_data()), [7.0, 25.5])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("count", [1, 2, 10, 14])
 @pytest.mark.parametrize("draw", [figure_tradeoff, figure_distortion_perception, figure_consistency])
 def test_labels_of_clusters_do_not_overlap(draw, count):

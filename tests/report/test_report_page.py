@@ -96,6 +96,7 @@ def test_report_writes_valid_files_and_nothing_else(tmp_path):
     assert stat.S_IMODE(page.stat().st_mode) == 0o666 & ~umask
 
 
+@pytest.mark.thorough
 def test_report_bytes_are_the_same_on_two_runs(tmp_path):
     names = ["a", "b:1", "b:2"]
     files = []

@@ -49,6 +49,7 @@ def by_definition(y, *, h, sigma, patch, window, exp=np.exp, cutoff=np.inf):
     return out
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("patch", "window"), [(3, 5), (5, 3), (1, 7), (7, 1), (5, 21)])
 @pytest.mark.parametrize(("h", "sigma"), CASES)
 def test_it_is_the_definition(patch, window, h, sigma):

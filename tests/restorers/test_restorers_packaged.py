@@ -15,6 +15,7 @@ KEY = jax.random.key(4)
 CONSISTENT = 2e-5
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("data", ["photos", "digits"])
 def test_packaged_restorers_are_consistent_and_better_than_nothing(data):
     names = [name for name in PACKAGED_RESTORERS if name.startswith(data) and (data == "photos" or name.endswith("-0"))]

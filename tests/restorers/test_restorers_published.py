@@ -113,6 +113,7 @@ def test_all_restorers_among_the_official_files_are_published_restorers():
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("network", "name", "scale"),
     [
@@ -131,6 +132,7 @@ def test_names_that_agree_with_their_files(file, sized, network, name, scale):
         assert published_restorer(file(network), name=wanted).scale == scale
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("network", "name", "message"),
     [

@@ -42,6 +42,7 @@ def network(y, *, scale: int = 1, mode: str = "constant"):
 SIZES = [(5, 7), (16, 16), (17, 16), (16, 40), (37, 53), (61, 18)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize(("scale", "mode"), [(1, "constant"), (2, "constant"), (3, "reflect")])
 def test_tiles_that_overlap_enough_change_nothing(size, scale, mode):
@@ -86,6 +87,7 @@ def strided(y):
     return y + upsample_nearest(blocks, 4)[:, :height, :width]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", [(40, 32), (41, 39), (22, 31), (13, 14)], ids=str)
 @pytest.mark.parametrize("tile", [12, 14])
 def test_tiles_begin_at_multiples(size, tile):
@@ -94,6 +96,7 @@ def test_tiles_begin_at_multiples(size, tile):
     np.testing.assert_allclose(found, strided(y), rtol=0, atol=FLOAT32)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("feather", [0, 3])
 @pytest.mark.parametrize("length", [1, 8, 9, 12, 17, 24, 31, 59])
 def test_every_pixel_is_counted_once(length, feather):

@@ -54,6 +54,7 @@ def training(degradation="average-x2", channels=1):
     return Training(list, parsed, parsed, channels, 10, KEY)
 
 
+@pytest.mark.thorough
 def test_a_deterministic_restorer_takes_y(tmp_path):
     path, made, params = written(tmp_path)
     found = trained_restorer(path)

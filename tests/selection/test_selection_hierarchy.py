@@ -112,6 +112,7 @@ def test_the_authors_tree_of_uniformization(golden, golden_trees):
     assert found == expected
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("farthest", [True, False])
 @pytest.mark.parametrize(("n", "d", "count"), [(60, 4, 5), (33, 1, 2), (5, 2, 5), (9, 3, 7)])
 def test_the_recursion_gives_the_same(n, d, count, farthest):

@@ -49,6 +49,7 @@ def test_the_authors_representatives(golden):
     assert found.inertia <= golden["kmeans_A_inertia"] * 1.02
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("n", "d", "count"), [(80, 5, 5), (300, 2, 20)])
 def test_inertia_is_as_good_as_scikit_learns(n, d, count):
     for seed in range(4):

@@ -87,6 +87,7 @@ def test_draws_follow_the_probabilities_without_replacement():
     assert abs(pairs - expected).max() < 5 * np.sqrt(0.25 / 40_000)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("n", "keep", "dropped"), [(60, 0.9, 6), (100, 0.7, 30), (10, 0.95, 0), (7, 1, 0), (9, 0.3, 6)]
 )

@@ -47,6 +47,7 @@ def denoiser():
     return state.generator, 3 * state.critic, tuple(batch)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("network", ["generator", "critic"])
 def test_fast_losses_are_the_plain_ones(denoiser, network):
     generator, critic, batch = denoiser
@@ -101,6 +102,7 @@ def test_restorations_keep_y_and_vary_with_the_key_only_if_stochastic():
             toy_denoiser(start_denoiser(KEY).generator)(wrong)
 
 
+@pytest.mark.thorough
 def test_planar_losses_are_their_definitions():
     state = start_planar(KEY, width=WIDTH)
     critic, key, options = 3 * state.critic, jax.random.key(3), (jnp.float32(2e5), jnp.float32(1.0))

@@ -73,6 +73,7 @@ def covariances(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return cov_y, explained, COV - explained
 
 
+@pytest.mark.thorough
 @every_law
 @every_estimator
 def test_errors_equal_monte_carlo(name, maker):

@@ -62,6 +62,7 @@ def test_samples_are_inside_and_uniform(name):
     assert (np.abs(found - expected) <= SIGMAS * error + QUADRATURE * expected + 1e-6).all()
 
 
+@pytest.mark.thorough
 @each
 @pytest.mark.parametrize("at", [0.2, 0.9])
 def test_posterior_moments_and_samples(name, at):

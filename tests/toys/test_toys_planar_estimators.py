@@ -137,6 +137,7 @@ def test_the_last_point_of_the_square_stays_in_it():
     np.testing.assert_allclose(moved, [[(3 + 0.75) / 4, 0.25], [0.25 / 4, 0.25]], atol=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("law", [uniform_disk(), RING, uniform_square()], ids=["disk", "ring", "square"])
 def test_planar_dmax_is_the_transport_of_the_least_error(law):
     x, y = (np.asarray(a) for a in run(law, "sample", KEY, count=1600))

@@ -128,6 +128,7 @@ def test_divergence_leaves_the_checkpoints_before_it(tmp_path, whole):
     assert_equal(run(20, checkpoints), whole)
 
 
+@pytest.mark.thorough
 def test_minibatches_and_gans_go_on(tmp_path):
     x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 
@@ -219,6 +220,7 @@ def test_corrupt_descriptions_are_refused(folder, how):
     assert_refused(folder, begin(), "2 that does not hold this run's state (unreadable)", "remove the folder")
 
 
+@pytest.mark.thorough
 def test_corrupt_data_are_refused(folder):
     """In a process of its own: orbax leaves failed tasks behind, which complain later."""
     script = """
@@ -313,6 +315,7 @@ def assert_ends_like_an_undisturbed_run(folder, undisturbed, total):
     assert len(ours["norm"]) == total
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a POSIX signal")
 def test_killed_run_goes_on(tmp_path):
     assert 10 <= kill_at(tmp_path / "killed", 40, 10) < 40

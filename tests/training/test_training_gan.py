@@ -329,6 +329,7 @@ def train(keys, state, weights, steps=12, **options):
     return fit_gan(keys, state, data(), steps=steps, options=weights, **options)
 
 
+@pytest.mark.thorough
 def test_training_is_steps_on_minibatches_drawn_with_the_number():
     key, state, weight = QUICK, start_gan(*networks(), ADAM), jnp.float32(0.5)
     found = train(key, state, weight, steps=3, chunk=1)
@@ -342,11 +343,13 @@ def test_training_is_steps_on_minibatches_drawn_with_the_number():
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), found.state, state)
 
 
+@pytest.mark.thorough
 def test_chunks_change_no_numbers():
     single = QUICK, start_gan(*networks(), ADAM), jnp.float32(0.5)
     jax.tree.map(np.testing.assert_array_equal, train(*single), train(*single, chunk=3))
 
 
+@pytest.mark.thorough
 def test_an_ensemble_equals_its_members():
     keys, states, weights = ensemble(3)
     together = train(keys, states, weights)
@@ -360,6 +363,7 @@ def test_an_ensemble_equals_its_members():
         jax.tree.map(close, jax.tree.map(lambda leaf, i=i: leaf[i], together.state), alone.state)
 
 
+@pytest.mark.thorough
 def test_members_with_equal_keys_see_equal_minibatches():
     keys, states, weights = ensemble(2)
     same = jax.tree.map(lambda leaf: leaf[jnp.array([0, 0])], (keys, states, weights))
@@ -369,6 +373,7 @@ def test_members_with_equal_keys_see_equal_minibatches():
     assert (other[:, 0] != other[:, 1]).all()
 
 
+@pytest.mark.thorough
 def test_an_ensemble_over_eight_devices_equals_one_device():
     members = ensemble(8)
     mesh = jax.make_mesh((8,), ("member",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -381,6 +386,7 @@ def test_an_ensemble_over_eight_devices_equals_one_device():
     jax.tree.map(close, spread, plain)
 
 
+@pytest.mark.thorough
 def test_divergence_names_step_and_quantity():
     def bad(g, c, key, batch, step, options):
         return jnp.sum(g[0]["w"]) * jnp.where(step == 7, jnp.nan, 1.0)

@@ -77,6 +77,7 @@ def assert_close(found, expected, **tolerance):
         np.testing.assert_allclose(ours, theirs, **(tolerance or CLOSE))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_step_is_the_sum_of_its_parts(everything, step):
     """Eq. (8) of [ohayon2023], differentiated as a whole; the robustness loss is in every third step."""
@@ -121,6 +122,7 @@ def test_a_step_is_the_sum_of_its_parts(everything, step):
     assert_close(new.params, expected)
 
 
+@pytest.mark.thorough
 def test_parts_without_weight_are_left_out():
     made = procedure(RestorerLosses(pixel=0.5), stochastic=False)
     assert made.adversary is made.robustness is None
@@ -130,6 +132,7 @@ def test_parts_without_weight_are_left_out():
     assert set(measured) == {"pixel", "loss", "parameters"}
 
 
+@pytest.mark.thorough
 def test_training_goes_on_from_given_parameters(everything):
     made, state, _ = everything
     params = jax.tree.map(lambda leaf: np.asarray(leaf) + 1, state.params)
@@ -214,6 +217,7 @@ def test_a_run_that_goes_on_is_the_whole_run(tmp_path, alone):
     assert (found.history["robustness"] > 0).tolist() == [False, False, True] * 2
 
 
+@pytest.mark.thorough
 def test_divergence_names_the_step():
     made = procedure(RestorerLosses(pixel=0.5), stochastic=False)  # whatever the losses are: the fewest to compile
     poisoned = made._replace(degrade=lambda keys, x: made.degrade(keys, x).at[0].set(jnp.nan))
@@ -243,6 +247,7 @@ def test_an_rrdbnet_learns_and_a_perceptual_loss_takes_part():
     assert after < 0.95 * before
 
 
+@pytest.mark.thorough
 def test_generator_loss_is_used_with_the_new_critic(everything):
     made, state, compiled = everything
     new, measured = compiled(KEYS, state, X, 0)

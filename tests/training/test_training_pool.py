@@ -24,6 +24,7 @@ def symmetries_of(image):
     return turned + [t[:, ::-1] for t in turned]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("symmetries", "expected"), [(1, 1), (2, 2), (8, 8)])
 def test_crops_are_crops_of_every_place_in_every_symmetry(symmetries, expected):
     sources, size = images((4, 5), (6, 4)), 4
@@ -56,6 +57,7 @@ def test_crops_are_crops_of_every_place_in_every_symmetry(symmetries, expected):
     assert abs(first - 400) < 5 * np.sqrt(200)
 
 
+@pytest.mark.thorough
 def test_a_crop_depends_on_its_own_key():
     pool = image_pool(images((9, 9), (12, 7)), smallest=5)
     keys = jax.random.split(KEY, 6)
@@ -64,6 +66,7 @@ def test_a_crop_depends_on_its_own_key():
     np.testing.assert_array_equal(together[3:4], draw_crops(keys[3:4], pool, **options))
 
 
+@pytest.mark.thorough
 def test_of_several_places_the_most_varied_is_taken():
     flat, varied = np.full((8, 8, 1), 0.5, np.float32), images((8, 8), channels=1)[0]
     pool = image_pool([flat, varied], smallest=8)

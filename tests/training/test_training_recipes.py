@@ -79,6 +79,7 @@ def test_recipes_are_recorded():
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["digits", "photographs", "classifiers"])
 def test_packaged_configs(name):
     """Every recipe begins with one before it, and restorers fit into 2 MB at scale small."""

@@ -8,6 +8,7 @@ import pytest
 from jaxpr.training import sharded
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("count", "devices"), [(1, 1), (2, 2), (6, 6), (8, 8), (16, 8), (20, 5), (7, 7), (11, 1)])
 def test_members_are_spread_over_as_many_devices_as_divide_them(count, devices):
     members = {"w": jnp.arange(3.0 * count).reshape(count, 3), "key": jax.random.split(jax.random.key(0), count)}

@@ -137,6 +137,7 @@ def test_averages_of_weights():
     np.testing.assert_array_equal(average_weights({"w": 1.0}, {"w": 3.0}, 500, decay=0.0)["w"], 3.0)
 
 
+@pytest.mark.thorough
 def test_a_restorer_says_what_it_is_and_restores(tmp_path):
     done = run(task_of(GAN), tmp_path)
     with Image.open(tmp_path / "tiny" / "samples" / "step-0000006.png") as picture:
@@ -154,6 +155,7 @@ def test_a_restorer_says_what_it_is_and_restores(tmp_path):
     np.testing.assert_allclose(degradation.operator((8, 8, 1))(found), y, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_a_classifier_is_trained_and_needs_labels(tmp_path):
     task = task_of(load_recipes("classifiers", "smoke")["digits-attacker"])
     done = run(task, tmp_path)

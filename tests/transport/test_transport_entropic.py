@@ -25,6 +25,7 @@ def clouds(n=18, m=18, d=2, seed=0):
     return rng.standard_normal((n, d)).astype(np.float32), (1 + rng.standard_normal((m, d))).astype(np.float32)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cost", COSTS)
 def test_tends_to_the_exact_cost(cost):
     x, y = clouds()
@@ -38,6 +39,7 @@ def test_tends_to_the_exact_cost(cost):
     assert errors[2] < 0.02
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cost", COSTS)
 def test_zero_for_equal_sets(cost):
     x, _ = clouds()
@@ -75,6 +77,7 @@ def test_convergence_is_reported():
     assert not sinkhorn_divergence(x, y, epsilon=1e-3, max_iterations=10).converged
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cost", COSTS)
 def test_sinkhorn_transforms(cost):
     x, y = clouds()
@@ -92,6 +95,7 @@ def test_sinkhorn_transforms(cost):
         np.testing.assert_allclose(grads[0], once[1], atol=1e-4)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cost", COSTS)
 def test_sinkhorn_gradient_at_fixed_regularisation(cost):
     x, y = (cloud.astype(np.float64) for cloud in clouds(20, 15))
@@ -115,6 +119,7 @@ def test_sinkhorn_gradient_at_fixed_regularisation(cost):
     np.testing.assert_allclose(found, (ahead - behind) / (2 * step), rtol=TIGHT)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 5), (50, 50), (30, 45), (7, 11)])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_line_equals_scipy_and_emd(n, m, weighted):

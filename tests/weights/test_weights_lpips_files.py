@@ -76,6 +76,7 @@ def images(name, which):
     return np.clip((nhwc(GOLDEN[f"{name}_{which}"]) + 1) / 2, 0, 1)
 
 
+@pytest.mark.thorough
 def test_golden_values(loaded, folder):
     name, found, measure = loaded
     assert found.name == TRUNKS[name]
@@ -87,6 +88,7 @@ def test_golden_values(loaded, folder):
     assert error(spatial, GOLDEN[f"{name}_spatial"]) <= FLOAT32
 
 
+@pytest.mark.thorough
 def test_golden_values_without_channel_weights(loaded):
     name, found, measure = loaded
     ones = [jnp.ones_like(weights) for weights in found.network.weights]

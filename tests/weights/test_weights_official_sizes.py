@@ -6,7 +6,7 @@ from golden_networks import manifest
 from jaxpr.weights.official import OFFICIAL_FILES
 from jaxpr.weights.official_sizes import OFFICIAL_SIZES
 
-FOLDERS = ("swinir", "swin2sr", "restormer", "gfpgan_clean", "rrdbnet_realesrgan", "rrdbnet_esrgan")
+FOLDERS = ("swinir", "swin2sr", "restormer", "gfpgan_clean", "rrdbnet_realesrgan", "rrdbnet_esrgan", "srvggnet")
 
 
 def authors() -> dict[str, dict]:

@@ -75,7 +75,7 @@ def test_safetensors_of_others_under_any_name(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "found an empty file, expected safetensors or a PyTorch file"),
+        (b"", "found an empty file, expected safetensors, a PyTorch file or ncnn's .param"),
         (b"\n<!DOCTYPE html><html>", "found a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "found a pointer of Git LFS"),
         (b"\x93NUMPY\x01\x00", "found a file that begins with b'\\x93NUMPY"),

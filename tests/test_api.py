@@ -153,11 +153,11 @@ FIXED = [
     (data.paired_folder, "(low, high, *, channels=3, pattern=None)"),
     (data.image_folder, "(path, *, channels=3, skip_bad=False)"),
     (data.tfds_images, "(name, split, *, data_dir=None, image_key='image')"),
-    (evaluation.compare, "(runs, *, out)"),
+    (evaluation.compare, "(runs, *, out, baseline=None)"),
     (
         evaluation.evaluate,
         "(key, restorers, images, degradation, *, protocol, out, batch_size=8, progress=True, decisions=None, "
-        "accept_other_code=False)",
+        "baseline=None, accept_other_code=False)",
     ),
 ]
 

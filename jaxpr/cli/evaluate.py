@@ -60,6 +60,9 @@ class _RunOptions:
 
     restorers: Annotated[tuple[str, ...], tyro.conf.arg(help=_RESTORERS)] = ()
 
+    baseline: str | None = None
+    """The restorer that the others' differences are from, on the same images; by default the first."""
+
     scale: Literal["smoke", "small", "paper"] = "small"
     """smoke: seconds; small: minutes on two CPU cores; paper: the sizes of the paper. The options below override it."""
 
@@ -183,6 +186,7 @@ class Evaluate(ProtocolOptions, _RunOptions):
             batch_size=self.batch_size,
             progress=self.progress and jax.process_index() == 0,
             decisions=None if self.classifiers is None else digit_decisions(),
+            baseline=self.baseline,
             accept_other_code=self.accept_other_code,
         )
         if jax.process_index() == 0:
@@ -244,7 +248,10 @@ class Compare:
     out: Path
     """Folder for the merged report."""
 
+    baseline: str | None = None
+    """As of `jaxpr evaluate`, among the names of the merged report."""
+
     def run(self) -> None:
         """Merge and print the table."""
         out = given_path(self.out)
-        _show(compare([given_path(run) for run in self.runs], out=out), out)
+        _show(compare([given_path(run) for run in self.runs], out=out, baseline=self.baseline), out)

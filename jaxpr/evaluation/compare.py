@@ -9,7 +9,8 @@ from jaxpr.core import InputError, claim_folder, given_path, printable, read_jso
 from jaxpr.evaluation.pictures import load_strips
 from jaxpr.evaluation.state import BatchStore
 from jaxpr.records import check_record
-from jaxpr.records.results import SCHEMA_VERSION, record_csv, record_json
+from jaxpr.records.differences import compared
+from jaxpr.records.results import SCHEMA_VERSION, from_record, record_csv, record_json, to_record
 from jaxpr.report import Strip, write_report
 
 __all__ = ["compare"]
@@ -17,7 +18,7 @@ __all__ = ["compare"]
 _RECORD = "results.json"
 
 
-def compare(runs: Sequence[Path | str], *, out: Path | str) -> dict[str, Any]:
+def compare(runs: Sequence[Path | str], *, out: Path | str, baseline: str | None = None) -> dict[str, Any]:
     """Merge runs and write `results.json`, `results.csv`, `report.html` and figures into `out`.
 
     Restorers keep their names; one that several runs have under the same name with the same numbers appears once, with
@@ -26,6 +27,7 @@ def compare(runs: Sequence[Path | str], *, out: Path | str) -> dict[str, Any]:
     Args:
         runs: folders of finished runs, or their `results.json` files; at least two.
         out: folder for the merged report; not the folder of a run.
+        baseline: name, in the merged record, of the restorer that the others' differences are from; None for the first.
 
     Returns:
         The merged record, as in `results.json`.
@@ -66,6 +68,7 @@ def compare(runs: Sequence[Path | str], *, out: Path | str) -> dict[str, Any]:
             if (position, entry["name"]) in names
         ],
     }
+    merged = to_record(compared(from_record(merged), baseline=baseline))
     claim_folder("out", out)
     write_atomically(out / "results.csv", record_csv(merged))
     write_atomically(out / _RECORD, record_json(merged))

@@ -41,7 +41,7 @@ def called(name: str, restorer: Restorer, keys: Key, y: Any, *, draw: int = 0) -
         InputError: the restorer fails.
     """
     y = np.asarray(y)
-    with users_code(f"restorer {name}"):
+    with users_code(f"restorer {name}: measurements of shape {y.shape}"):
         if not restorer.stochastic:
             return _plain(restorer.apply(restorer.params, None, y))
         drawn = [jax.random.fold_in(key, draw) for key in keys]

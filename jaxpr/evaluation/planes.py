@@ -21,6 +21,7 @@ from jaxpr.evaluation.state import BatchStore
 from jaxpr.metrics import Moments
 from jaxpr.records.results import Metric, leave_one_out
 from jaxpr.uncertainty import (
+    Region,
     conditional_gaussian,
     conditional_knn_entropy,
     entropy_power,
@@ -52,6 +53,14 @@ def block_extractor(protocol: Protocol, factor: int) -> Callable[[Array, Array],
         return spread(lambda x, y: (jnp.zeros((x.shape[0], 0, 1), x.dtype), jnp.zeros((x.shape[0], 0, 1), y.dtype)))
     stride = max(1, _SPACING // factor)
     return spread(functools.partial(local_blocks, block=block, context=_CONTEXT, stride=stride))
+
+
+# The bounds are of restorers that are Gaussian given y, which those of photographs need not be: none is impossible.
+_REGIONS = {
+    Region.IMPOSSIBLE: "below the Gaussian bounds",
+    Region.OPTIMAL: "between the Gaussian bounds",
+    Region.SUBOPTIMAL: "above the Gaussian bounds",
+}
 
 
 class PlaneReference(NamedTuple):
@@ -126,7 +135,7 @@ def plane_metrics(plane: PlaneReference, store: BatchStore) -> tuple[dict[str, M
     metrics["entropy_power_knn"] = Metric(_neighbour_power(plane.key, errors, plane.y), float("nan"))
     inherent, gaussian = (plane.record[f"{name}_entropy_power"] for name in ("inherent", "gaussian"))
     bounds = uncertainty_bounds(metrics["renyi_divergence"].value, width, inherent=inherent, gaussian=gaussian)
-    return metrics, {"uncertainty_region": str(region(metrics["entropy_power"].value, bounds))}
+    return metrics, {"uncertainty_region": _REGIONS[region(metrics["entropy_power"].value, bounds)]}
 
 
 def _moments(plane: PlaneReference, store: BatchStore) -> list[Moments]:

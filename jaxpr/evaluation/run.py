@@ -54,6 +54,7 @@ from jaxpr.evaluation.state import (
 from jaxpr.evaluation.stream import Compute, Part, Run, computed
 from jaxpr.evaluation.trial import check_restored
 from jaxpr.records.decisions import DecisionResults, decisions_record
+from jaxpr.records.differences import compared
 from jaxpr.records.metric_info import TOGETHER
 from jaxpr.records.metric_table import in_order, metric_info
 from jaxpr.records.results import RestorerResult, Results, from_record, to_csv, to_json, to_record
@@ -77,6 +78,7 @@ def evaluate(
     batch_size: int = 8,
     progress: bool = True,
     decisions: AttackedDecisions | None = None,
+    baseline: str | None = None,
     accept_other_code: bool = False,
 ) -> Results:
     """Measure restorers on degraded images: distortion, perception, consistency, robustness, uncertainty, diversity.
@@ -104,6 +106,7 @@ def evaluate(
         progress: show progress bars on stderr.
         decisions: classifiers whose decisions are attacked, once, behind every deterministic restorer that JAX can
             differentiate; `out` then has `decisions.json`, `decisions.txt` and `decisions.png`, too.
+        baseline: name of the restorer that the others' differences are from; None for the first. It decides no number.
         accept_other_code: go on with a run that another version of this code began; the record lists both.
 
     Returns:
@@ -117,6 +120,8 @@ def evaluate(
     check_unclaimed(out)
     check_count("batch_size", batch_size)
     known = named_restorers(restorers)
+    if baseline is not None and baseline not in known:
+        raise InputError(f"baseline: found {baseline!r}, expected one of the restorers {', '.join(known)}")
     if degradation.is_unknown and not isinstance(images, PairedSource):
         protocol = _without_measurements(known, images, protocol)
     examples = examples_of(images, degradation, protocol)
@@ -134,7 +139,8 @@ def evaluate(
         if degradation.is_unknown and examples.low is None:
             found = _without(found, TOGETHER)
         behind = None if judged is None else judged.results(record, stores)[0]
-        results = _with_earlier_code(found if behind is None else _with_decisions(found, behind), out)
+        found = compared(found if behind is None else _with_decisions(found, behind), baseline=baseline)
+        results = _with_earlier_code(found, out)
         _write(out, run, results, stores, behind)
         return results
 

@@ -28,8 +28,8 @@ from jaxpr.metrics import (
     kernel_distance_grouped,
     manifold_scores,
 )
-from jaxpr.numerics.statistics import grouped_mean
-from jaxpr.records.results import Metric, leave_one_out
+from jaxpr.numerics.statistics import merged_labels
+from jaxpr.records.results import Metric, leave_one_out, mean_metric
 
 __all__ = [
     "PatchSets",
@@ -197,8 +197,8 @@ def _quadratic(real: PatchSets, x: np.ndarray, x_hat: np.ndarray) -> dict[str, M
         "density": scores.fake_density,
         "coverage": scores.real_covered,
     }
-    means = {name: Metric(*grouped_mean(np.asarray(values), real.groups)) for name, values in shares.items()}
-    return {"kid": Metric(float(kernel.value), float(kernel.stderr)), **means}
+    means = {name: mean_metric(np.asarray(values), real.groups) for name, values in shares.items()}
+    return {"kid": Metric(kernel.value, kernel.stderr, left_out=kernel.left_out), **means}
 
 
 def moments_by_block(
@@ -223,9 +223,7 @@ def moments_by_block(
 
 def merged_groups(groups: np.ndarray) -> np.ndarray:
     """At most ten labels: neighbouring photographs share one if there are more."""
-    _, index = np.unique(groups, return_inverse=True)
-    count = int(np.max(index)) + 1
-    return index if count <= _MOST_GROUPS else index * _MOST_GROUPS // count
+    return merged_labels(groups, most=_MOST_GROUPS)
 
 
 def _leading(moments: Moments, width: int) -> Moments:

@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxpr.core import AnyArray, Array, InputError, Key, check_count, check_points, in_float64, is_traced
 from jaxpr.numerics.kernels import KernelSums, kernel_sums
-from jaxpr.numerics.statistics import Estimate
+from jaxpr.numerics.statistics import Jackknife, jackknife_error
 
 __all__ = [
     "KernelDistance",
@@ -170,7 +170,7 @@ def kernel_distance_full(real: AnyArray, fake: AnyArray, *, block: int = 1024) -
 
 def kernel_distance_grouped(
     real: AnyArray, fake: AnyArray, real_groups: AnyArray, fake_groups: AnyArray, *, block: int = 1024
-) -> Estimate:
+) -> Jackknife:
     """The estimate of all points, with its jackknife standard error over groups (photographs). Host only.
 
     One pass over the pairs gives the kernel sums between groups; leaving a group out of both sets costs nothing more.
@@ -183,8 +183,8 @@ def kernel_distance_grouped(
         block: points of each set per step. Static.
 
     Returns:
-        `kernel_distance_full` and its delete-one-group jackknife standard error (`numerics.jackknife`), which is NaN
-        for fewer than two groups, or where fewer than two points remain without one of them.
+        `kernel_distance_full`, its delete-one-group jackknife standard error (`numerics.jackknife`), which is NaN for
+        fewer than two groups, or where fewer than two points remain without one of them, and what that is made of.
 
     Raises:
         InputError: not points, widths differ, NaN, fewer than two points, or labels that do not fit.
@@ -205,10 +205,9 @@ def kernel_distance_grouped(
     value = float(_discrepancy(np, *(s.sum() for s in sums), *(c.sum() for c in counts)))
     left = [c.sum() - c for c in counts]
     if len(names) < 2 or min(c.min() for c in left) < 2:
-        return Estimate(value, float("nan"))
+        return Jackknife(value, float("nan"))
     left_out = _discrepancy(np, *(_without_each(s) for s in sums), *left)
-    spread = np.sum((left_out - left_out.mean()) ** 2)
-    return Estimate(value, float(np.sqrt((len(names) - 1) / len(names) * spread)))
+    return Jackknife(value, jackknife_error(left_out), tuple(map(float, left_out)))
 
 
 def _without_each(sums: np.ndarray) -> np.ndarray:

@@ -9,7 +9,18 @@ import numpy as np
 
 from jaxpr.core import AnyArray, Array, InputError, Key, check_count
 
-__all__ = ["Bootstrap", "Estimate", "bootstrap", "grouped_mean", "jackknife", "jackknife_error", "without_each"]
+__all__ = [
+    "Bootstrap",
+    "Estimate",
+    "Jackknife",
+    "bootstrap",
+    "grouped_mean",
+    "jackknife",
+    "jackknife_error",
+    "means_without_each",
+    "merged_labels",
+    "without_each",
+]
 
 T = TypeVar("T")
 
@@ -27,6 +38,20 @@ class Estimate(NamedTuple):
 
     value: float
     stderr: float
+
+
+class Jackknife(NamedTuple):
+    """A number, its standard error, and what both are made of.
+
+    Attributes:
+        value: the estimate.
+        stderr: its standard error; NaN where it cannot be estimated.
+        left_out: the estimate without each group in turn; empty where there is none.
+    """
+
+    value: float
+    stderr: float
+    left_out: tuple[float, ...] = ()
 
 
 class Bootstrap(NamedTuple):
@@ -95,6 +120,22 @@ def jackknife(statistic: Callable[[Sequence[T]], float], groups: Sequence[T]) ->
     if count < 2:
         return Estimate(value, float("nan"))
     return Estimate(value, jackknife_error([statistic(others) for others in without_each(groups)]))
+
+
+def means_without_each(values: AnyArray, groups: AnyArray) -> tuple[float, ...]:
+    """Means (G,) of values (N,) without each of their G groups in turn; empty for fewer than two groups."""
+    values, (labels, index) = np.asarray(values, np.float64), np.unique(np.asarray(groups), return_inverse=True)
+    if len(labels) < 2:
+        return ()
+    sums, counts = np.bincount(index, weights=values), np.bincount(index)
+    return tuple(float(mean) for mean in (values.sum() - sums) / (len(values) - counts))
+
+
+def merged_labels(groups: AnyArray, *, most: int) -> np.ndarray:
+    """Numbers of groups (N,), at most so many: neighbouring ones share a number if there are more."""
+    _, index = np.unique(groups, return_inverse=True)
+    count = int(np.max(index)) + 1
+    return index if count <= most else index * most // count
 
 
 def without_each(groups: Sequence[T]) -> Iterator[list[T]]:

@@ -10,16 +10,24 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from jaxpr.core import utf8
-from jaxpr.numerics.statistics import grouped_mean, jackknife_error, without_each
+from jaxpr.numerics.statistics import (
+    grouped_mean,
+    jackknife_error,
+    means_without_each,
+    merged_labels,
+    without_each,
+)
 
 __all__ = [
     "SCHEMA_VERSION",
     "Described",
+    "Difference",
     "Metric",
     "RestorerResult",
     "Results",
     "from_record",
     "leave_one_out",
+    "mean_metric",
     "mean_metrics",
     "record_csv",
     "record_json",
@@ -30,6 +38,7 @@ __all__ = [
 
 T = TypeVar("T")
 
+_MOST_LEFT_OUT = 100  # blocks of photographs, of means
 SCHEMA_VERSION = 1
 """Of `results.json`, as `results.schema.json` beside this file describes it; it grows when a reader must change."""
 
@@ -41,11 +50,36 @@ class Metric(NamedTuple):
         value: the number; inf or NaN where it is infinite or undefined.
         stderr: its standard error; NaN where it cannot be estimated.
         note: why the value is not finite, or what to know about it (how small samples bias it, for example), or "".
+        left_out: the value without each photograph, or block of photographs, in turn, from which errors of differences
+            between restorers follow; empty where it is not known.
     """
 
     value: float
     stderr: float
     note: str = ""
+    left_out: tuple[float, ...] = ()
+
+
+class Difference(NamedTuple):
+    """Of a metric of two restorers on the same photographs.
+
+    Attributes:
+        value: the restorer's less the baseline's.
+        stderr: its standard error.
+        low: lower end of the 95 % interval.
+        high: upper end.
+        p: of no difference, two-sided.
+        p_holm: the same, corrected for the number of restorers that are compared by this metric.
+        needed: photographs that would show such a difference with a probability of 80 %; None where there is none.
+    """
+
+    value: float
+    stderr: float
+    low: float
+    high: float
+    p: float
+    p_holm: float = math.nan
+    needed: int | None = None
 
 
 class Described(NamedTuple):
@@ -75,6 +109,7 @@ class RestorerResult(NamedTuple):
         labels: verdicts in words, such as the region of the uncertainty-perception plane.
         weights: which file the restorer's weights are from, its hash, and how it is used; None where nothing is known.
         described_as: what the restorer says of itself.
+        differences: by metric name, from the baseline of the results; empty for the baseline itself.
     """
 
     name: str
@@ -83,6 +118,7 @@ class RestorerResult(NamedTuple):
     labels: dict[str, str]
     weights: dict[str, Any] | None = None
     described_as: Described = Described()
+    differences: dict[str, Difference] = {}  # noqa: RUF012 (never changed)
 
 
 class Results(NamedTuple):
@@ -93,12 +129,14 @@ class Results(NamedTuple):
         provenance: versions, devices, times: what does not.
         restorers: in the order in which they were given.
         references: numbers that belong to the problem, not to a restorer, such as its inherent uncertainty.
+        baseline: name of the restorer that the others' differences are from; None for none.
     """
 
     protocol: dict[str, Any]
     provenance: dict[str, Any]
     restorers: tuple[RestorerResult, ...]
     references: dict[str, Any]
+    baseline: str | None = None
 
 
 def mean_metrics(values: Mapping[str, np.ndarray], groups: np.ndarray) -> dict[str, Metric]:
@@ -108,16 +146,17 @@ def mean_metrics(values: Mapping[str, np.ndarray], groups: np.ndarray) -> dict[s
         values: metric name to per-example values, (N,).
         groups: (N,), the photograph that each example comes from.
     """
-    return {name: _mean_metric(array, groups) for name, array in values.items()}
+    return {name: mean_metric(array, groups) for name, array in values.items()}
 
 
-def _mean_metric(values: np.ndarray, groups: np.ndarray) -> Metric:
+def mean_metric(values: np.ndarray, groups: np.ndarray) -> Metric:
+    """The mean over examples of one metric; arguments as of `mean_metrics`."""
     estimate, count = grouped_mean(values, groups), len(values)
     if math.isinf(estimate.value):
         return Metric(*estimate, f"infinite for {int(np.isinf(values).sum())} of {count} examples")
     if math.isnan(estimate.value):
         return Metric(*estimate, f"undefined for {int(np.isnan(values).sum())} of {count} examples")
-    return Metric(*estimate)
+    return Metric(*estimate, left_out=means_without_each(values, merged_labels(groups, most=_MOST_LEFT_OUT)))
 
 
 def leave_one_out(statistics: Callable[[Sequence[T]], dict[str, float]], blocks: Sequence[T]) -> dict[str, Metric]:
@@ -131,7 +170,8 @@ def leave_one_out(statistics: Callable[[Sequence[T]], dict[str, float]], blocks:
     if len(blocks) < 2:
         return {name: Metric(value, math.nan) for name, value in values.items()}
     left_out = list(map(statistics, without_each(blocks)))
-    return {name: Metric(value, jackknife_error([found[name] for found in left_out])) for name, value in values.items()}
+    each = {name: tuple(found[name] for found in left_out) for name in values}
+    return {name: Metric(value, jackknife_error(each[name]), left_out=each[name]) for name, value in values.items()}
 
 
 def to_record(results: Results) -> dict[str, Any]:
@@ -141,6 +181,7 @@ def to_record(results: Results) -> dict[str, Any]:
         "protocol": results.protocol,
         "provenance": results.provenance,
         "references": results.references,
+        **({"baseline": results.baseline} if results.baseline is not None else {}),
         "restorers": [_restorer_record(restorer) for restorer in results.restorers],
     }
 
@@ -158,16 +199,22 @@ def from_record(record: Mapping[str, Any]) -> Results:
             dict(entry["labels"]),
             entry.get("weights"),
             Described(**{part: entry[part] for part in Described._fields if part in entry}),
+            {name: _read_difference(found) for name, found in entry.get("differences", {}).items()},
         )
         for entry in record["restorers"]
     )
-    return Results(record["protocol"], record["provenance"], restorers, record["references"])
+    return Results(record["protocol"], record["provenance"], restorers, record["references"], record.get("baseline"))
 
 
 def _metric(cell: Mapping[str, Any]) -> Metric:
     note = cell.get("note", "")
     value = math.inf if cell["value"] is None and note.startswith("infinite") else _number(cell["value"])
-    return Metric(value, _number(cell["stderr"]), note)
+    return Metric(value, _number(cell["stderr"]), note, tuple(map(_number, cell.get("left_out", ()))))
+
+
+def _read_difference(found: Mapping[str, Any]) -> Difference:
+    numbers = {part: _number(value) for part, value in found.items() if part != "needed"}
+    return Difference(**numbers, needed=found["needed"])
 
 
 def _curve(columns: Mapping[str, Sequence[float | None]]) -> dict[str, list[float]]:
@@ -189,12 +236,22 @@ def _restorer_record(restorer: RestorerResult) -> dict[str, Any]:
         },
         "labels": restorer.labels,
     }
+    if restorer.differences:
+        record["differences"] = {name: _difference(found) for name, found in restorer.differences.items()}
     return record if restorer.weights is None else {**record, "weights": restorer.weights}
+
+
+def _difference(found: Difference) -> dict[str, Any]:
+    return {part: _finite(value) if isinstance(value, float) else value for part, value in found._asdict().items()}
 
 
 def _cell(metric: Metric) -> dict[str, Any]:
     cell: dict[str, Any] = {"value": _finite(metric.value), "stderr": _finite(metric.stderr)}
-    return {**cell, "note": metric.note} if metric.note else cell
+    if metric.note:
+        cell["note"] = metric.note
+    if metric.left_out:
+        cell["left_out"] = [_finite(value) for value in metric.left_out]
+    return cell
 
 
 def _finite(value: float) -> float | None:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from jaxpr.core import claim_folder, utf8, write_atomically
 from jaxpr.records.decisions import DecisionResults, decisions_record
+from jaxpr.records.differences import indistinct_names
 from jaxpr.records.metric_table import GROUPS, MetricInfo, metric_info
 from jaxpr.records.reading import (
     MissingMetricError,
@@ -23,6 +24,7 @@ from jaxpr.records.reading import (
     metric_names,
     restorer_names,
 )
+from jaxpr.report.apart import differences_shown
 from jaxpr.report.bars import figure_consistency, figure_robustness
 from jaxpr.report.curves import figure_sweep
 from jaxpr.report.decisions import figure_decisions
@@ -146,6 +148,7 @@ def _render(record: Mapping[str, Any], pictures: Sequence[_Picture], samples: Se
         "samples": samples,
         "columns": columns,
         "tables": _tables(record),
+        "differences": differences_shown(record),
         "protocol": _flat(record.get("protocol") or {}),
         "provenance": _flat(record.get("provenance") or {}),
         "weights": _flat({e["name"]: e["weights"] for e in record["restorers"] if e.get("weights")}),
@@ -165,25 +168,32 @@ def _tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _rows(record: Mapping[str, Any], columns: Sequence[MetricInfo]) -> list[dict[str, Any]]:
-    best = {info.key: best_names(record, info.key, direction=info.direction) for info in columns}
+    marks = {info.key: _marks(record, info) for info in columns}
     return [
-        {"name": entry["name"], "cells": [_cell(entry, info, best=best[info.key]) for info in columns]}
+        {"name": entry["name"], "cells": [_cell(entry, info, marks[info.key]) for info in columns]}
         for entry in record["restorers"]
         if any(info.key in entry["metrics"] for info in columns)
     ]
 
 
-def _cell(entry: Mapping[str, Any], info: MetricInfo, *, best: set[str]) -> dict[str, Any]:
+def _marks(record: Mapping[str, Any], info: MetricInfo) -> dict[str, str]:
+    """Of a column: the best values, and those that are not told apart from them, by restorer."""
+    near = indistinct_names(record, info.key, direction=info.direction)
+    best = best_names(record, info.key, direction=info.direction)
+    return dict.fromkeys(near, "near") | dict.fromkeys(best, "best")
+
+
+def _cell(entry: Mapping[str, Any], info: MetricInfo, marks: Mapping[str, str]) -> dict[str, Any]:
     found = measured(entry, info.key)
     if found is None:
-        return {"value": "–", "stderr": "", "sort": "", "note": "not measured", "best": False}
+        return {"value": "–", "stderr": "", "sort": "", "note": "not measured", "mark": ""}
     shown, _, stderr = format_value(found.value * info.scale, found.stderr * info.scale).partition(" ± ")
     return {
         "value": shown,
         "stderr": stderr,
         "sort": "" if math.isnan(found.value) else _sortable(found.value),
         "note": found.note or ("undefined" if math.isnan(found.value) else ""),
-        "best": entry["name"] in best,
+        "mark": marks.get(entry["name"], ""),
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxpr.core import InputError
+from jaxpr.records.differences import indistinct_names
 from jaxpr.records.metric_table import MetricInfo, metric_info
 from jaxpr.records.reading import best_names, check_record, measured, metric_names
 
@@ -81,7 +82,9 @@ def elide(name: str, limit: int) -> str:
 
 
 def text_table(record: Mapping[str, Any], *, columns: Sequence[str] | None = None) -> str:
-    """An aligned plain-text table of a record, one restorer per line, the best value of a column marked with `*`.
+    """An aligned plain-text table of a record, one restorer per line.
+
+    `*` marks the best value of a column, `≈` those that the same photographs do not tell apart from it.
 
     Args:
         record: the dict of `results.json`.
@@ -113,8 +116,9 @@ def _lines(record: Mapping[str, Any], columns: Sequence[str], *, name_limit: int
     table = [["restorer", "", *names]]
     for column in columns:
         info = metric_info(column)
-        best = best_names(record, column, direction=info.direction)
-        cells = [_cell(entry, info, best=best, errors=errors) for entry in record["restorers"]]
+        marks = dict.fromkeys(indistinct_names(record, column, direction=info.direction), "≈")
+        marks |= dict.fromkeys(best_names(record, column, direction=info.direction), "*")
+        cells = [_cell(entry, info, marks, errors=errors) for entry in record["restorers"]]
         name, detail = info.heading
         table.append([f"{name} ".replace("\N{NO-BREAK SPACE}", " "), f"{detail} ", *cells])
     padded = [_pad(column, left=position == 0) for position, column in enumerate(table)]
@@ -123,14 +127,14 @@ def _lines(record: Mapping[str, Any], columns: Sequence[str], *, name_limit: int
     return [*lines[:2], rule, *lines[2:]]
 
 
-def _cell(entry: Mapping[str, Any], info: MetricInfo, *, best: set[str], errors: bool) -> str:
+def _cell(entry: Mapping[str, Any], info: MetricInfo, marks: Mapping[str, str], *, errors: bool) -> str:
     found = measured(entry, info.key)
     if found is None:
         return "– "
     text = format_value(found.value * info.scale, found.stderr * info.scale)
     if not errors:
         text = text.split(" ± ")[0]
-    return text + ("*" if entry["name"] in best else " ")
+    return text + marks.get(entry["name"], " ")
 
 
 def _pad(cells: Sequence[str], *, left: bool) -> list[str]:

@@ -24,8 +24,8 @@ _UNCERTAINTY = Axis("uncertainty U  (grey levels²)", "more certain")
 def figure_uncertainty(record: Mapping[str, Any]) -> Figure:
     """Where restorers stand between the bounds of [cohen2024up], and how their uncertainty compares with their error.
 
-    Left: entropy power of the error versus Rényi divergence. The curves are η(P) N(X|Y) and η(P) N(X_G|Y): below the
-    lower one no restorer can be, between them lie the best possible ones. Right: the same uncertainty versus the mean
+    Left: entropy power of the error versus Rényi divergence. The curves are η(P) N(X|Y) and η(P) N(X_G|Y), bounds for
+    restorers whose outputs are Gaussian given y. Right: the same uncertainty versus the mean
     squared error, which cannot be smaller.
 
     Args:
@@ -85,11 +85,11 @@ def _plane(ax: Any, points: Sequence[Point], dealt: dict[str, Look], reference: 
     if "inherent_entropy_power" in curves:
         lower = curves["inherent_entropy_power"]
         ax.fill_between(grid, floor, lower, color="#f6e3e0", lw=0, zorder=0.4)
-        _write(ax, grid, lower, "impossible")
+        _write(ax, grid, lower, "not reached if Gaussian given y")
         if "gaussian_entropy_power" in curves:
             upper = curves["gaussian_entropy_power"]
             ax.fill_between(grid, lower, upper, where=upper > lower, color="#e6f2e9", lw=0, zorder=0.4)
-            _write(ax, grid, upper, "best possible")
+            _write(ax, grid, upper, "between the bounds")
     for values in curves.values():
         ax.plot(grid, values, color="#7b8ea3", lw=1.2, ls=(0, (5, 3)), zorder=1.5)
 

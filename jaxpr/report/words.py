@@ -27,8 +27,9 @@ CAPTIONS = {
     "distortion_perception": (
         "Distortion against perceptual quality",
         "Further left, the outputs as a population look more like real images; further down, each output is closer to "
-        "its own original. Where the degradation loses information, the best of both is out of reach as well: the "
-        "answer with the smallest error is an average of the possible originals, and averages are blurred.",
+        "its own original. Where the degradation loses information, the answer with the smallest error is an "
+        "average of the possible originals, and averages are blurred; so the best of both cannot be had at once. "
+        "Nothing was found in the tinted corner.",
     ),
     "consistency": (
         "Consistency with the input",
@@ -51,8 +52,10 @@ CAPTIONS = {
     "uncertainty": (
         "Uncertainty and perception",
         "For small blocks of pixels, given their surroundings in y: how unpredictable the error of a restorer is, and "
-        "how far its outputs are from varying as natural images do. No restorer can be below the lower curve; between "
-        "the curves lie the best possible ones. At the right the same uncertainty against the mean squared error, "
+        "how far its outputs are from varying as natural images do. Restorers whose outputs are Gaussian given y are "
+        "not below the lower curve; those of photographs need not be Gaussian, so no region is impossible here. A "
+        "deterministic restorer has an infinite divergence in truth; its finite one is that of a linear Gaussian model "
+        "of blocks. At the right the same uncertainty against the mean squared error, "
         "which cannot be smaller than it (dashed line).",
     ),
     "decisions": (

@@ -113,14 +113,14 @@ def test_the_folder_holds_the_record_the_table_and_the_report(complete):
     out, results = complete
     record = json.loads((out / "results.json").read_text())
     assert record == json.loads(json.dumps(to_record(results)))
-    assert set(record) == {"schema_version", "protocol", "provenance", "references", "restorers"}
+    assert set(record) == {"schema_version", "protocol", "provenance", "references", "restorers", "baseline"}
     deterministic, stochastic = record["restorers"]
     probed = {"local_lipschitz", "exploration_coverage", "exploration_range", "exploration_input_psnr"}
     expected = OF_IMAGES | OF_ATTACKS | WITH_FEATURES | OF_BLOCKS | probed
     assert set(deterministic["metrics"]) == expected
     diversity = {"per_pixel_std", "pairwise_lpips_alexnet", "pairwise_distance_pixels"}
     assert set(stochastic["metrics"]) == expected | diversity
-    assert deterministic["labels"]["uncertainty_region"] in ("impossible", "optimal", "suboptimal")
+    assert deterministic["labels"]["uncertainty_region"].endswith("the Gaussian bounds")
     rows = (out / "results.csv").read_text().splitlines()
     assert rows[0].startswith("restorer,rmse,rmse_stderr,psnr,psnr_stderr")
     assert len(rows) == 3

@@ -78,7 +78,7 @@ def test_frechet_error_leaves_one_photograph_out_at_a_time():
 def test_shares_have_errors_over_photographs():
     found, inside = measured()["precision_f"], manifold_scores(flat(X), flat(X_HAT), k=3).fake_in_real
     expected = grouped_mean(np.asarray(inside), np.repeat(GROUPS, 7))
-    assert found == (pytest.approx(expected.value), pytest.approx(expected.stderr), "")
+    assert found[:3] == (pytest.approx(expected.value), pytest.approx(expected.stderr), "")
 
 
 def flat(array):
@@ -121,7 +121,7 @@ def test_means_and_notes():
     assert found["psnr"].value == 4
     # Sums of deviations by photograph: -6, 1, 5; three photographs, six examples.
     assert found["psnr"].stderr == pytest.approx(math.sqrt(3 / 2 * (36 + 1 + 25)) / 6)
-    assert found["lr_psnr"] == (math.inf, pytest.approx(math.nan, nan_ok=True), "infinite for 3 of 6 examples")
+    assert found["lr_psnr"][:3] == (math.inf, pytest.approx(math.nan, nan_ok=True), "infinite for 3 of 6 examples")
     assert math.isnan(found["k"].value)
     assert found["k"].note == "undefined for 6 of 6 examples"
 

@@ -36,6 +36,7 @@ class ReferenceArrays(NamedTuple):
         blocks_x: small blocks of luma of x, (N, B, w), B = 0 where there are none.
         blocks_y: their surroundings in y, (N, B, m).
         classes: probabilities of classes of the patches of x, (N, P, c), if the features come with some.
+        natural: what NIQE sees of the blocks of x, (N, K, 36), where x has a block.
         pictures: `x` and `y` of the examples that the report shows, see `pictures.py`.
         seconds: that each example took.
     """
@@ -45,6 +46,7 @@ class ReferenceArrays(NamedTuple):
     blocks_x: AnyArray
     blocks_y: AnyArray
     classes: AnyArray | None = None
+    natural: AnyArray | None = None
     pictures: Mapping[str, AnyArray] = {}
     seconds: AnyArray | None = None
 
@@ -58,6 +60,7 @@ class RestorerArrays(NamedTuple):
         features: of the patches of x̂, (N, P, d).
         blocks: small blocks of luma of x̂, (N, B, w).
         classes: probabilities of classes of the patches of x̂, (N, P, c).
+        natural: what NIQE sees of the blocks of x̂, (N, K, 36).
         pictures: `restored` and, if there was an attack, `restored_adv`.
         seconds: that each example took.
     """
@@ -67,6 +70,7 @@ class RestorerArrays(NamedTuple):
     features: AnyArray
     blocks: AnyArray
     classes: AnyArray | None = None
+    natural: AnyArray | None = None
     pictures: Mapping[str, AnyArray] = {}
     seconds: AnyArray | None = None
 

@@ -9,16 +9,17 @@ import numpy as np
 
 from jaxpr.core import Key
 from jaxpr.evaluation.arrays import ProbeArrays, ReferenceArrays, RestorerArrays, read_arrays
+from jaxpr.evaluation.naturalness import naturalness, niqe_model
 from jaxpr.evaluation.planes import PlaneReference, plane_metrics, plane_reference
 from jaxpr.evaluation.probes import SWEEP
 from jaxpr.evaluation.provenance import provenance_record
-from jaxpr.evaluation.sets import PatchSets, classes_score, patch_sets, set_metrics
+from jaxpr.evaluation.sets import PatchSets, classes_score, half_against_half, patch_sets, set_metrics
 from jaxpr.evaluation.state import BatchStore
 from jaxpr.evaluation.stream import Run
 from jaxpr.numerics.statistics import grouped_mean
 from jaxpr.records.metric_info import ATTACK
 from jaxpr.records.metric_table import in_order, of_source
-from jaxpr.records.results import Metric, RestorerResult, Results, mean_metrics
+from jaxpr.records.results import Metric, RestorerResult, Results, mean_metrics, metric_cell
 from jaxpr.restorers.restorer import Restorer
 
 __all__ = ["finish"]
@@ -64,9 +65,23 @@ def finish(
     references: dict[str, Any] = {} if plane is None else {"uncertainty": plane.record}
     natural = read_arrays(ReferenceArrays, reference, len(run.examples))
     if (score := classes_score(sets, natural)) is not None:
-        references["inception_score"] = score._asdict()
+        references["inception_score"] = {"value": score.value, "stderr": score.stderr, "note": score.note}
+    references["truth"] = _of_truth(run, reference, sets)
     strips = {number: run.examples.name(number) for number in run.strips}
     return Results(record, provenance_record(run.batch_size, seconds, strips=strips), tuple(results), references)
+
+
+def _naturalness(run: Run, blocks: Iterable[Any]) -> dict[str, Metric]:
+    found = naturalness(blocks, run.examples.groups, parameters=niqe_model(run.protocol.niqe_parameters))
+    return {} if found is None else {"niqe": found}
+
+
+def _of_truth(run: Run, reference: BatchStore, sets: PatchSets) -> dict[str, Any]:
+    """What measures say of the true images: how natural they are, and how far one half of them is from the other."""
+    count = len(run.examples)
+    found = _naturalness(run, (at.natural for at in read_arrays(ReferenceArrays, reference, count)))
+    found |= half_against_half(sets, reference, features=run.protocol.patches.features_name)
+    return {name: metric_cell(found[name]) for name in in_order(found)}
 
 
 def _with_note(result: RestorerResult, note: str) -> RestorerResult:
@@ -99,6 +114,7 @@ def _restorer(
     seconds = float(numbers.seconds.sum())
     metrics = _seen_by_the_attack(numbers, groups)
     metrics |= set_metrics(sets, store, reference, features=features)
+    metrics |= _naturalness(run, (at.natural for at in read_arrays(RestorerArrays, store, count)))
     if (score := classes_score(sets, read_arrays(RestorerArrays, store, count))) is not None:
         metrics["inception_score"] = score
     curves: dict[str, dict[str, list[float]]] = {}

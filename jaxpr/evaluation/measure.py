@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxpr.attacks import expected_output_shift, gradient_status, output_shift
 from jaxpr.attacks.lipschitz import shift_over_step
-from jaxpr.core import AnyArray, Array, Estimator, Key, defined_where, may_be_undefined
+from jaxpr.core import Array, Estimator, Key, defined_where, may_be_undefined
 from jaxpr.degradations import Degradation
 from jaxpr.evaluation.devices import spread
 from jaxpr.evaluation.draws import Computation
@@ -23,8 +24,7 @@ from jaxpr.metrics import (
     extract_patches,
     lpips,
     luma,
-    niqe,
-    packaged_niqe_parameters,
+    niqe_features,
     pairwise_diversity,
     per_pixel_std,
     psnr,
@@ -43,7 +43,7 @@ __all__ = [
     "degrader",
     "diversity_of",
     "gradient_size",
-    "naturalness",
+    "natural_blocks",
     "patch_classes",
     "patch_features",
     "programs",
@@ -224,13 +224,13 @@ def attack_scorer() -> Callable[[Array, Array, Responses], dict[str, Array]]:
     return may_be_undefined(spread(score))
 
 
-def naturalness(restored: Array) -> dict[str, AnyArray]:
-    """NIQE of each image (N,), on the host; left out where the images are too small for it."""
-    height, width, channels = restored.shape[1:]
-    if (height // NIQE_SMALLEST) * (width // NIQE_SMALLEST) < 2 or channels not in (1, 3):
-        return {}
+def natural_blocks(images: Array) -> np.ndarray | None:
+    """What NIQE sees of the blocks of each image (N, K, 36), on the host; None where the images are too small."""
+    height, width, channels = images.shape[1:]
+    if min(height, width) < NIQE_SMALLEST or channels not in (1, 3):
+        return None
     # Restorations may overshoot by more than a metric of images accepts.
-    return {"niqe": niqe(jnp.clip(restored, 0, 1), parameters=packaged_niqe_parameters())}
+    return niqe_features(jnp.clip(images, 0, 1))
 
 
 def _compared(images: Array, protocol: Protocol) -> Array:

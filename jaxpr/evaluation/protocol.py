@@ -226,6 +226,10 @@ class Protocol:
     patches: Patches = Patches()
     """Of the set measures."""
 
+    niqe_parameters: str | None = None
+    """File with parameters of NIQE, as MATLAB's release (.mat) or BasicSR (.npz) has them; none for those that were
+    fitted on the packaged photographs."""
+
     attack: Attack | None = IFGSM()
     """The attack behind K̄: ifgsm (∞-norm), l2_adam (Euclidean), or none, which leaves its measures out."""
 
@@ -246,6 +250,8 @@ class Protocol:
         _check_optional_count("crop", self.crop, at_least=0)
         for name in ("measurement_bits", "limit"):
             _check_optional_count(name, getattr(self, name))
+        if not isinstance(self.niqe_parameters, str | None):
+            raise InputError(f"niqe_parameters: found {self.niqe_parameters!r}, expected the path of a file or None")
         check_count("attack_draws", self.attack_draws)
         check_count("uncertainty_block", self.uncertainty_block, at_least=0)
         check_count("samples", self.samples, at_least=2)

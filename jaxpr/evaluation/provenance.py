@@ -14,8 +14,8 @@ from jaxpr import __version__
 from jaxpr.core import Key, code_sha256, printable
 from jaxpr.degradations import Degradation
 from jaxpr.evaluation.examples import Examples
+from jaxpr.evaluation.naturalness import niqe_record
 from jaxpr.evaluation.protocol import Protocol
-from jaxpr.metrics import packaged_niqe_parameters
 from jaxpr.weights import feature_extractor, packaged_weights
 
 __all__ = ["data_record", "protocol_record", "provenance_record"]
@@ -59,7 +59,7 @@ def protocol_record(key: Key, examples: Examples, degradation: Degradation, prot
         "border": distortion.border,
         "channel": distortion.channel,
         "ssim_window": "Gaussian 11 × 11, std 1.5, inside the image",
-        "niqe_parameters": packaged_niqe_parameters().name,
+        **niqe_record(protocol.niqe_parameters),
         "patch_size": patches.size,
         "patch_stride": patches.stride,
         "patches": sum(per_example),

@@ -35,7 +35,7 @@ from jaxpr.evaluation.finish import finish
 from jaxpr.evaluation.measure import (
     Programs,
     attack_scorer,
-    naturalness,
+    natural_blocks,
     patch_classes,
     patch_features,
     scorer,
@@ -263,9 +263,8 @@ class _Work:
             x, y = self.run.inputs(numbers)
             seen = self.classes_x(x)
             pictures = packed_pictures({"x": x, "y": y})
-            return stored(
-                ReferenceArrays(seen.features, self.features_y(y), *self.blocks(x, y), seen.classes, pictures)
-            )
+            blocks, natural = self.blocks(x, y), natural_blocks(x)
+            return stored(ReferenceArrays(seen.features, self.features_y(y), *blocks, seen.classes, natural, pictures))
 
         return compute
 
@@ -313,9 +312,8 @@ class _Work:
     ) -> dict[str, np.ndarray]:
         restored = pictures["restored"]
         seen, (blocks, _) = self.classes_x(restored), self.blocks(restored, y)
-        metrics = metrics | naturalness(restored)
-        shown = packed_pictures(pictures)
-        return stored(RestorerArrays(metrics, gradient, seen.features, blocks, seen.classes, shown))
+        natural, shown = natural_blocks(restored), packed_pictures(pictures)
+        return stored(RestorerArrays(metrics, gradient, seen.features, blocks, seen.classes, natural, shown))
 
     def probe(self, name: str, program: Callable[..., ProbeArrays]) -> Compute:
         """The costly measures of a restorer."""

@@ -13,10 +13,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxpr.core import AnyArray, Key
+from jaxpr.core import AnyArray, Array, Key
 from jaxpr.evaluation.arrays import ReferenceArrays, RestorerArrays, read_arrays
 from jaxpr.evaluation.state import BatchStore
 from jaxpr.metrics import (
+    ManifoldScores,
     Moments,
     SmallSampleWarning,
     conditional_frechet_distance,
@@ -25,6 +26,7 @@ from jaxpr.metrics import (
     frechet_extrapolated,
     inception_score,
     joint_features,
+    kernel_distance_full,
     kernel_distance_grouped,
     manifold_scores,
 )
@@ -36,6 +38,7 @@ __all__ = [
     "choose",
     "classes_score",
     "gather",
+    "half_against_half",
     "merged_groups",
     "moments_by_block",
     "patch_sets",
@@ -121,6 +124,29 @@ def set_metrics(real: PatchSets, store: BatchStore, reference: BatchStore, *, fe
     return {f"{name}_{features}": metric for name, metric in found.items()}
 
 
+def half_against_half(real: PatchSets, reference: BatchStore, *, features: str) -> dict[str, Metric]:
+    """Set measures of every other example of the truth against the rest: what no restorer can be expected to beat.
+
+    Empty for a single example. Distances of half as many patches are biased upwards, by about twice as much.
+    """
+    count = len(real.blocks)
+    if count < 2:
+        return {}
+    side = np.arange(count) % 2
+    halves = moments_by_block(_features_x(reference, count), _features_y(reference, count), side)
+    first, second = halves
+    found = _fd_and_joint_fd(first, second, real.width) if min(first.count, second.count) > 1 else {}
+    rows = np.repeat(side, [len(chosen) for chosen in real.chosen])
+    for prefix, points in (("", real.x), ("joint_", np.asarray(joint_features(real.x, real.y)))):
+        one, other = points[rows == 0], points[rows == 1]
+        if min(len(one), len(other)) > real.neighbours:
+            found[f"{prefix}kid"] = float(kernel_distance_full(one, other))
+            scores = manifold_scores(one, other, k=real.neighbours)
+            found |= {prefix + name: float(np.mean(values)) for name, values in _shares(scores).items()}
+    note = "one half of the true images against the other, every other one"
+    return {f"{name}_{features}": Metric(value, math.nan, note) for name, value in found.items()}
+
+
 def classes_score(real: PatchSets, stored: Iterable[ReferenceArrays] | Iterable[RestorerArrays]) -> Metric | None:
     """The inception score of stored class probabilities; None if there are none.
 
@@ -148,18 +174,13 @@ def _frechet(real: PatchSets, fake: Sequence[Moments]) -> dict[str, Metric]:
         truth, found = (functools.reduce(Moments.merge, side) for side in zip(*pairs, strict=True))
         if min(truth.count, found.count) < 2:
             return dict.fromkeys(("fd", "joint_fd", "consistency_fd", "conditional_fd"), math.nan)
+        both = _fd_and_joint_fd(truth, found, real.width)
         with warnings.catch_warnings():
             # The record's notes say it.
             warnings.simplefilter("ignore", SmallSampleWarning)
-            joint = float(frechet_distance(truth, found))
-            marginal = float(frechet_distance(_leading(truth, real.width), _leading(found, real.width)))
             conditional = float(conditional_frechet_distance(truth, found, width=real.width))
-        return {
-            "fd": marginal,
-            "joint_fd": joint,
-            "consistency_fd": math.sqrt(max(joint - marginal, 0.0)),
-            "conditional_fd": conditional,
-        }
+        added = math.sqrt(max(both["joint_fd"] - both["fd"], 0.0))
+        return both | {"consistency_fd": added, "conditional_fd": conditional}
 
     metrics = leave_one_out(distances, list(zip(real.moments, fake, strict=True)))
     if real.total < 2:
@@ -191,14 +212,26 @@ def _quadratic(real: PatchSets, x: np.ndarray, x_hat: np.ndarray) -> dict[str, M
     blocks = merged_groups(real.groups)
     kernel = kernel_distance_grouped(x, x_hat, blocks, blocks)
     scores = manifold_scores(x, x_hat, k=real.neighbours)
-    shares = {
+    means = {name: mean_metric(np.asarray(values), real.groups) for name, values in _shares(scores).items()}
+    return {"kid": Metric(kernel.value, kernel.stderr, left_out=kernel.left_out), **means}
+
+
+def _fd_and_joint_fd(first: Moments, second: Moments, width: int) -> dict[str, float]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SmallSampleWarning)
+        return {
+            "fd": float(frechet_distance(_leading(first, width), _leading(second, width))),
+            "joint_fd": float(frechet_distance(first, second)),
+        }
+
+
+def _shares(scores: ManifoldScores) -> dict[str, Array]:
+    return {
         "precision": scores.fake_in_real,
         "recall": scores.real_in_fake,
         "density": scores.fake_density,
         "coverage": scores.real_covered,
     }
-    means = {name: mean_metric(np.asarray(values), real.groups) for name, values in shares.items()}
-    return {"kid": Metric(kernel.value, kernel.stderr, left_out=kernel.left_out), **means}
 
 
 def moments_by_block(

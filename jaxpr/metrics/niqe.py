@@ -29,7 +29,10 @@ __all__ = [
     "fit_niqe",
     "load_niqe_parameters",
     "niqe",
+    "niqe_distance",
+    "niqe_features",
     "packaged_niqe_parameters",
+    "usable_blocks",
 ]
 
 NIQE_SMALLEST = 96
@@ -91,11 +94,35 @@ def niqe(images: ArrayLike, *, parameters: NiqeParameters) -> np.ndarray:
         InputError: traced by JAX, not float NHWC with 1 or 3 channels, NaN, another range, an image smaller than a
             block, or parameters of another shape.
     """
-    _check(images, name="images", overshoot=1.0)
-    _check_parameters(parameters)
-    model = (parameters.mean, parameters.covariance)
-    scores = [_distance(*model, *_moments(_block_features(_gray(image))[0])) for image in np.asarray(images)]
+    scores = [niqe_distance(features, parameters=parameters) for features in niqe_features(images)]
     return np.array(scores, np.float64).reshape(-1)
+
+
+def niqe_features(images: ArrayLike) -> np.ndarray:
+    """What `niqe` sees of each block of 96×96 pixels: (N, K, 36) of images as there, NaN in blocks without features.
+
+    Raises:
+        InputError: images that `niqe` refuses.
+    """
+    _check(images, name="images", overshoot=1.0)
+    return np.stack([_block_features(_gray(image))[0] for image in np.asarray(images)])
+
+
+def niqe_distance(features: np.ndarray, *, parameters: NiqeParameters) -> float:
+    """NIQE of all blocks together whose features (K, 36) are given; NaN for fewer than two usable ones.
+
+    Raises:
+        InputError: parameters or features of another shape.
+    """
+    _check_parameters(parameters)
+    if np.ndim(features) != 2 or np.shape(features)[1] != _FEATURES:
+        raise InputError(f"features: found shape {np.shape(features)}, expected (K, {_FEATURES})")
+    return float(_distance(parameters.mean, parameters.covariance, *_moments(np.asarray(features, np.float64))))
+
+
+def usable_blocks(features: np.ndarray) -> int:
+    """How many of the blocks (K, 36) have all features."""
+    return len(_usable(features))
 
 
 def fit_niqe(images: Iterable[ArrayLike], *, name: str, sharpness: float) -> NiqeParameters:

@@ -29,6 +29,7 @@ __all__ = [
     "leave_one_out",
     "mean_metric",
     "mean_metrics",
+    "metric_cell",
     "record_csv",
     "record_json",
     "to_csv",
@@ -229,7 +230,7 @@ def _restorer_record(restorer: RestorerResult) -> dict[str, Any]:
     record = {
         "name": restorer.name,
         **restorer.described_as._asdict(),
-        "metrics": {name: _cell(metric) for name, metric in restorer.metrics.items()},
+        "metrics": {name: metric_cell(metric) for name, metric in restorer.metrics.items()},
         "curves": {
             name: {column: [_finite(value) for value in values] for column, values in curve.items()}
             for name, curve in restorer.curves.items()
@@ -245,7 +246,8 @@ def _difference(found: Difference) -> dict[str, Any]:
     return {part: _finite(value) if isinstance(value, float) else value for part, value in found._asdict().items()}
 
 
-def _cell(metric: Metric) -> dict[str, Any]:
+def metric_cell(metric: Metric) -> dict[str, Any]:
+    """A metric as a record has it; numbers that JSON cannot hold are null."""
     cell: dict[str, Any] = {"value": _finite(metric.value), "stderr": _finite(metric.stderr)}
     if metric.note:
         cell["note"] = metric.note

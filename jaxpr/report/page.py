@@ -169,8 +169,11 @@ def _tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _rows(record: Mapping[str, Any], columns: Sequence[MetricInfo]) -> list[dict[str, Any]]:
     marks = {info.key: _marks(record, info) for info in columns}
-    return [
-        {"name": entry["name"], "cells": [_cell(entry, info, marks[info.key]) for info in columns]}
+    truth = {"name": "the truth", "metrics": (record.get("references") or {}).get("truth") or {}}
+    reference = [{"name": truth["name"], "cells": [_cell(truth, info, {}) for info in columns], "reference": True}]
+    known = any(info.key in truth["metrics"] for info in columns)
+    return (reference if known else []) + [
+        {"name": entry["name"], "cells": [_cell(entry, info, marks[info.key]) for info in columns], "reference": False}
         for entry in record["restorers"]
         if any(info.key in entry["metrics"] for info in columns)
     ]

@@ -29,6 +29,7 @@ from jaxpr.restorers.restorer import Restorer, as_restorer
 from jaxpr.restorers.stored import StoredRestorer, from_folder
 from jaxpr.restorers.trained import trained_channels, trained_degradation, trained_restorer
 from jaxpr.restorers.upscaling import bicubic, lanczos, nearest
+from jaxpr.weights.official_sizes import OFFICIAL_SIZES
 from jaxpr.weights.packaged import PACKAGED_RESTORERS
 
 __all__ = ["ENDINGS", "WORDS", "Ending", "Make", "Sources", "Training", "Word"]
@@ -216,17 +217,23 @@ def _trained(match: re.Match[str], sources: Sources) -> Make:
 
 def _published(match: re.Match[str], sources: Sources) -> Make:
     training, name = sources.training, match["name"]
+    if name in OFFICIAL_SIZES:  # before its file is read
+        _check_scale(match[0], OFFICIAL_SIZES[name].scale, training)
     found = published_restorer(
         match["path"] or None,
         name=None if name == "network" else name,
         channels=training.channels,
         tile=training.tile,
     )
-    if found.scale != training.degradation.factor:
-        raise InputError(
-            f"restorers: found {match[0]!r}, which enlarges by {found.scale}, expected {training.degradation.factor}"
-        )
+    _check_scale(match[0], found.scale, training)
     return lambda: found
+
+
+def _check_scale(spec: str, scale: int | None, training: Training) -> None:
+    if scale != training.degradation.factor:
+        raise InputError(
+            f"restorers: found {spec!r}, which enlarges by {scale}, expected {training.degradation.factor}"
+        )
 
 
 def _stored(match: re.Match[str], _: Sources) -> Make:

@@ -99,6 +99,7 @@ def test_nonlinear_estimators_against_the_dense_jacobian(estimator):
     np.testing.assert_allclose(jitted, found, rtol=FLOAT32)
 
 
+@pytest.mark.thorough
 def test_examples_do_not_influence_each_other():
     y, keys = uniform(), example_keys(KEY, 4)
     run = functools.partial(local_lipschitz, estimator=convolutional, iterations=5)

@@ -65,9 +65,12 @@ TEXTS = {
         *("plain.py:exiting", "plain.py:interrupting", "plain.py:nothing_back", "plain.py:same", "plain.py:nan"),
         *("plain.py:bytes255", "plain.py:integers", "plain.py:signed", "plain.py:nchw", "plain.py:three_arguments"),
         *("plain.py:text", "plain.py:none", "plain.py:calls_back", "nearest+range:1:0", "nearest+range:a:b"),
+        *("outputs:", "outputs:nowhere", "outputs:file.txt", "outputs:images+project", "outputs:empty", "outputs:tiny"),
         *("nearest+output:0:nan", "photos-gan-0.02", "photos-gan-0.03", "a\0b:f", "\x1b[2J", "nearest " * 300),
     ),
     "features": ("", "x", "vgg19", "inception", "inception:", "inception:nowhere.pth", "inception:pipe", "pixels:x"),
+    "baseline": ("", "nothing", "\x1b[2J"),
+    "niqe-parameters": ("", "nowhere.npz", "file.txt", "images", "good.safetensors"),
     "coordinator": ("nonsense", "host:1", "host:0", ":1", "host:99999", ""),
     "pair-pattern": ("{}x2:{}", "", "{", "x"),
     "only": ("", "nothing", "../escape", "\x1b[2J"),
@@ -99,6 +102,7 @@ PLACED = {
     "weights inspect": [
         *((name,) for name in ("nowhere.pth", "images", "file.txt", "empty.pth", "pipe", "zeros.pth", "a\0b")),
         *((name,) for name in ("bad.safetensors", "vast.safetensors", "deep.safetensors", "foreign.zip")),
+        *((name,) for name in ("bad.param", "alone.param")),
     ],
     "weights convert": [
         *(("nowhere.pth", "o.safetensors"), ("good.safetensors", "o.pth"), ("empty.pth", "o.safetensors")),
@@ -287,6 +291,8 @@ def weights(root: Path) -> None:
     (root / "deep.safetensors").write_bytes(len(deep).to_bytes(8, "little") + deep)
     (root / "empty.pth").write_bytes(b"")
     (root / "zeros.pth").write_bytes(bytes(1000))
+    for name in ("bad.param", "bad.bin", "alone.param"):
+        (root / name).write_bytes(b"7767517\n1 1\n")
     (root / "foreign.zip").write_bytes(b"PK\x03\x04" + bytes(100))
 
 
@@ -312,9 +318,14 @@ def test_there_are_enough():
     assert {words[0] for words in CASES if words} >= set(COMMANDS)
 
 
-@pytest.mark.parametrize(
-    "words", CASES, ids=[" ".join(words[-2:])[:50].encode("unicode_escape").decode() for words in CASES]
-)
+def marked() -> Iterator[typing.Any]:
+    """Every third case is enough to see that a command catches what it should."""
+    for number, words in enumerate(CASES):
+        name = " ".join(words[-2:])[:50].encode("unicode_escape").decode()
+        yield pytest.param(words, id=name, marks=[pytest.mark.thorough] if number % 3 else [])
+
+
+@pytest.mark.parametrize("words", list(marked()))
 def test_bad_words_end_with_one_line(place, tmp_path, monkeypatch, capsys, words):
     monkeypatch.chdir(place)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -20,7 +20,9 @@ def drawn(*shape):
 
 
 BATCHES = {
-    "reference": ReferenceArrays(drawn(3, 2), drawn(3, 2), drawn(5, 4), drawn(5, 9), None, {"x": drawn(8, 8, 3)}),
+    "reference": ReferenceArrays(
+        drawn(3, 2), drawn(3, 2), drawn(5, 4), drawn(5, 9), None, drawn(6, 36), {"x": drawn(8, 8, 3)}
+    ),
     "restorer": RestorerArrays({"psnr": drawn(), "a/b": drawn()}, drawn(), drawn(3, 2), drawn(5, 4), drawn(3, 10)),
     "probes": ProbeArrays(drawn(), {"local_lipschitz": drawn()}, {"ratio": drawn(6)}, drawn(), drawn()),
     "few": ProbeArrays(drawn()),

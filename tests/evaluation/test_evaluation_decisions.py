@@ -87,6 +87,7 @@ def test_shares_sum_to_one_and_belong_to_the_decisions(targeted, untargeted):
     assert all(shares.sum() == pytest.approx(1) for shares, _ in targeted.source.values())
 
 
+@pytest.mark.thorough
 def test_a_constant_restorer_changes_nothing(targeted):
     repeat, constant = targeted.restorers
     for network in (constant.judge, constant.attacker):

@@ -106,6 +106,7 @@ def test_draws_are_a_stochastic_restorer_s(finished, folders):
     assert "per_pixel_std" not in metrics(finished, "made")
 
 
+@pytest.mark.thorough
 def test_changed_files_are_another_restorer(folders, tmp_path):
     for name in NAMES:
         save(tmp_path / "own" / f"{name}.png", np.full((64, 64, 3), 0.5))
@@ -115,6 +116,7 @@ def test_changed_files_are_another_restorer(folders, tmp_path):
         run(folders, tmp_path / "run", {"own": from_folder(tmp_path / "own")})
 
 
+@pytest.mark.thorough
 def test_without_a_known_degradation_outputs_and_images_alone_are_compared(folders, tmp_path):
     found = run(folders, tmp_path / "run", {"made": from_folder(folders / "made")}, "unknown")
     names = set(found.restorers[0].metrics)
@@ -159,6 +161,7 @@ def test_a_restorer_on_the_host_has_the_same_numbers_and_a_bound_from_below(fold
     assert "perturbations that attack traced" in ours["lipschitz_mean"].note
 
 
+@pytest.mark.thorough
 def test_random_directions_alone_bound_it_too(folders, tmp_path):
     def noisy(key, y):
         return on_host(y) + 0.02 * np.asarray(jax.random.normal(key, (1, 32, 32, 3)))

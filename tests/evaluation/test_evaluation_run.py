@@ -366,6 +366,7 @@ def test_a_restorer_without_gradient_is_never_called_robust(tmp_path, restorer, 
     assert "local_lipschitz" not in metrics or np.isnan(metrics["local_lipschitz"].value)
 
 
+@pytest.mark.thorough
 def test_border_and_luma_are_part_of_the_protocol(tmp_path):
     protocol = PROTOCOL._replace(border=4, channel="y")
     results = run(tmp_path / "run", {"bicubic": RESTORERS["bicubic"]}, protocol=protocol)
@@ -548,6 +549,7 @@ def test_restorers_with_one_function_are_compiled_once_and_keep_their_parameters
     assert described == [(f"gain {g}", "", "gain", g, None) for g in gains]
 
 
+@pytest.mark.thorough
 def test_one_that_says_it_has_no_derivative_is_not_attacked(tmp_path):
     restorer = Restorer(lambda params, key, y: nearest(y, factor=2), differentiable=False)
     found = run(tmp_path / "run", {"mine": restorer}, protocol=PROTOCOL._replace(limit=2)).restorers[0].metrics

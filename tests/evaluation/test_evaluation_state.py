@@ -156,6 +156,7 @@ def test_other_code_is_refused_unless_accepted(copied, monkeypatch):
     evaluated(copied)  # accepted once
 
 
+@pytest.mark.thorough
 def test_a_run_from_before_codes_were_kept_is_other_code(copied):
     path = copied / "protocol.json"
     protocol = json.loads(path.read_text())

@@ -81,6 +81,7 @@ def test_unknown_tasks_and_kinds_are_named(recipes, task, tmp_path):
         dr.family(task, dr.STO_ROBUST, [0], tmp_path)
 
 
+@pytest.mark.thorough
 def test_a_restorer_under_a_wrong_name_is_refused(task, runs, tmp_path):
     for source, target in (("stochastic", "deterministic"), ("deterministic", "stochastic")):
         folder = tmp_path / f"digits-{TASK}-{target}-erratic-0"

@@ -68,6 +68,7 @@ def test_a_value_of_exactly_zero_is_not_active():
     assert not pattern[0].any()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sizes", SIZES)
 def test_input_gradient_is_that_of_the_summed_outputs(sizes):
     layers, x = init_mlp(KEY, sizes), points(sizes[0])

@@ -255,6 +255,7 @@ def test_names_of_any_kind_are_drawn_literally(draw):
     assert_tidy(figure)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("draw", ALL)
 def test_figures_leave_global_settings_alone_and_ignore_them(draw):
     plain = png_bytes(draw(clustered(5)))

@@ -86,6 +86,7 @@ def test_what_a_script_cannot_use_is_said_in_one_line(tmp_path, capsys):
     assert capsys.readouterr().err == "error: runs: found no folder\n"
 
 
+@pytest.mark.thorough
 def test_a_script_makes_each_core_a_device(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

@@ -155,6 +155,7 @@ def test_files_of_other_networks(file, network, name, message):
     assert str(caught.value).startswith(f"{file(network)}: {message}")
 
 
+@pytest.mark.thorough
 def test_another_depth_is_another_network(file, sized, monkeypatch):
     config = OFFICIAL_SIZES[sized("realesrgan-x4", "rrdb-x4")]
     monkeypatch.setitem(OFFICIAL_SIZES, "realesrgan-x4", config._replace(num_block=23))

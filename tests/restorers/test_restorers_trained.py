@@ -65,6 +65,7 @@ def test_a_deterministic_restorer_takes_y(tmp_path):
     assert np.isfinite(jax.grad(lambda y: jnp.sum(found(y) ** 2))(Y)).all()
 
 
+@pytest.mark.thorough
 def test_a_stochastic_restorer_takes_a_key_too(tmp_path):
     path, made, params = written(tmp_path, stochastic=True)
     assert trained_restorer(path).stochastic

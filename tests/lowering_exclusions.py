@@ -64,6 +64,8 @@ EXCLUDED = {
     "doctor.": "host: what is installed on this machine",
     "endings.": "host: the command line",
     "evaluation.arrays.": "host: the run's files",
+    "evaluation.attack_checks.attack_checks": PART,
+    "evaluation.attack_checks.doubt": RECORDS,
     "evaluation.compare.": RECORDS,
     "evaluation.compiled.": LOOP,
     "evaluation.decision_results.": RECORDS,

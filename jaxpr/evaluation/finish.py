@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxpr.core import Key
 from jaxpr.evaluation.arrays import ProbeArrays, ReferenceArrays, RestorerArrays, read_arrays
+from jaxpr.evaluation.attack_checks import doubt
 from jaxpr.evaluation.naturalness import naturalness, niqe_model
 from jaxpr.evaluation.planes import PlaneReference, plane_metrics, plane_reference
 from jaxpr.evaluation.probes import SWEEP
@@ -123,6 +124,8 @@ def _restorer(
         seconds += float(_numbers(probed).seconds.sum())
         found, curves = _probe_results(run, probed)
         metrics |= found
+        if "lipschitz_mean" in metrics and (words := doubt(found, metrics["lipschitz_mean"])):
+            metrics["lipschitz_mean"] = metrics["lipschitz_mean"]._replace(note=words)
     labels: dict[str, str] = {}
     if plane is not None:
         found, labels = plane_metrics(plane, store)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxpr.attacks import attack_sweep, explore_posterior, local_lipschitz, range_coverage
 from jaxpr.core import Array, Estimator, InputError, Key, may_be_undefined
 from jaxpr.evaluation.arrays import ProbeArrays
+from jaxpr.evaluation.attack_checks import attack_checks
 from jaxpr.evaluation.devices import spread
 from jaxpr.evaluation.draws import Computation
 from jaxpr.evaluation.measure import gradient_size
@@ -43,6 +44,9 @@ def probe_program(computation: Computation, protocol: Protocol) -> Callable[...,
             steps, bounds = protocol.attack.steps, protocol.bounds
             sweep = attack_sweep(starts, estimator, y, alphas=alphas, steps=steps, bounds=bounds)
             curve = {name: getattr(sweep, name).T for name in SWEEP}
+        if protocol.attack is not None and protocol.probes.attack_checks:
+            attack, bounds = protocol.attack, protocol.bounds
+            metrics |= attack_checks(starts, estimator, y, attack=attack, bounds=bounds)
         if protocol.probes.lipschitz_iterations:
             iterations = protocol.probes.lipschitz_iterations
             metrics["local_lipschitz"], once = _spectral_norm(starts, estimator, y, iterations=iterations)

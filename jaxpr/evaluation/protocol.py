@@ -194,6 +194,10 @@ class Probes:
     lipschitz_iterations: int = 10
     """Power iterations for the spectral norm of the Jacobian; 0 for none."""
 
+    attack_checks: bool = True
+    """Try twice the steps of the attack from another start, random directions, noise and shifts as large: whether K̄ has
+    converged, and how it compares with what happens by itself."""
+
     exploration: Exploration = Exploration()
     """Of the posterior."""
 

@@ -74,6 +74,7 @@ def protocol_record(key: Key, examples: Examples, degradation: Degradation, prot
         "probes": probes.count if protocol.probing else 0,
         "sweep": list(protocol.sweep),
         "lipschitz_iterations": probes.lipschitz_iterations,
+        "attack_checks": bool(probes.attack_checks and protocol.probing and protocol.attack is not None),
         "explore_samples": exploration.samples,
         "explore_alpha": exploration.alpha if exploration.samples else None,
         "explore_steps": exploration.steps if exploration.samples else None,

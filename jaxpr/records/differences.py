@@ -38,7 +38,10 @@ def paired_difference(metric: Metric, baseline: Metric, *, photographs: int | No
     value = metric.value - baseline.value
     if len(ours) < 2 or len(ours) != len(theirs) or not math.isfinite(value):
         return None
-    stderr, freedom = jackknife_error(ours - theirs), len(ours) - 1
+    with np.errstate(all="ignore"):  # outputs may be as wild as they like
+        stderr, freedom = jackknife_error(ours - theirs), len(ours) - 1
+    if not math.isfinite(stderr):
+        return None
     if stderr == 0:
         return Difference(value, 0.0, value, value, 1.0 if value == 0 else 0.0)
     half = float(special.stdtrit(freedom, (1 + LEVEL) / 2)) * stderr

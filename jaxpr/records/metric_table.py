@@ -190,6 +190,24 @@ METRICS = (
         "level on every pixel is 48.13 dB.",
     ),
     _row(
+        "attack_growth", "K̄ grows by", PERCENT, NEITHER, _ROBUST, PROBES, "[ohayon2024] Section 4.2",
+        "How much larger the ratio behind K̄ gets with twice the steps from another start, on the probes: with more "
+        "than two percent the attack has not converged, and K̄ is an underestimate.",
+    ),
+    _row(
+        "random_ratio", "K, random directions", NUMBER, NEITHER, _ROBUST, PROBES, "[ohayon2024] Section 4.2",
+        "The largest ratio in as many random directions as the attack has steps, on the probes. More than K̄ would "
+        "mean that the gradient misleads the attack.",
+    ),
+    _row(
+        "noise_ratio", "K, noise", NUMBER, NEITHER, _ROBUST, PROBES, "[ohayon2024] Section 4.2",
+        "The mean ratio under Gaussian noise as large as the attack, on the probes: what happens by itself.",
+    ),
+    _row(
+        "moved_ratio", "K, one pixel moved", NUMBER, NEITHER, _ROBUST, PROBES, "[ohayon2024] Section 4.2",
+        "The mean ratio when y goes towards itself moved by one pixel, as far as the attack goes, on the probes.",
+    ),
+    _row(
         "local_lipschitz", "‖J‖", NUMBER, LOWER, _ROBUST, PROBES, "power iteration",
         "Largest singular value of the restorer's Jacobian at y, by power iteration, on the probes: the "
         "amplification of the worst infinitesimal change; the limit of what an attack of Euclidean size can "

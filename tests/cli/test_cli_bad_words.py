@@ -122,7 +122,7 @@ def option_words(command: str) -> Iterator[tuple[str, ...]]:
         if tyro.conf.Positional in getattr(field.type, "__metadata__", ()):
             continue
         option, kind = f"--{name}", str(field.type)
-        if field.type is bool:
+        if field.type is bool or "bool" in kind:
             yield (option, "maybe")
             continue
         if "tuple" not in kind:

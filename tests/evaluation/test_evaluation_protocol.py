@@ -11,6 +11,7 @@ from jaxpr.cli.options import ProtocolOptions, changes_of
 from jaxpr.core import InputError
 from jaxpr.data import from_arrays
 from jaxpr.evaluation import SCALES, Protocol, evaluate
+from jaxpr.evaluation.attack_checks import CHECKS
 from jaxpr.evaluation.protocol import IFGSM, Distortion, Exploration, L2Adam, Patches, Probes, settings
 from jaxpr.records import of_source
 from jaxpr.records.metric_info import ATTACK
@@ -120,7 +121,7 @@ def test_without_an_attack_its_measures_are_left_out(tmp_path):
             progress=False,
         )
     with_it, without = (found.restorers[0] for found in results.values())
-    assert set(with_it.metrics) - set(without.metrics) == set(of_source(ATTACK))
+    assert set(with_it.metrics) - set(without.metrics) == {*of_source(ATTACK), *CHECKS}
     assert not set(without.metrics) - set(with_it.metrics)
     for name, metric in without.metrics.items():
         np.testing.assert_equal(metric, with_it.metrics[name], err_msg=name)

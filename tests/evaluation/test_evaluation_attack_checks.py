@@ -1,0 +1,70 @@
+"""Checks of the attack, on linear maps whose ratios are known and on one that hides its gradient."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpr.core import example_keys
+from jaxpr.evaluation import IFGSM, L2Adam
+from jaxpr.evaluation.attack_checks import CHECKS, attack_checks, doubt
+from jaxpr.records.results import Metric
+
+Y = jnp.asarray(np.random.default_rng(0).uniform(0.3, 0.7, (3, 6, 5, 1)), jnp.float32)
+KEYS = example_keys(jax.random.key(0), 3)
+BOUNDS = (0.0, 1.0)
+
+
+def three_times(y):
+    return 3 * y
+
+
+@pytest.mark.parametrize("attack", [IFGSM(steps=3), L2Adam(epsilon=0.2, steps=3, learning_rate=0.1)])
+def test_a_multiple_of_y_has_one_ratio_in_all_directions(attack):
+    found = attack_checks(KEYS, three_times, Y, attack=attack, bounds=BOUNDS)
+    assert tuple(found) == CHECKS
+    np.testing.assert_allclose(found["attack_growth"], 0, atol=1e-4)
+    for name in CHECKS[1:]:
+        np.testing.assert_allclose(found[name], 3, rtol=1e-4)
+
+
+def test_noise_has_the_mean_square_of_the_singular_values():
+    weights = jnp.asarray([[5.0] + [0.5] * 4])  # of columns
+
+    def estimator(y):
+        return y * weights[0][None, None, :, None]
+
+    many = jnp.tile(Y[:1], (64, 1, 1, 1))
+    found = attack_checks(example_keys(jax.random.key(1), 64), estimator, many, attack=IFGSM(steps=8), bounds=None)
+    expected = math.sqrt(float(jnp.mean(weights**2)))
+    assert float(jnp.mean(found["noise_ratio"])) == pytest.approx(expected, rel=0.05)
+    # All signs are equally large, so I-FGSM has the same ratio here.
+    assert float(jnp.max(found["random_ratio"])) == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_masked_gradient_loses_to_random_directions():
+    def masked(y):
+        shown = jax.lax.stop_gradient(5 * jnp.sin(400 * y)) + 0.01 * y
+        return shown
+
+    found = attack_checks(KEYS, masked, Y, attack=IFGSM(alpha=0.2 / 255, steps=4), bounds=BOUNDS)
+    checks = {name: Metric(float(jnp.mean(values)), 0.0) for name, values in found.items()}
+    assert checks["random_ratio"].value > 1
+    assert doubt(checks, Metric(0.01, 0.0)).startswith("the gradient is masked: random directions reach")
+
+
+def test_a_constant_image_does_not_move_and_nothing_else_is_undefined():
+    found = attack_checks(KEYS, three_times, jnp.full_like(Y, 0.5), attack=IFGSM(steps=2), bounds=BOUNDS)
+    assert np.isnan(found["moved_ratio"]).all()
+    np.testing.assert_allclose(found["noise_ratio"], 3, rtol=1e-4)
+
+
+def test_words():
+    fine = {"attack_growth": Metric(0.01, 0.0), "random_ratio": Metric(1.0, 0.0)}
+    assert doubt(fine, Metric(2.0, 0.0)) == ""
+    assert doubt({}, Metric(2.0, 0.0)) == ""
+    assert "not converged: twice the steps from another start reach 30% more" in doubt(
+        fine | {"attack_growth": Metric(0.3, 0.0)}, Metric(2.0, 0.0)
+    )

@@ -113,7 +113,7 @@ def test_the_main_job_with_all_its_restorers(tmp_path):
     main([*MAIN_JOB, "--out", str(tmp_path / "run")])
     record = json.loads((tmp_path / "run/results.json").read_text())
     expected = json.loads((GOLDEN / "numbers.json").read_text())["main_job"]
-    assert len(record["restorers"]) == 12
+    assert len(record["restorers"]) == 13
     for found in record["restorers"]:
         assert np.isfinite(found["metrics"]["joint_fd_alexnet"]["value"]), found["name"]
         for metric in METRICS.keys() & expected.get(found["name"], {}).keys():

@@ -63,11 +63,13 @@ def doubt(checks: dict[str, Metric], reached: Metric) -> str:
         checks: by metric.
         reached: K̄ itself.
     """
-    growth, random = (checks.get(name, Metric(math.nan, math.nan)).value for name in CHECKS[:2])
+    growth, random, noise, moved = (checks.get(name, Metric(math.nan, math.nan)).value for name in CHECKS)
     if random > reached.value:
         return f"the gradient is masked: random directions reach {random:.3g}, more than the attack"
     if growth > CONVERGED:
         return f"not converged: twice the steps from another start reach {growth:.0%} more on the probes"
+    if (by_itself := max(noise, moved)) > reached.value:
+        return f"an underestimate: noise or a shift of equal norm reach {by_itself:.3g} on the probes"
     return ""
 
 

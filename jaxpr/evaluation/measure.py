@@ -24,7 +24,6 @@ from jaxpr.metrics import (
     extract_patches,
     lpips,
     luma,
-    niqe_features,
     pairwise_diversity,
     per_pixel_std,
     psnr,
@@ -32,6 +31,7 @@ from jaxpr.metrics import (
     rmse,
     ssim,
 )
+from jaxpr.metrics.niqe import niqe_features
 from jaxpr.numerics.balls import example_norms
 from jaxpr.weights import feature_extractor, perceptual_network
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from jaxpr.core import InputError, first_line, given_path
 from jaxpr.evaluation.sets import merged_groups
-from jaxpr.metrics import NiqeParameters, load_niqe_parameters, niqe_distance, packaged_niqe_parameters, usable_blocks
+from jaxpr.metrics import NiqeParameters, load_niqe_parameters, packaged_niqe_parameters
+from jaxpr.metrics.niqe import niqe_distance, usable_blocks
 from jaxpr.records.results import Metric, leave_one_out, mean_metric
 
 __all__ = ["FEWEST_BLOCKS", "naturalness", "niqe_model", "niqe_record"]

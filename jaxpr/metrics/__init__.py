@@ -46,10 +46,7 @@ from jaxpr.metrics.niqe import (
     fit_niqe,
     load_niqe_parameters,
     niqe,
-    niqe_distance,
-    niqe_features,
     packaged_niqe_parameters,
-    usable_blocks,
 )
 from jaxpr.metrics.perceptual import lpips, lpips_map
 from jaxpr.metrics.protocol import crop_border, luma
@@ -93,8 +90,6 @@ __all__ = [
     "measurement_rmse",
     "mse",
     "niqe",
-    "niqe_distance",
-    "niqe_features",
     "packaged_niqe_parameters",
     "pairwise_diversity",
     "per_pixel_std",
@@ -104,5 +99,4 @@ __all__ = [
     "residual_noise",
     "rmse",
     "ssim",
-    "usable_blocks",
 ]

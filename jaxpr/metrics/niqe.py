@@ -105,7 +105,10 @@ def niqe_features(images: ArrayLike) -> np.ndarray:
         InputError: images that `niqe` refuses.
     """
     _check(images, name="images", overshoot=1.0)
-    return np.stack([_block_features(_gray(image))[0] for image in np.asarray(images)])
+    height, width = np.shape(images)[1:3]
+    blocks = (height // NIQE_SMALLEST) * (width // NIQE_SMALLEST)
+    features = [_block_features(_gray(image))[0] for image in np.asarray(images)]
+    return np.array(features).reshape(len(features), blocks, _FEATURES)
 
 
 def niqe_distance(features: np.ndarray, *, parameters: NiqeParameters) -> float:

@@ -16,11 +16,9 @@ from jaxpr.metrics import (
     extract_patches,
     frechet_distance_from_features,
     niqe,
-    niqe_distance,
-    niqe_features,
     packaged_niqe_parameters,
-    usable_blocks,
 )
+from jaxpr.metrics.niqe import niqe_distance, niqe_features, usable_blocks
 from jaxpr.restorers import nearest
 from jaxpr.weights import feature_extractor
 

@@ -27,6 +27,8 @@ __all__ = [
     "write_experiments_page",
 ]
 
+SMOKE = "smoke"
+NOT_MEANINGFUL = "scale smoke shows that everything runs; whether its claims hold says nothing"
 SCREEN_PIXELS_PER_INCH = 100
 
 Cell = str | float | None | tuple[float, float]
@@ -143,6 +145,8 @@ def experiment_text(record: Mapping[str, Any]) -> str:
     parts = [f"{record['title']} ({record['source']}); scale {record['scale']}"]
     parts += [_text_table(table) for table in record["tables"]]
     parts += ["\n".join(f"{'yes' if c['holds'] else 'NO '} {c['text']}: {c['found']}" for c in record["claims"])]
+    if record["scale"] == SMOKE and record["claims"]:
+        parts.append(f"Note: {NOT_MEANINGFUL}")
     parts += [f"Note: {remark}" for remark in record["remarks"]]
     return "\n\n".join(part for part in parts if part)
 
@@ -169,9 +173,12 @@ def write_experiments_page(records: Sequence[tuple[Mapping[str, Any], Path]], ou
         }
         for record, folder in records
     ]
-    claims = [claim for record, _ in records for claim in record["claims"]]
+    claims = [claim for record, _ in records if record["scale"] != SMOKE for claim in record["claims"]]
     held = sum(bool(claim["holds"]) for claim in claims)
-    page = render("experiments.html", {"experiments": shown, "held": held, "claims": len(claims)})
+    page = render(
+        "experiments.html",
+        {"experiments": shown, "held": held, "claims": len(claims), "smoke": SMOKE, "not_meaningful": NOT_MEANINGFUL},
+    )
     claim_folder("out", out)
     write_atomically(out / "index.html", utf8(page))
     return out / "index.html"

@@ -126,6 +126,8 @@ def test_text_for_a_terminal():
             "yes It falls: 2 to 1",
             "NO  It rises: 2 to 1, as it should",
             "",
+            "Note: scale smoke shows that everything runs; whether its claims hold says nothing",
+            "",
             "Note: Ours is shorter.",
         ]
     )
@@ -225,6 +227,10 @@ def test_page_shows_everything_escaped(tmp_path):
 
 def test_page_counts_and_marks_the_claims(tmp_path):
     claims = [Claim("a", True, ""), Claim("b", False, ""), Claim("c", np.bool_(True), "")]
-    page = page_of(tmp_path, experiment(claims=claims), experiment(name="second", claims=claims[:1]))
+    small = {"scale": "small"}
+    page = page_of(tmp_path, experiment(claims=claims, **small), experiment(name="second", claims=claims[:1], **small))
     assert "3 of 4 claims" in page.text
+    smoke = page_of(tmp_path / "smoke", experiment(claims=claims))
+    assert "whether its claims hold says nothing" in smoke.text
+    assert "claims of the papers" not in smoke.text
     assert [item["class"] for item in page.all("li")] == ["yes", "no", "yes", "yes"]

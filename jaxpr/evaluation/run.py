@@ -95,7 +95,8 @@ def evaluate(
         restorers: name to `Restorer`; those with one `apply` are compiled once. Or to a plain callable. One required
             argument: a deterministic `y -> x̂` on batches. Two: a stochastic `(key, y) -> x̂`, which is called for each
             example on its own. JAX must be able to trace them; one that it cannot differentiate is measured without
-            attack, and the record says so.
+            attack, and the record says so. `restorers.from_host` wraps what it cannot trace, `restorers.from_folder`
+            outputs that are there already.
         images: an `ImageSource` (from `jaxpr.data`), a sequence of float images (H, W, C) in [0, 1], or a
             `PairedSource`, whose measurements are then taken as they are.
         degradation: a `Degradation`, a linear operator, or a string such as "bicubic-x4"; with pairs "given", or what

@@ -64,11 +64,12 @@ def doubt(checks: dict[str, Metric], reached: Metric) -> str:
         reached: K̄ itself.
     """
     growth, random, noise, moved = (checks.get(name, Metric(math.nan, math.nan)).value for name in CHECKS)
-    if random > reached.value:
+    clearly = (1 + CONVERGED) * reached.value
+    if random > clearly:
         return f"the gradient is masked: random directions reach {random:.3g}, more than the attack"
     if growth > CONVERGED:
         return f"not converged: twice the steps from another start reach {growth:.0%} more on the probes"
-    if (by_itself := max(noise, moved)) > reached.value:
+    if (by_itself := max(noise, moved)) > clearly:
         return f"an underestimate: noise or a shift of equal norm reach {by_itself:.3g} on the probes"
     return ""
 

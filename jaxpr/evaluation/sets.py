@@ -125,9 +125,10 @@ def set_metrics(real: PatchSets, store: BatchStore, reference: BatchStore, *, fe
 
 
 def half_against_half(real: PatchSets, reference: BatchStore, *, features: str) -> dict[str, Metric]:
-    """Set measures of every other example of the truth against the rest: what no restorer can be expected to beat.
+    """Set measures of every other example of the truth against the rest, as different images are apart.
 
-    Empty for a single example. Distances of half as many patches are biased upwards, by about twice as much.
+    Restorations can be nearer to the truth than that: they share its contents, and are twice as many. Empty for a
+    single example.
     """
     count = len(real.blocks)
     if count < 2:

@@ -64,6 +64,7 @@ def test_a_constant_image_does_not_move_and_nothing_else_is_undefined():
 def test_words():
     fine = {"attack_growth": Metric(0.01, 0.0), "random_ratio": Metric(1.0, 0.0)}
     assert doubt(fine, Metric(2.0, 0.0)) == ""
+    assert doubt(fine | {"noise_ratio": Metric(2.01, 0.0), "moved_ratio": Metric(2.0, 0.0)}, Metric(2.0, 0.0)) == ""
     by_itself = fine | {"noise_ratio": Metric(1.0, 0.0), "moved_ratio": Metric(2.5, 0.0)}
     assert doubt(by_itself, Metric(2.0, 0.0)) == (
         "an underestimate: noise or a shift of equal norm reach 2.5 on the probes"

@@ -121,7 +121,7 @@ def _warn_of_shift(argument: str, stored: StoredOutputs) -> None:
         return
     moves = [(down, right) for down in range(-_FARTHEST, _FARTHEST + 1) for right in range(-_FARTHEST, _FARTHEST + 1)]
     errors = np.array([[_error(x_hat, x, *move) for move in moves] for x_hat, x in pairs])
-    best = errors.mean(axis=0).argmin()
+    best = int(np.argmin(np.mean(errors, axis=0)))
     still = moves.index((0, 0))
     if (errors[:, best] < _CLEARLY * errors[:, still]).all():
         down, right = moves[best]

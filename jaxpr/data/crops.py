@@ -109,8 +109,9 @@ def cut_alike(others: ImageSource, source: ImageSource) -> ImageSource:
     reader = source.reader
     if not isinstance(reader, _Crops):
         return others
+    sizes = [others.shape(i)[:2] for i in range(len(others))]  # each reads the header of a file
     for i, top, left in reader.places:
-        height, width = others.shape(i)[:2]
+        height, width = sizes[i]
         if top + reader.size > height or left + reader.size > width:
             expected = f"{reader.shapes[i][0]}×{reader.shapes[i][1]}"
             raise InputError(f"{others.names[i]}: found {height}×{width} pixels, expected {expected}")

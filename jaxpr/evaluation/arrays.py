@@ -18,13 +18,14 @@ __all__ = [
     "ProbeArrays",
     "ReferenceArrays",
     "RestorerArrays",
+    "metric_values",
     "read_arrays",
     "stored",
     "without_pictures",
 ]
 
 _NESTED = "/"
-_PICTURES = "pictures"
+_PICTURES, _METRICS = "pictures", "metrics"
 
 
 class ReferenceArrays(NamedTuple):
@@ -147,6 +148,11 @@ def stored(arrays: Stored) -> dict[str, np.ndarray]:
         elif value is not None:
             found[name] = np.asarray(value)
     return found
+
+
+def metric_values(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """Of those of `stored` the values of a metric, (N,); none of what has no such metric."""
+    return arrays.get(f"{_METRICS}{_NESTED}{name}", np.zeros(0))
 
 
 def without_pictures(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from jaxpr.evaluation.provenance import provenance_record
 from jaxpr.evaluation.sets import PatchSets, classes_score, half_against_half, patch_sets, set_metrics
 from jaxpr.evaluation.state import BatchStore
 from jaxpr.evaluation.stream import Run
+from jaxpr.metrics import NiqeParameters
 from jaxpr.numerics.statistics import grouped_mean
 from jaxpr.records.metric_info import ATTACK
 from jaxpr.records.metric_table import in_order, of_source
@@ -56,9 +57,10 @@ def finish(
     most = protocol.patches.most
     sets = patch_sets(k_sets, reference, groups, most=most, neighbours=protocol.patches.neighbours)
     plane = plane_reference(k_planes, reference, groups, most=most)
+    model = niqe_model(protocol.niqe_parameters)
     results, seconds = [], {}
     for name, store in stores.items():
-        result, took = _restorer(run, name, store, probe_stores.get(name), reference, sets, plane)
+        result, took = _restorer(run, name, store, probe_stores.get(name), reference, sets, plane, model)
         if protocol.attack is not None and attack_notes.get(name):
             result = _with_note(result, attack_notes[name])
         results.append(_described(result, restorers[name]))
@@ -67,20 +69,20 @@ def finish(
     natural = read_arrays(ReferenceArrays, reference, len(run.examples))
     if (score := classes_score(sets, natural)) is not None:
         references["inception_score"] = {"value": score.value, "stderr": score.stderr, "note": score.note}
-    references["truth"] = _of_truth(run, reference, sets)
+    references["truth"] = _of_truth(run, model, reference, sets)
     strips = {number: run.examples.name(number) for number in run.strips}
     return Results(record, provenance_record(run.batch_size, seconds, strips=strips), tuple(results), references)
 
 
-def _naturalness(run: Run, blocks: Iterable[Any]) -> dict[str, Metric]:
-    found = naturalness(blocks, run.examples.groups, parameters=niqe_model(run.protocol.niqe_parameters))
+def _naturalness(run: Run, model: NiqeParameters, blocks: Iterable[Any]) -> dict[str, Metric]:
+    found = naturalness(blocks, run.examples.groups, parameters=model)
     return {} if found is None else {"niqe": found}
 
 
-def _of_truth(run: Run, reference: BatchStore, sets: PatchSets) -> dict[str, Any]:
+def _of_truth(run: Run, model: NiqeParameters, reference: BatchStore, sets: PatchSets) -> dict[str, Any]:
     """What measures say of the true images: how natural they are, and how far one half of them is from the other."""
     count = len(run.examples)
-    found = _naturalness(run, (at.natural for at in read_arrays(ReferenceArrays, reference, count)))
+    found = _naturalness(run, model, (at.natural for at in read_arrays(ReferenceArrays, reference, count)))
     found |= half_against_half(sets, reference, features=run.protocol.patches.features_name)
     return {name: metric_cell(found[name]) for name in in_order(found)}
 
@@ -109,13 +111,14 @@ def _restorer(
     reference: BatchStore,
     sets: PatchSets,
     plane: PlaneReference | None,
+    model: NiqeParameters,
 ) -> tuple[RestorerResult, float]:
     count, groups, features = len(run.examples), run.examples.groups, run.protocol.patches.features_name
     numbers = _numbers(read_arrays(RestorerArrays, store, count))
     seconds = float(numbers.seconds.sum())
     metrics = _seen_by_the_attack(numbers, groups)
     metrics |= set_metrics(sets, store, reference, features=features)
-    metrics |= _naturalness(run, (at.natural for at in read_arrays(RestorerArrays, store, count)))
+    metrics |= _naturalness(run, model, (at.natural for at in read_arrays(RestorerArrays, store, count)))
     if (score := classes_score(sets, read_arrays(RestorerArrays, store, count))) is not None:
         metrics["inception_score"] = score
     curves: dict[str, dict[str, list[float]]] = {}

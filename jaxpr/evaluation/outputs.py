@@ -68,9 +68,9 @@ def stored_outputs(name: str, restorer: StoredRestorer, examples: Examples) -> S
     images, argument = uncut(examples.source), f"restorer {name}"
     found = output_folder(argument, restorer.folder, images.names, channels=images.shape(0)[2])
     if found.left_out:
-        first = f"{len(found.left_out)} files in {printable(restorer.folder)} that belong to no test image"
+        others = f"{len(found.left_out)} files in {printable(restorer.folder)} that belong to no test image"
         warnings.warn(
-            f"{argument}: left out {first} (by the rule {found.rule}); first {found.left_out[0]}", stacklevel=3
+            f"{argument}: left out {others} (by the rule {found.rule}); first {found.left_out[0]}", stacklevel=3
         )
     for draw in found.draws:
         _check_sizes(argument, draw, images, examples.factor)

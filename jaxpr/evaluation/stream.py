@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxpr.core import Array, Key
-from jaxpr.evaluation.arrays import without_pictures
+from jaxpr.evaluation.arrays import metric_values, without_pictures
 from jaxpr.evaluation.devices import barrier, local_devices, my_share, piece_size
 from jaxpr.evaluation.examples import Examples, batch_indices
 from jaxpr.evaluation.protocol import Protocol
@@ -23,7 +23,6 @@ Compute: TypeAlias = Callable[[list[int]], dict[str, np.ndarray]]
 """From the numbers of some examples, all of one shape, to arrays whose leading axis is theirs."""
 
 _STRIPS = 3
-_FIRST_NUMBER = "metrics/psnr"  # shown beside the bar, long before there is a table
 
 
 class Run(NamedTuple):
@@ -153,7 +152,7 @@ def stream(run: Run, store: BatchStore, title: str, compute: Compute, *, numbers
     wanted = list(range(len(run.examples))) if numbers is None else list(numbers)
     size = max(run.batch_size, len(local_devices()))
     batches = my_share(batch_indices([run.examples.shapes[number] for number in wanted], size))
-    seen: list[float] = []
+    shown = _RunningPsnr()
     with tqdm(total=sum(map(len, batches)), desc=title, unit="image", disable=not run.progress) as bar:
         for batch in batches:
             if not store.done(batch):
@@ -164,10 +163,22 @@ def stream(run: Run, store: BatchStore, title: str, compute: Compute, *, numbers
                     arrays = without_pictures(arrays)
                 seconds = np.full(len(batch), (time.perf_counter() - start) / len(batch))
                 store.save(batch, {**arrays, "seconds": seconds})
-                seen = [*seen, *arrays.get(_FIRST_NUMBER, ())]
-                if seen:
-                    bar.set_postfix_str(f"PSNR {np.mean(seen):.2f} dB", refresh=False)
+                shown.add(metric_values(arrays, "psnr"))
+                bar.set_postfix_str(str(shown), refresh=False)
             bar.update(len(batch))
+
+
+class _RunningPsnr:
+    """A first number beside the progress bar, long before there is a table; nothing where there is none."""
+
+    def __init__(self) -> None:
+        self._sum, self._count = 0.0, 0
+
+    def add(self, values: np.ndarray) -> None:
+        self._sum, self._count = self._sum + float(np.sum(values)), self._count + len(values)
+
+    def __str__(self) -> str:
+        return f"PSNR {self._sum / self._count:.2f} dB" if self._count else ""
 
 
 def _by_piece(run: Run, batch: list[int], compute: Compute) -> dict[str, np.ndarray]:

@@ -26,7 +26,10 @@ def differences_shown(record: Mapping[str, Any]) -> dict[str, Any] | None:
     return {
         "lead": _lead(record, baseline),
         "columns": columns,
-        "rows": [{"name": entry["name"], "cells": [_cell(entry, info) for info in columns]} for entry in entries],
+        "rows": [
+            {"name": entry["name"], "cells": [_cell(entry, info) for info in columns], "reference": False}
+            for entry in entries
+        ],
     }
 
 

@@ -189,7 +189,7 @@ def _marks(record: Mapping[str, Any], info: MetricInfo) -> dict[str, str]:
 def _cell(entry: Mapping[str, Any], info: MetricInfo, marks: Mapping[str, str]) -> dict[str, Any]:
     found = measured(entry, info.key)
     if found is None:
-        return {"value": "–", "stderr": "", "sort": "", "note": "not measured", "mark": ""}
+        return {"value": "–", "stderr": "", "sort": "", "note": "not measured", "mark": "", "needed": ""}
     shown, _, stderr = format_value(found.value * info.scale, found.stderr * info.scale).partition(" ± ")
     return {
         "value": shown,
@@ -197,6 +197,7 @@ def _cell(entry: Mapping[str, Any], info: MetricInfo, marks: Mapping[str, str]) 
         "sort": "" if math.isnan(found.value) else _sortable(found.value),
         "note": found.note or ("undefined" if math.isnan(found.value) else ""),
         "mark": marks.get(entry["name"], ""),
+        "needed": "",
     }
 
 

@@ -13,6 +13,8 @@ EXCLUDED = {
     "restorers.as_restorer": "a value, no arrays",
     "evaluation.Protocol": "settings, no arrays",
     "evaluation.compare": "reads finished evaluations",
+    "evaluation.export_results": "reads finished evaluations",
+    "evaluation.leaderboard": "reads finished evaluations",
     "metrics.frechet_bias_note": "words",
     "metrics.load_niqe_parameters": "reads a file with NumPy",
     "weights.fetch_weights": "a download",

@@ -154,10 +154,11 @@ FIXED = [
     (data.image_folder, "(path, *, channels=3, skip_bad=False)"),
     (data.tfds_images, "(name, split, *, data_dir=None, image_key='image')"),
     (evaluation.compare, "(runs, *, out, baseline=None)"),
+    (evaluation.leaderboard, "(runs, *, out)"),
     (
         evaluation.evaluate,
         "(key, restorers, images, degradation, *, protocol, out, batch_size=8, progress=True, decisions=None, "
-        "baseline=None, accept_other_code=False)",
+        "baseline=None, accept_other_code=False, command=None)",
     ),
 ]
 

@@ -4,14 +4,16 @@ Bad input ends with one line on stderr and exit code 2; an interrupted run resum
 """
 
 import functools
+import sys
 from collections.abc import Sequence
 from typing import Annotated, TypeAlias
 
 import tyro
 
+from jaxpr.cli.compare import Compare, Export
 from jaxpr.cli.decisions import Decisions
 from jaxpr.cli.doctor import Doctor
-from jaxpr.cli.evaluate import Compare, Evaluate
+from jaxpr.cli.evaluate import Evaluate
 from jaxpr.cli.reproduce import Reproduce
 from jaxpr.cli.restorers import Restorers
 from jaxpr.cli.train import Train
@@ -24,6 +26,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "evaluate": Evaluate,
     "compare": Compare,
+    "export": Export,
     "decisions": Decisions,
     "restorers": Restorers,
     "reproduce": Reproduce,
@@ -36,6 +39,7 @@ _RESUMED = (Evaluate, Train)
 _Command: TypeAlias = (
     Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Decisions, tyro.conf.subcommand("decisions")]
     | Annotated[Restorers, tyro.conf.subcommand("restorers")]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
@@ -51,12 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: words after the program's name; None takes them from the terminal.
     """
+    typed = list(sys.argv[1:] if arguments is None else arguments)
     with one_line_endings(may_exit=True):
-        command = parse(_Command, tuple(COMMANDS), arguments)
+        command = parse(_Command, tuple(COMMANDS), typed)
     kept = "; the same command resumes the run" if isinstance(command, _RESUMED) else ""
     words = functools.partial(in_users_words, command=command)
     with one_line_endings(words=words, kept=kept, may_exit=isinstance(command, Doctor)):
-        command.run()
+        if isinstance(command, Evaluate):
+            command.run(typed=typed)
+        else:
+            command.run()
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""`jaxpr evaluate` and `jaxpr compare`: measure restorers, and put runs side by side."""
+"""`jaxpr evaluate`: measure restorers."""
 
 import dataclasses
 import re
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import jax
 import tyro
@@ -16,7 +18,7 @@ from jaxpr.data import ImageSource, PairedSource, paired_folder
 from jaxpr.data.words import PACKAGED, named_images
 from jaxpr.degradations import parse_degradation
 from jaxpr.doctor import warn_of_idle_accelerator
-from jaxpr.evaluation import SCALES, Protocol, compare, evaluate
+from jaxpr.evaluation import SCALES, Protocol, evaluate
 from jaxpr.evaluation.measure import degrader
 from jaxpr.evaluation.state import check_unclaimed
 from jaxpr.records import to_record
@@ -24,7 +26,7 @@ from jaxpr.report import text_table
 from jaxpr.restorers import Training, build_restorers, default_restorers
 from jaxpr.restorers.words import words_table
 
-__all__ = ["Compare", "Evaluate"]
+__all__ = ["Evaluate"]
 
 _DICTIONARY = {"smoke": 256, "small": 4096, "paper": 16384}
 
@@ -150,8 +152,12 @@ class Evaluate(ProtocolOptions, _RunOptions):
             found = f"found {self.patch_stride} for measurements of at most {side // factor} pixels on a side"
             raise InputError(f"patch_stride: {found}, expected at most that")
 
-    def run(self) -> None:
-        """Evaluate and print the table."""
+    def run(self, *, typed: Sequence[str] = ()) -> None:
+        """Evaluate and print the table.
+
+        Args:
+            typed: the words of the command, for the record.
+        """
         self.check()
         key, protocol, out = seed_key("seed", self.seed), self.protocol(), given_path(self.out)
         check_unclaimed(out)
@@ -188,9 +194,11 @@ class Evaluate(ProtocolOptions, _RunOptions):
             decisions=None if self.classifiers is None else digit_decisions(),
             baseline=self.baseline,
             accept_other_code=self.accept_other_code,
+            command=shlex.join(["jaxpr", *typed]) if typed else None,
         )
         if jax.process_index() == 0:
-            _show(to_record(results), out)
+            print(text_table(to_record(results)))
+            print(f"\nReport: {out / 'report.html'}")
 
 
 def _join(coordinator: str | None, processes: int | None, process_id: int | None) -> None:
@@ -202,11 +210,6 @@ def _join(coordinator: str | None, processes: int | None, process_id: int | None
             f"distributed: cannot join the other processes ({first_line(error)}), expected a known cluster or "
             "--coordinator, --processes and --process-id"
         ) from error
-
-
-def _show(record: dict[str, Any], out: Path) -> None:
-    print(text_table(record))
-    print(f"\nReport: {out / 'report.html'}")
 
 
 def _test_images(spec: str, *, skip_bad: bool, pattern: str | None) -> ImageSource | PairedSource:
@@ -236,22 +239,3 @@ def _named(option: str, spec: str, split: Literal["train", "test"], *, skip_bad:
         return named_images(spec, split, skip_bad=skip_bad)
     except InputError as error:
         raise InputError(re.sub(r"^(data|path):", f"{option}:", first_line(error))) from error
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compare:
-    """Merge finished runs of one protocol into one table and one set of figures."""
-
-    runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders of finished runs."""
-
-    out: Path
-    """Folder for the merged report."""
-
-    baseline: str | None = None
-    """As of `jaxpr evaluate`, among the names of the merged report."""
-
-    def run(self) -> None:
-        """Merge and print the table."""
-        out = given_path(self.out)
-        _show(compare([given_path(run) for run in self.runs], out=out, baseline=self.baseline), out)

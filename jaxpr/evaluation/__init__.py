@@ -3,6 +3,8 @@
 from jaxpr.evaluation.compare import compare
 from jaxpr.evaluation.decision_run import evaluate_decisions
 from jaxpr.evaluation.decisions import AttackedDecisions, DecisionAttack
+from jaxpr.evaluation.export import export_results
+from jaxpr.evaluation.leaderboard import leaderboard
 from jaxpr.evaluation.protocol import IFGSM, SCALES, Distortion, Exploration, L2Adam, Patches, Probes, Protocol
 from jaxpr.evaluation.run import evaluate
 
@@ -20,4 +22,6 @@ __all__ = [
     "compare",
     "evaluate",
     "evaluate_decisions",
+    "export_results",
+    "leaderboard",
 ]

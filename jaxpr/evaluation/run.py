@@ -1,6 +1,5 @@
 """`evaluate`: stream images through restorers, attack and metrics; resume; write the record and the report."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from jaxpr.core import (
     check_count,
     code_sha256,
     given_path,
+    printable,
     users_code,
     write_atomically,
 )
@@ -57,6 +57,7 @@ from jaxpr.records.decisions import DecisionResults, decisions_record
 from jaxpr.records.differences import compared
 from jaxpr.records.metric_info import TOGETHER
 from jaxpr.records.metric_table import in_order, metric_info
+from jaxpr.records.reading import read_record
 from jaxpr.records.results import RestorerResult, Results, from_record, to_csv, to_json, to_record
 from jaxpr.report import write_report
 from jaxpr.report.decisions import write_decisions
@@ -80,6 +81,7 @@ def evaluate(
     decisions: AttackedDecisions | None = None,
     baseline: str | None = None,
     accept_other_code: bool = False,
+    command: str | None = None,
 ) -> Results:
     """Measure restorers on degraded images: distortion, perception, consistency, robustness, uncertainty, diversity.
 
@@ -95,8 +97,7 @@ def evaluate(
         restorers: name to `Restorer`; those with one `apply` are compiled once. Or to a plain callable. One required
             argument: a deterministic `y -> x̂` on batches. Two: a stochastic `(key, y) -> x̂`, which is called for each
             example on its own. JAX must be able to trace them; one that it cannot differentiate is measured without
-            attack, and the record says so. `restorers.from_host` wraps what it cannot trace, `restorers.from_folder`
-            outputs that are there already.
+            attack, as the record says. `restorers.from_host` wraps what it cannot trace, `from_folder` finished images.
         images: an `ImageSource` (from `jaxpr.data`), a sequence of float images (H, W, C) in [0, 1], or a
             `PairedSource`, whose measurements are then taken as they are.
         degradation: a `Degradation`, a linear operator, or a string such as "bicubic-x4"; with pairs "given", or what
@@ -109,6 +110,7 @@ def evaluate(
             differentiate; `out` then has `decisions.json`, `decisions.txt` and `decisions.png`, too.
         baseline: name of the restorer that the others' differences are from; None for the first. It decides no number.
         accept_other_code: go on with a run that another version of this code began; the record lists both.
+        command: the command line that makes this run, for the provenance of the record; None where there is none.
 
     Returns:
         Everything that `results.json` holds.
@@ -141,11 +143,11 @@ def evaluate(
             found = _without(found, TOGETHER)
         behind = None if judged is None else judged.results(record, stores)[0]
         found = compared(found if behind is None else _with_decisions(found, behind), baseline=baseline)
-        results = _with_earlier_code(found, out)
+        results = _with_origin(found, out, command)
         _write(out, run, results, stores, behind)
         return results
 
-    return main_first(conclude) or from_record(json.loads((out / "results.json").read_text()))
+    return main_first(conclude) or from_record(read_record(out, name="out"))
 
 
 def _finished(
@@ -224,9 +226,12 @@ def _with_decisions(results: Results, behind: DecisionResults) -> Results:
     return results._replace(restorers=tuple(map(more, results.restorers)))
 
 
-def _with_earlier_code(results: Results, out: Path) -> Results:
+def _with_origin(results: Results, out: Path, command: str | None) -> Results:
+    """The results with the command, and with other code that computed for the run."""
     earlier = [code for code in codes_of(out) if code != code_sha256()]
-    return results._replace(provenance=results.provenance | {"earlier_code_sha256": earlier}) if earlier else results
+    typed = {} if command is None else {"command": printable(command)}
+    began = {"earlier_code_sha256": earlier} if earlier else {}
+    return results._replace(provenance={**typed, **results.provenance, **began})
 
 
 def _write(

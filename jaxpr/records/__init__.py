@@ -3,7 +3,7 @@
 from jaxpr.records.decisions import DecisionResults, decisions_record
 from jaxpr.records.metric_info import MetricInfo
 from jaxpr.records.metric_table import METRICS, metric_info, of_source
-from jaxpr.records.reading import MissingMetricError, check_record
+from jaxpr.records.reading import MissingMetricError, check_record, read_record
 from jaxpr.records.results import SCHEMA_VERSION, Described, Metric, RestorerResult, Results, to_record
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "decisions_record",
     "metric_info",
     "of_source",
+    "read_record",
     "to_record",
 ]

@@ -1,16 +1,20 @@
 """Reading the record of an evaluation run: the dict of `results.json`.
 
-Figures and tables read values here, so that null, infinite and missing ones mean the same in all of them: undefined is
-NaN, infinite is `inf`, and a metric that a restorer lacks is `None`.
+`read_record` is the one way from a file to a record: it checks version and structure. Figures and tables read values
+here, so that null, infinite and missing ones mean the same in all of them: undefined is NaN, infinite is `inf`, and a
+metric that a restorer lacks is `None`.
 """
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxpr.core import InputError
+from jaxpr.core import InputError, given_path, printable, read_json
 from jaxpr.records.metric_table import in_order
+from jaxpr.records.results import SCHEMA_VERSION
+from jaxpr.records.schema import check_schema
 
 __all__ = [
     "Measured",
@@ -20,8 +24,14 @@ __all__ = [
     "feature_names",
     "measured",
     "metric_names",
+    "read_record",
     "restorer_names",
 ]
+
+_FILE = "results.json"
+_LONGEST = 60
+_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""From a schema version to the next one; version 1 is the first."""
 
 
 class MissingMetricError(InputError):
@@ -40,6 +50,41 @@ class Measured(NamedTuple):
     value: float
     stderr: float
     note: str
+
+
+def read_record(run: Path | str, *, name: str = "run") -> dict[str, Any]:
+    """The record of a finished run, in the present version, checked against `results.schema.json`.
+
+    Args:
+        run: the run's folder, or its `results.json`.
+        name: of the argument, for messages.
+
+    Raises:
+        InputError: no such file, no JSON, a version that this jaxpr does not know, or another structure; one line that
+            names the file and the place in it.
+    """
+    path = given_path(run)
+    path = path if path.name == _FILE else path / _FILE
+    if not path.exists():
+        raise InputError(f"{name}: found no {_FILE} in {printable(path.parent)}, expected the folder of a finished run")
+    record = read_json(name, path, expected="the record of a finished run")
+    version = record.get("schema_version")
+    if type(version) is not int or version < 1:
+        found = printable(repr(version))[:_LONGEST]
+        raise InputError(f"{name}: found schema_version {found} in {printable(path)}, expected a number from 1")
+    if version > SCHEMA_VERSION:
+        raise InputError(
+            f"{name}: found schema_version {version} in {printable(path)}, written by a newer jaxpr, expected at most "
+            f"{SCHEMA_VERSION}; update jaxpr"
+        )
+    for older in range(version, SCHEMA_VERSION):
+        record = _MIGRATIONS[older](record)
+    try:
+        check_schema(record)
+        check_record(record)
+    except InputError as error:
+        raise InputError(f"{name}: {printable(path)}: {error}") from error
+    return record
 
 
 def _is_number(value: object) -> bool:

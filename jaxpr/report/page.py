@@ -2,25 +2,20 @@
 
 import base64
 import functools
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from jaxpr.core import claim_folder, utf8, write_atomically
 from jaxpr.records.decisions import DecisionResults, decisions_record
-from jaxpr.records.differences import indistinct_names
-from jaxpr.records.metric_table import GROUPS, MetricInfo, metric_info
+from jaxpr.records.metric_table import metric_info
 from jaxpr.records.reading import (
     MissingMetricError,
-    best_names,
     check_record,
     feature_names,
-    measured,
     metric_names,
     restorer_names,
 )
@@ -31,8 +26,8 @@ from jaxpr.report.decisions import figure_decisions
 from jaxpr.report.scatter import figure_distortion_perception, figure_manifold, figure_tradeoff
 from jaxpr.report.strips import Strip, figure_strip
 from jaxpr.report.style import png_bytes
+from jaxpr.report.tables import flattened, metric_tables
 from jaxpr.report.templates import render
-from jaxpr.report.text import format_value
 from jaxpr.report.uncertainty import figure_uncertainty
 from jaxpr.report.words import CAPTIONS, STRIP_CAPTION, findings, summary
 
@@ -147,75 +142,10 @@ def _render(record: Mapping[str, Any], pictures: Sequence[_Picture], samples: Se
         "pictures": pictures[1:],
         "samples": samples,
         "columns": columns,
-        "tables": _tables(record),
+        "tables": metric_tables(record),
         "differences": differences_shown(record),
-        "protocol": _flat(record.get("protocol") or {}),
-        "provenance": _flat(record.get("provenance") or {}),
-        "weights": _flat({e["name"]: e["weights"] for e in record["restorers"] if e.get("weights")}),
+        "protocol": flattened(record.get("protocol") or {}),
+        "provenance": flattened(record.get("provenance") or {}),
+        "weights": flattened({e["name"]: e["weights"] for e in record["restorers"] if e.get("weights")}),
     }
     return render("template.html", values)
-
-
-def _tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The table of each group of metrics that the record has, with its title, columns and rows."""
-    columns = [metric_info(name) for name in metric_names(record)]
-    tables = []
-    for group in GROUPS:
-        shown = [info for info in columns if info.group == group]
-        if shown:
-            tables.append({"title": group, "columns": shown, "rows": _rows(record, shown)})
-    return tables
-
-
-def _rows(record: Mapping[str, Any], columns: Sequence[MetricInfo]) -> list[dict[str, Any]]:
-    marks = {info.key: _marks(record, info) for info in columns}
-    truth = {"name": "the truth", "metrics": (record.get("references") or {}).get("truth") or {}}
-    reference = [{"name": truth["name"], "cells": [_cell(truth, info, {}) for info in columns], "reference": True}]
-    known = any(info.key in truth["metrics"] for info in columns)
-    return (reference if known else []) + [
-        {"name": entry["name"], "cells": [_cell(entry, info, marks[info.key]) for info in columns], "reference": False}
-        for entry in record["restorers"]
-        if any(info.key in entry["metrics"] for info in columns)
-    ]
-
-
-def _marks(record: Mapping[str, Any], info: MetricInfo) -> dict[str, str]:
-    """Of a column: the best values, and those that are not told apart from them, by restorer."""
-    near = indistinct_names(record, info.key, direction=info.direction)
-    best = best_names(record, info.key, direction=info.direction)
-    return dict.fromkeys(near, "near") | dict.fromkeys(best, "best")
-
-
-def _cell(entry: Mapping[str, Any], info: MetricInfo, marks: Mapping[str, str]) -> dict[str, Any]:
-    found = measured(entry, info.key)
-    if found is None:
-        return {"value": "–", "stderr": "", "sort": "", "note": "not measured", "mark": "", "needed": ""}
-    shown, _, stderr = format_value(found.value * info.scale, found.stderr * info.scale).partition(" ± ")
-    return {
-        "value": shown,
-        "stderr": stderr,
-        "sort": "" if math.isnan(found.value) else _sortable(found.value),
-        "note": found.note or ("undefined" if math.isnan(found.value) else ""),
-        "mark": marks.get(entry["name"], ""),
-        "needed": "",
-    }
-
-
-def _sortable(value: float) -> str:
-    """A number as JavaScript reads it."""
-    return ("Infinity" if value > 0 else "-Infinity") if math.isinf(value) else repr(value)
-
-
-def _flat(tree: Any, path: str = "") -> list[tuple[str, str]]:
-    """Nested dicts and lists as (dotted path, text) pairs in the given order."""
-    if isinstance(tree, Mapping) and tree:
-        return [pair for key, part in tree.items() for pair in _flat(part, f"{path}.{key}" if path else str(key))]
-    if isinstance(tree, Sequence) and not isinstance(tree, str) and any(isinstance(part, Mapping) for part in tree):
-        return [pair for index, part in enumerate(tree) for pair in _flat(part, f"{path}[{index}]")]
-    if isinstance(tree, Sequence) and not isinstance(tree, str):
-        return [(path, ", ".join(str(part) for part in tree) or "–")]
-    if isinstance(tree, Mapping):
-        return [(path, "–")] if path else []
-    if isinstance(tree, float | np.floating):
-        return [(path, f"{tree:.8g}")]
-    return [(path, "–" if tree is None else str(tree))]

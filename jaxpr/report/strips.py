@@ -14,7 +14,7 @@ from jaxpr.core import InputError
 from jaxpr.numerics.errors import peak_ratio
 from jaxpr.report.style import INK, MUTED, drawable, new_figure, styled
 
-__all__ = ["DIFFERENCE_GAIN", "Strip", "figure_strip"]
+__all__ = ["DIFFERENCE_GAIN", "Strip", "check_strip", "figure_strip", "psnr_words", "replicated_to", "shown_colours"]
 
 PER_ROW = 5
 CELL_PIXELS = 256
@@ -101,7 +101,7 @@ def figure_strip(strip: Strip, names: Sequence[str]) -> Figure:
     Raises:
         InputError: no names, a name without output, or images of wrong or different shapes.
     """
-    _check(strip, names)
+    check_strip(strip, names)
     shrink = math.ceil(max(strip.x.shape[:2]) / LARGEST_PIXELS)
     attacked = any(strip.outputs[name][1] is not None for name in names)
     geometry = _geometry(strip.x.shape, len(names), attacked=attacked, shrink=shrink)
@@ -120,7 +120,8 @@ def figure_strip(strip: Strip, names: Sequence[str]) -> Figure:
     return figure
 
 
-def _check(strip: Strip, names: Sequence[str]) -> None:
+def check_strip(strip: Strip, names: Sequence[str]) -> None:
+    """Raise unless the images of these restorers fit the example's."""
     if not names:
         raise InputError("names: found none, expected at least one restorer")
     pictures = {"x": strip.x, "y": strip.y}
@@ -158,7 +159,7 @@ def _references(figure: Figure, geometry: _Geometry, block: int, strip: Strip, s
     _image(figure, geometry, (block, 0), 0, _shrunk(strip.x, shrink), gid="x")
     _words(figure, left, top - baseline, "truth x", weight="bold")
     below = geometry.top(block, 1)
-    enlarged = _replicated(strip.y, np.shape(strip.x)[:2])
+    enlarged = replicated_to(strip.y, np.shape(strip.x)[:2])
     _image(figure, geometry, (block, 0), 1, _shrunk(enlarged, shrink), gid="y")
     _words(figure, left, below - baseline, f"input y, {strip.y.shape[0]} × {strip.y.shape[1]}", weight="bold")
     if geometry.attacked:
@@ -174,11 +175,11 @@ def _column(figure: Figure, geometry: _Geometry, place: tuple[int, int], strip: 
     _image(figure, geometry, place, 0, _shrunk(restored, shrink), gid=f"restored:{name}")
     title = _words(figure, left, top - geometry.line - baseline, drawable(name), weight="bold", gid=f"name:{name}")
     title.set_fontsize(title.get_fontsize() * min(geometry.column / title.get_window_extent().width, 1.0))
-    _words(figure, left, top - baseline, f"PSNR {_psnr(restored, strip.x)}", color=MUTED)
+    _words(figure, left, top - baseline, f"PSNR {psnr_words(restored, strip.x)}", color=MUTED)
     if attacked is None:
         return
     _image(figure, geometry, place, 1, _shrunk(attacked, shrink), gid=f"attacked:{name}")
-    words = f"attacked: {_psnr(attacked, restored)}"
+    words = f"attacked: {psnr_words(attacked, restored)}"
     _words(figure, left, geometry.top(block, 1) - baseline, words, color=MUTED)
     difference = DIFFERENCE_GAIN * np.abs(np.asarray(attacked, float) - np.asarray(restored, float))
     _image(figure, geometry, place, 2, _shrunk(difference, shrink), gid=f"difference:{name}")
@@ -196,7 +197,7 @@ def _image(
     box = (left / total_width, bottom / total_height, cell_width / total_width, cell_height / total_height)
     ax = figure.add_axes(box, gid=gid)
     ax.set_axis_off()
-    ax.imshow(_colours(picture), interpolation="none", aspect="auto", resample=False)
+    ax.imshow(shown_colours(picture), interpolation="none", aspect="auto", resample=False)
 
 
 def _words(figure: Figure, left: int, baseline: int, words: str, **style: Any) -> Any:
@@ -206,14 +207,15 @@ def _words(figure: Figure, left: int, baseline: int, words: str, **style: Any) -
     return figure.text(left / width, 1 - baseline / height, words, va="baseline", **style)
 
 
-def _psnr(picture: np.ndarray, reference: np.ndarray) -> str:
+def psnr_words(picture: np.ndarray, reference: np.ndarray) -> str:
+    """The PSNR of a picture against another, both (H, W, C) in [0, 1], `25.9 dB`; `∞` if they are equal."""
     (ratio,) = peak_ratio(*(np.asarray(image, np.float32)[None] for image in (picture, reference)), data_range=1.0)
     if not np.isfinite(ratio):
         return "–" if np.isnan(ratio) else "∞"
     return f"{ratio:.1f} dB"
 
 
-def _replicated(picture: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+def replicated_to(picture: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """The picture enlarged (or thinned out) to `shape` by repeating pixels."""
     rows = np.arange(shape[0]) * picture.shape[0] // shape[0]
     columns = np.arange(shape[1]) * picture.shape[1] // shape[1]
@@ -231,7 +233,7 @@ def _shrunk(picture: np.ndarray, factor: int) -> np.ndarray:
     return blocks.mean(axis=(1, 3))
 
 
-def _colours(picture: np.ndarray) -> np.ndarray:
+def shown_colours(picture: np.ndarray) -> np.ndarray:
     """8-bit RGB of a picture: of one or two channels the first in grey, of more the first three."""
     undefined = np.isnan(picture).any(axis=-1, keepdims=True)
     rgb = picture[..., :3] if picture.shape[-1] >= 3 else np.repeat(picture[..., :1], 3, axis=-1)

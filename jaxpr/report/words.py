@@ -10,7 +10,7 @@ from jaxpr.records.reading import best_names, measured, metric_names
 from jaxpr.report.strips import DIFFERENCE_GAIN
 from jaxpr.report.text import format_value
 
-__all__ = ["CAPTIONS", "STRIP_CAPTION", "findings", "summary"]
+__all__ = ["CAPTIONS", "STRIP_CAPTION", "findings", "strength", "summary"]
 
 CAPTIONS = {
     "tradeoff": (
@@ -86,7 +86,7 @@ def _first(protocol: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
     return next((protocol[key] for key in keys if protocol.get(key) is not None), None)
 
 
-def _strength(alpha: Any) -> str:
+def strength(alpha: Any) -> str:
     """`1/255` for 0.00392...; other numbers as they are."""
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
         return str(alpha)
@@ -115,7 +115,7 @@ def summary(record: Mapping[str, Any]) -> str:
     text += " Their outputs were compared with the originals, with real images as a population, and with the inputs."
     if alpha is not None:
         moves = f" in {_counted(steps, 'step')}" if isinstance(steps, int) and not isinstance(steps, bool) else ""
-        text += f" Each input was then changed by at most α = {_strength(alpha)} per value{moves}, so as to change the "
+        text += f" Each input was then changed by at most α = {strength(alpha)} per value{moves}, so as to change the "
         text += "output as much as possible; how much it does change is the restorer's sensitivity."
     return text
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import warnings
@@ -84,8 +85,10 @@ def test_corrupt_image_is_named_or_left_out(folder, tmp_path, capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         main([*arguments, "--skip-bad"])
+    record = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert shlex.split(record["provenance"]["command"]) == ["jaxpr", *arguments, "--skip-bad"]
     assert re.search(r"warning: .*left out 1 of 3 files.*broken\.png", capsys.readouterr().err)
-    assert json.loads((tmp_path / "run" / "results.json").read_text())["protocol"]["images"] == 2
+    assert record["protocol"]["images"] == 2
 
 
 @pytest.mark.thorough

@@ -25,6 +25,7 @@ SMALL = (
 GOOD = {
     "evaluate": ("evaluate", *SMALL, "--restorers", "nearest", "--out", "out"),
     "compare": ("compare", "run", "run", "--out", "out"),
+    "export": ("export", "run", "--out", "out/card.yaml"),
     "decisions": ("decisions", "--restorers", "bicubic", "--limit", "1", "--attack-steps", "1", "--out", "out"),
     "reproduce": ("reproduce", "cohen2024up/toy", "--scale", "smoke", "--out", "out"),
     "train": ("train", "digits", "--scale", "smoke", "--only", "nothing", "--out", "out"),
@@ -70,6 +71,8 @@ TEXTS = {
     ),
     "features": ("", "x", "vgg19", "inception", "inception:", "inception:nowhere.pth", "inception:pipe", "pixels:x"),
     "baseline": ("", "nothing", "\x1b[2J"),
+    "restorer": ("", "b", "A", "\x1b[2J"),
+    "url": ("", "example.org", "ftp://example.org", "http://a b", "https://\x1b[2J", "javascript:alert(1)"),
     "niqe-parameters": ("", "nowhere.npz", "file.txt", "images", "good.safetensors"),
     "coordinator": ("nonsense", "host:1", "host:0", ":1", "host:99999", ""),
     "pair-pattern": ("{}x2:{}", "", "{", "x"),
@@ -86,7 +89,13 @@ PLACED = {
         *(("run",), ("run", "nowhere"), ("run", "file.txt"), ("run", "empty"), ("run", "images"), ("run", "pipe")),
         *(("run", f"records/{name}") for name in ("array", "number", "nan", "infinity", "deep", "text", "truncated")),
         *(("run", f"records/{name}") for name in ("empty", "latin", "restorers", "metrics", "cells", "names", "other")),
-        *(("run", f"records/{name}") for name in ("curves", "labels", "provenance", "folder")),
+        *(("run", f"records/{name}") for name in ("curves", "labels", "provenance", "folder", "newer", "columns")),
+        *(("run", name, "--leaderboard") for name in ("nowhere", "file.txt", "empty", "records/newer")),
+        ("run", "--leaderboard", "--baseline", "a"),
+    ],
+    "export": [
+        *((name,) for name in ("nowhere", "file.txt", "empty", "pipe", "", "a\0b", "records/two")),
+        *((f"records/{name}",) for name in ("array", "deep", "text", "names", "cells", "newer", "protocol", "folder")),
     ],
     "train": [
         *((name,) for name in ("nowhere", "file.txt", "empty", "pipe", "", "a\0b", "digit")),
@@ -110,8 +119,8 @@ PLACED = {
     ],
     "weights fetch": [("nothing",), ("realesrgan-x44",), ("",), ("../x",), ("swin2sr-classical-x4",)],
     "": [(), ("nothing",), ("evalute",), ("--nothing",), ("weights",), ("weights", "nothing"), ("evaluate", "stray"),
-         ("evaluate",), ("compare",), ("train",), ("decisions",), ("reproduce",), ("\x1b[2J",), ("doctor", "stray"),
-         ("restorers", "stray")],
+         ("evaluate",), ("compare",), ("export",), ("train",), ("decisions",), ("reproduce",), ("\x1b[2J",),
+         ("doctor", "stray"), ("restorers", "stray")],
 }  # fmt: skip
 
 
@@ -219,7 +228,8 @@ CONFIGS = {
 def record(**changes: object) -> str:
     metrics = {"psnr": {"value": 20.0, "stderr": 1.0}}
     entry = {"name": "a", "metrics": metrics, "curves": {}, "labels": {}} | changes.pop("entry", {})
-    whole = {"schema_version": 1, "protocol": {"examples": 1}, "provenance": {}, "restorers": [entry], "references": {}}
+    protocol = {"data": "d", "degradation": "x", "scale_factor": 2, "examples": 1, "attack": None}
+    whole = {"schema_version": 1, "protocol": protocol, "provenance": {}, "restorers": [entry], "references": {}}
     return json.dumps(whole | changes)
 
 
@@ -239,7 +249,13 @@ RECORDS = {
     "curves": record(entry={"curves": {"attack_sweep": 3}}),
     "labels": record(entry={"labels": 3}),
     "provenance": record(provenance=[]),
-    "other": record(protocol={"examples": 2}),
+    "newer": record(schema_version=2),
+    "columns": record(entry={"curves": {"attack_sweep": {"alpha": [1, "x"]}}}),
+    "protocol": record(protocol={"examples": 2}),
+    "two": record().replace(
+        '"restorers": [', '"restorers": [{"name": "b", "metrics": {}, "curves": {}, "labels": {}}, '
+    ),
+    "other": record().replace('"degradation": "x"', '"degradation": "y"'),
 }
 
 

@@ -17,7 +17,7 @@ from jaxpr.attacks import ifgsm, lipschitz_ratio, output_shift
 from jaxpr.core import InputError
 from jaxpr.data import PairedSource, from_arrays
 from jaxpr.degradations import Degradation, parse_degradation
-from jaxpr.evaluation import Protocol, devices, evaluate, stream
+from jaxpr.evaluation import Protocol, devices, evaluate, leaderboard, stream
 from jaxpr.evaluation.attack_checks import CHECKS
 from jaxpr.metrics import (
     Moments,
@@ -32,7 +32,7 @@ from jaxpr.metrics import (
     psnr,
 )
 from jaxpr.models.inception import inception
-from jaxpr.records import to_record
+from jaxpr.records import read_record, to_record
 from jaxpr.restorers import Restorer, bicubic, consistent, nearest
 from jaxpr.weights import feature_extractor
 from jaxpr.weights.torch_files import write_checkpoint
@@ -162,8 +162,18 @@ def test_record_and_results_are_the_same(complete):
     schema = json.loads((Path(records.__file__).parent / "results.schema.json").read_text())
     jsonschema.validate(record, schema)
     assert schema["properties"]["schema_version"]["const"] == records.SCHEMA_VERSION
+    assert read_record(out) == record
     again = from_record(record)
     assert to_record(again) == json.loads(json.dumps(to_record(results)))
+
+
+def test_a_leaderboard_shows_the_images_that_a_run_keeps(finished, tmp_path):
+    out, results = finished
+    leaderboard([out], out=tmp_path / "board")
+    page = (tmp_path / "board" / "leaderboard.html").read_text("utf-8")
+    # For each: truth, input, restored, attacked.
+    assert page.count("data:image/png;base64,") == 4 * len(results.provenance["strips"]) * len(results.restorers) > 0
+    assert "No command was recorded" in page
 
 
 def test_numbers_equal_an_independent_computation(finished):

@@ -25,7 +25,6 @@ tests on the Track1 and Track2 degradations, too, with networks made for them.
 import contextlib
 import functools
 import itertools
-import json
 import math
 import tempfile
 import warnings
@@ -48,6 +47,7 @@ from jaxpr.evaluation.sets import merged_groups, moments_by_block
 from jaxpr.evaluation.state import BatchStore
 from jaxpr.metrics import Moments, SmallSampleWarning, frechet_distance
 from jaxpr.numerics.statistics import jackknife_error
+from jaxpr.records import read_record
 from jaxpr.report import (
     Strip,
     figure_consistency,
@@ -196,7 +196,7 @@ def measure(scale: str, runs: Path | None, given: Sequence[str]) -> Measured:
     with contextlib.nullcontext(PAPER_OUT) if large else tempfile.TemporaryDirectory() as name:
         out = Path(name)
         evaluate(jax.random.key(SEED), named, images, DEGRADATION, out=out, **options)
-        record = json.loads((out / "results.json").read_text(encoding="utf-8"))
+        record = read_record(out)
         count, state = record["protocol"]["examples"], out / "state"
         reference = BatchStore(state, "reference images")
         kept = [i for i, arrays in enumerate(reference.load(count)) if any("picture" in name for name in arrays)]

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, folders that can be written, and JSON that is an object."""
 
 import json
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -99,7 +100,7 @@ def read_json(name: str, path: Path, *, expected: str) -> dict[str, Any]:
     """
     file_at(name, path, expected=expected)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number, parse_float=_finite)
     except (OSError, ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else printable(error)
         raise InputError(f"{name}: cannot read {printable(path)} ({reason}), expected {expected}") from error
@@ -109,7 +110,12 @@ def read_json(name: str, path: Path, *, expected: str) -> dict[str, Any]:
 
 
 def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"found {text}, which is no number in JSON")
+    raise ValueError(f"found {text[:40]}, which is no finite number")
+
+
+def _finite(text: str) -> float:
+    """The number, unless it is beyond what floats hold, such as 1e999."""
+    return number if math.isfinite(number := float(text)) else _no_number(text)
 
 
 def utf8(text: str) -> bytes:

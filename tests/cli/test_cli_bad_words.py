@@ -89,13 +89,13 @@ PLACED = {
         *(("run",), ("run", "nowhere"), ("run", "file.txt"), ("run", "empty"), ("run", "images"), ("run", "pipe")),
         *(("run", f"records/{name}") for name in ("array", "number", "nan", "infinity", "deep", "text", "truncated")),
         *(("run", f"records/{name}") for name in ("empty", "latin", "restorers", "metrics", "cells", "names", "other")),
-        *(("run", f"records/{name}") for name in ("curves", "labels", "provenance", "folder", "newer", "columns")),
+        *(("run", f"records/{name}") for name in ("curves", "labels", "provenance", "folder", "newer", "beyond")),
         *(("run", name, "--leaderboard") for name in ("nowhere", "file.txt", "empty", "records/newer")),
         ("run", "--leaderboard", "--baseline", "a"),
     ],
     "export": [
         *((name,) for name in ("nowhere", "file.txt", "empty", "pipe", "", "a\0b", "records/two")),
-        *((f"records/{name}",) for name in ("array", "deep", "text", "names", "cells", "newer", "protocol", "folder")),
+        *((f"records/{name}",) for name in ("array", "deep", "text", "names", "cells", "newer", "protocol", "columns")),
     ],
     "train": [
         *((name,) for name in ("nowhere", "file.txt", "empty", "pipe", "", "a\0b", "digit")),
@@ -238,6 +238,7 @@ RECORDS = {
     "number": "3",
     "nan": record().replace("20.0", "NaN"),
     "infinity": record().replace("20.0", "-Infinity"),
+    "beyond": record().replace("20.0", "1e999"),
     "deep": "[" * 100_000,
     "text": "not JSON",
     "truncated": record()[:40],

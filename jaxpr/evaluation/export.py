@@ -28,11 +28,12 @@ def export_results(run: Path | str, *, out: Path | str, restorer: str | None = N
     """
     record, out = read_record(run), given_path(out)
     names = restorer_names(record)
+    known = printable(", ".join(names))
     if restorer is None and len(names) > 1:
-        raise InputError(f"restorer: found none for a run of {len(names)}, expected one of {', '.join(names)}")
+        raise InputError(f"restorer: found none for a run of {len(names)}, expected one of {known}")
     name = names[0] if restorer is None else restorer
     if name not in names:
-        raise InputError(f"restorer: found {name!r}, expected one of {', '.join(names)}{did_you_mean(name, names)}")
+        raise InputError(f"restorer: found {name!r}, expected one of {known}{did_you_mean(name, names)}")
     if url is not None and (not url.startswith(("http://", "https://")) or printable(url) != url or " " in url):
         raise InputError(f"url: found {url!r}, expected http://... or https://...")
     if out.suffix not in _SUFFIXES:

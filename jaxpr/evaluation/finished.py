@@ -27,6 +27,11 @@ class FinishedRun(NamedTuple):
     folder: Path
     record: dict[str, Any]
 
+    @property
+    def name(self) -> str:
+        """The folder's, also where it was given as `.`."""
+        return self.folder.resolve().name
+
 
 class Merged(NamedTuple):
     """Several runs of one protocol as one.
@@ -75,7 +80,7 @@ def merged_runs(runs: Sequence[FinishedRun]) -> Merged:
     """
     names, differing = _names(runs), _differing_versions(runs)
     provenance = {
-        "runs": [{"folder": run.folder.name, **run.record["provenance"]} for run in runs],
+        "runs": [{"folder": None} | run.record["provenance"] | {"folder": run.name} for run in runs],
         **({"versions_that_differ": differing} if differing else {}),
     }
     found = [from_record(run.record) for run in runs]
@@ -97,9 +102,9 @@ def _names(runs: Sequence[FinishedRun]) -> dict[tuple[int, str], str]:
             name = entry["name"]
             if name in seen and seen[name]["metrics"] == entry["metrics"]:
                 continue
-            shown = f"{name} [{run.folder.name}]" if name in seen else name
+            shown = f"{name} [{run.name}]" if name in seen else name
             if shown in seen:
-                shown = f"{name} [{run.folder.name} {position + 1}]"
+                shown = f"{name} [{run.name} {position + 1}]"
             seen[shown] = entry
             names[position, name] = shown
     return names
@@ -109,7 +114,7 @@ def _differing_versions(runs: Sequence[FinishedRun]) -> dict[str, dict[str, Any]
     """Of jaxpr, its code and the libraries: those that are not the same in all runs, by run."""
     versions = [_versions(run.record["provenance"]) for run in runs]
     names = dict.fromkeys(name for found in versions for name in found)
-    shown = [f"{number}: {printable(run.folder.name)}" for number, run in enumerate(runs, 1)]
+    shown = [f"{number}: {printable(run.name)}" for number, run in enumerate(runs, 1)]
     return {
         name: {run: found.get(name, "unknown") for run, found in zip(shown, versions, strict=True)}
         for name in names

@@ -43,6 +43,7 @@ from jaxpr.evaluation.measure import (
 from jaxpr.evaluation.outputs import StoredOutputs, diversity_scorer
 from jaxpr.evaluation.pictures import load_strips, packed_pictures
 from jaxpr.evaluation.planes import block_extractor
+from jaxpr.evaluation.presets import presets_met, published_record
 from jaxpr.evaluation.protocol import Protocol
 from jaxpr.evaluation.provenance import protocol_record
 from jaxpr.evaluation.state import (
@@ -141,7 +142,7 @@ def evaluate(
             found = _without(found, TOGETHER)
         behind = None if judged is None else judged.results(record, stores)[0]
         found = compared(found if behind is None else _with_decisions(found, behind), baseline=baseline)
-        results = _with_earlier_code(found, out)
+        results = _with_earlier_code(_beside_papers(found, ready, degradation), out)
         _write(out, run, results, stores, behind)
         return results
 
@@ -186,14 +187,14 @@ def _probes(name: str) -> str:
 
 
 def _parts(ready: Entered, work: "_Work", probed: Sequence[str]) -> list[Part]:
-    """The work on the natural images and on each restorer, in order."""
-    parts = [Part(REFERENCE, work.reference())]
+    """The work on each restorer, in order, and last on the natural images, so that a first number is there soon."""
+    parts = []
     for name, trial in ready.trials.items():
         compute = work.restorer(name, trial.programs) if trial.outputs is None else work.outputs(name, trial.outputs)
         parts.append(Part(name, compute))
         if name in probed:
             parts.append(Part(_probes(name), work.probe(name, ready.compiled.probe(name)), ready.run.probes))
-    return parts
+    return [*parts, Part(REFERENCE, work.reference())]
 
 
 def _judged(ready: Entered, decisions: AttackedDecisions) -> Judged:
@@ -222,6 +223,15 @@ def _with_decisions(results: Results, behind: DecisionResults) -> Results:
         return result._replace(metrics={name: metrics[name] for name in in_order(metrics)})
 
     return results._replace(restorers=tuple(map(more, results.restorers)))
+
+
+def _beside_papers(results: Results, ready: Entered, degradation: Degradation) -> Results:
+    """The results with the protocols of the field that the run meets, and what papers report on the same images."""
+    examples, protocol = ready.run.examples, ready.run.protocol
+    met = {"presets": presets_met(examples, degradation, protocol)}
+    published = published_record(examples, degradation, protocol)
+    known = {} if published is None else {"published": published}
+    return results._replace(provenance=results.provenance | met, references=results.references | known)
 
 
 def _with_earlier_code(results: Results, out: Path) -> Results:

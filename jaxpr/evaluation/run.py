@@ -56,8 +56,7 @@ from jaxpr.evaluation.stream import Compute, Part, Run, computed
 from jaxpr.evaluation.trial import check_restored
 from jaxpr.records.decisions import DecisionResults, decisions_record
 from jaxpr.records.differences import compared
-from jaxpr.records.metric_info import TOGETHER
-from jaxpr.records.metric_table import in_order, metric_info
+from jaxpr.records.metric_table import in_order
 from jaxpr.records.results import RestorerResult, Results, from_record, to_csv, to_json, to_record
 from jaxpr.report import write_report
 from jaxpr.report.decisions import write_decisions
@@ -138,8 +137,6 @@ def evaluate(
 
     def conclude() -> Results:
         found = _finished(key, ready, record, stores, probed)
-        if degradation.is_unknown and examples.low is None:
-            found = _without(found, TOGETHER)
         behind = None if judged is None else judged.results(record, stores)[0]
         found = compared(found if behind is None else _with_decisions(found, behind), baseline=baseline)
         results = _with_earlier_code(_beside_papers(found, ready, degradation), out)
@@ -205,15 +202,6 @@ def _judged(ready: Entered, decisions: AttackedDecisions) -> Judged:
     return Judged(ready, decisions)
 
 
-def _without(results: Results, group: str) -> Results:
-    """The results without the metrics of a group."""
-
-    def fewer(result: RestorerResult) -> RestorerResult:
-        return result._replace(metrics={n: m for n, m in result.metrics.items() if metric_info(n).group != group})
-
-    return results._replace(restorers=tuple(map(fewer, results.restorers)))
-
-
 def _with_decisions(results: Results, behind: DecisionResults) -> Results:
     """The results with what became of decisions among the metrics."""
     added = {found.name: decision_metrics(found) for found in behind.restorers}
@@ -263,6 +251,7 @@ class _Work:
         self.run = run
         self.score, self.score_attack = scorer(degradation, protocol), attack_scorer()
         self.score_diversity = diversity_scorer(protocol)
+        self.measured = not degradation.is_unknown or run.examples.low is not None
         self.features_y = patch_features(features, size=size, stride=stride)
         self.classes_x = patch_classes(features, size=factor * size, stride=factor * stride)
         self.blocks = block_extractor(protocol, factor)
@@ -275,7 +264,9 @@ class _Work:
             seen = self.classes_x(x)
             pictures = packed_pictures({"x": x, "y": y})
             blocks, natural = self.blocks(x, y), natural_blocks(x)
-            return stored(ReferenceArrays(seen.features, self.features_y(y), *blocks, seen.classes, natural, pictures))
+            # Where nothing is known of y, its features have no width, and measures of pairs are left out.
+            of_y = self.features_y(y) if self.measured else np.zeros((*seen.features.shape[:-1], 0), np.float32)
+            return stored(ReferenceArrays(seen.features, of_y, *blocks, seen.classes, natural, pictures))
 
         return compute
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 
+from jaxpr.cli.evaluate import print_report
 from jaxpr.core import InputError, given_path
 from jaxpr.evaluation import compare, export_results, leaderboard
 from jaxpr.report import text_table
@@ -33,9 +34,7 @@ class Compare:
         """Merge and print the tables."""
         out = given_path(self.out)
         if not self.leaderboard:
-            print(text_table(compare(self.runs, out=out, baseline=self.baseline)))
-            print(f"\nReport: {out / 'report.html'}")
-            return
+            return print_report(compare(self.runs, out=out, baseline=self.baseline), out)
         if self.baseline is not None:
             raise InputError(f"baseline: found {self.baseline!r} with --leaderboard, expected one of the two")
         for part in leaderboard(self.runs, out=out)["protocols"]:

@@ -3,10 +3,10 @@
 import dataclasses
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import tyro
@@ -16,19 +16,22 @@ from jaxpr.cli.options import ProtocolOptions, changes_of
 from jaxpr.core import InputError, check_count, first_line, given_path, seed_key
 from jaxpr.data import ImageSource, PairedSource, paired_folder
 from jaxpr.data.words import PACKAGED, named_images
-from jaxpr.degradations import parse_degradation
+from jaxpr.degradations import Degradation, parse_degradation
 from jaxpr.doctor import warn_of_idle_accelerator
 from jaxpr.evaluation import SCALES, Protocol, evaluate
 from jaxpr.evaluation.measure import degrader
+from jaxpr.evaluation.presets import PRESETS, preset_changes
 from jaxpr.evaluation.state import check_unclaimed
 from jaxpr.records import to_record
-from jaxpr.report import text_table
+from jaxpr.report import published_text, text_table
 from jaxpr.restorers import Training, build_restorers, default_restorers
 from jaxpr.restorers.words import words_table
 
-__all__ = ["Evaluate"]
+__all__ = ["Evaluate", "print_report"]
 
 _DICTIONARY = {"smoke": 256, "small": 4096, "paper": 16384}
+
+_PRESETS = "What papers set; the record says what that is. " + "; ".join(f"{n}: {p.means}" for n, p in PRESETS.items())
 
 _RESTORERS = (
     "By default classical ones, and those that were trained for the degradation. Their words are "
@@ -65,8 +68,11 @@ class _RunOptions:
     baseline: str | None = None
     """The restorer that the others' differences are from, on the same images; by default the first."""
 
+    protocol: Annotated[Literal[tuple(PRESETS)] | None, tyro.conf.arg(help=_PRESETS)] = None
+
     scale: Literal["smoke", "small", "paper"] = "small"
-    """smoke: seconds; small: minutes on two CPU cores; paper: the sizes of the paper. The options below override it."""
+    """smoke: seconds; small: minutes on two CPU cores; paper: the sizes of the paper. --protocol and the options
+    below override it."""
 
     classifiers: Literal["digits"] | None = None
     """Also attack what a classifier decides behind each deterministic restorer, as `jaxpr decisions` does by default,
@@ -111,9 +117,10 @@ class _RunOptions:
 class Evaluate(ProtocolOptions, _RunOptions):
     """Evaluate restorers on degraded images: distortion, perception, consistency, robustness; write a report."""
 
-    def protocol(self) -> Protocol:
-        """The scale's protocol with this command's changes."""
-        return SCALES[self.scale].replace(**changes_of(self))
+    def settled(self, degradation: Degradation) -> Protocol:
+        """The scale's settings, changed by the named protocol's, changed by those of this command."""
+        preset = {} if self.protocol is None else preset_changes(self.protocol, degradation)
+        return SCALES[self.scale].replace(**(preset | changes_of(self)))
 
     def check(self) -> None:
         """Raise unless every option that was given is valid, whether it is used or not."""
@@ -125,7 +132,7 @@ class Evaluate(ProtocolOptions, _RunOptions):
                 f"classifiers: found {self.classifiers!r} with --data {self.data}, expected --data {self.classifiers}"
             )
         self._check_processes()
-        self.protocol()
+        SCALES[self.scale].replace(**changes_of(self))
 
     def _check_processes(self) -> None:
         given = {name: getattr(self, name) for name in ("coordinator", "processes", "process_id")}
@@ -143,10 +150,9 @@ class Evaluate(ProtocolOptions, _RunOptions):
             if self.processes is not None and self.process_id >= self.processes:
                 raise InputError(f"process_id: found {self.process_id}, expected less than {self.processes} processes")
 
-    def _check_stride(self, images: ImageSource | PairedSource, factor: int) -> None:
+    def _check_stride(self, images: ImageSource | PairedSource, crop: int | None, factor: int) -> None:
         """Raise if the stride was given and no measurement has so many pixels."""
         source = images.high if isinstance(images, PairedSource) else images
-        crop = self.protocol().crop
         side = crop or max(max(source.shape(i)[:2]) for i in range(len(source)))
         if self.patch_stride is not None and self.patch_stride > side // factor:
             found = f"found {self.patch_stride} for measurements of at most {side // factor} pixels on a side"
@@ -159,7 +165,7 @@ class Evaluate(ProtocolOptions, _RunOptions):
             typed: the words of the command, for the record.
         """
         self.check()
-        key, protocol, out = seed_key("seed", self.seed), self.protocol(), given_path(self.out)
+        key, out = seed_key("seed", self.seed), given_path(self.out)
         check_unclaimed(out)
         if self.distributed:
             _join(self.coordinator, self.processes, self.process_id)
@@ -169,7 +175,8 @@ class Evaluate(ProtocolOptions, _RunOptions):
         degradation = parse_degradation(self.degradation)
         if isinstance(images, PairedSource) and not degradation.has_operator:
             degradation = dataclasses.replace(degradation, factor=images.factor)
-        self._check_stride(images, degradation.factor)
+        protocol = self.settled(degradation)
+        self._check_stride(images, protocol.crop, degradation.factor)
         training = Training(
             images=lambda: train,
             degrade=degrader(degradation, bits=protocol.measurement_bits, compiled=jax.jit),
@@ -197,8 +204,7 @@ class Evaluate(ProtocolOptions, _RunOptions):
             command=shlex.join(["jaxpr", *typed]) if typed else None,
         )
         if jax.process_index() == 0:
-            print(text_table(to_record(results)))
-            print(f"\nReport: {out / 'report.html'}")
+            print_report(to_record(results), out)
 
 
 def _join(coordinator: str | None, processes: int | None, process_id: int | None) -> None:
@@ -210,6 +216,14 @@ def _join(coordinator: str | None, processes: int | None, process_id: int | None
             f"distributed: cannot join the other processes ({first_line(error)}), expected a known cluster or "
             "--coordinator, --processes and --process-id"
         ) from error
+
+
+def print_report(record: Mapping[str, Any], out: Path) -> None:
+    """The table of a record, what papers report beside it, and where the page is."""
+    print(text_table(record))
+    if words := published_text(record):
+        print(f"\n{words}")
+    print(f"\nReport: {out / 'report.html'}")
 
 
 def _test_images(spec: str, *, skip_bad: bool, pattern: str | None) -> ImageSource | PairedSource:

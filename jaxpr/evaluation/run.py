@@ -43,6 +43,7 @@ from jaxpr.evaluation.measure import (
 from jaxpr.evaluation.outputs import StoredOutputs, diversity_scorer
 from jaxpr.evaluation.pictures import load_strips, packed_pictures
 from jaxpr.evaluation.planes import block_extractor
+from jaxpr.evaluation.presets import presets_met, published_record
 from jaxpr.evaluation.protocol import Protocol
 from jaxpr.evaluation.provenance import protocol_record
 from jaxpr.evaluation.state import (
@@ -55,8 +56,7 @@ from jaxpr.evaluation.stream import Compute, Part, Run, computed
 from jaxpr.evaluation.trial import check_restored
 from jaxpr.records.decisions import DecisionResults, decisions_record
 from jaxpr.records.differences import compared
-from jaxpr.records.metric_info import TOGETHER
-from jaxpr.records.metric_table import in_order, metric_info
+from jaxpr.records.metric_table import in_order
 from jaxpr.records.reading import read_record
 from jaxpr.records.results import RestorerResult, Results, from_record, to_csv, to_json, to_record
 from jaxpr.report import write_report
@@ -139,11 +139,9 @@ def evaluate(
 
     def conclude() -> Results:
         found = _finished(key, ready, record, stores, probed)
-        if degradation.is_unknown and examples.low is None:
-            found = _without(found, TOGETHER)
         behind = None if judged is None else judged.results(record, stores)[0]
         found = compared(found if behind is None else _with_decisions(found, behind), baseline=baseline)
-        results = _with_origin(found, out, command)
+        results = _with_origin(_beside_papers(found, ready, degradation), out, command)
         _write(out, run, results, stores, behind)
         return results
 
@@ -188,14 +186,14 @@ def _probes(name: str) -> str:
 
 
 def _parts(ready: Entered, work: "_Work", probed: Sequence[str]) -> list[Part]:
-    """The work on the natural images and on each restorer, in order."""
-    parts = [Part(REFERENCE, work.reference())]
+    """The work on each restorer, in order, and last on the natural images, so that a first number is there soon."""
+    parts = []
     for name, trial in ready.trials.items():
         compute = work.restorer(name, trial.programs) if trial.outputs is None else work.outputs(name, trial.outputs)
         parts.append(Part(name, compute))
         if name in probed:
             parts.append(Part(_probes(name), work.probe(name, ready.compiled.probe(name)), ready.run.probes))
-    return parts
+    return [*parts, Part(REFERENCE, work.reference())]
 
 
 def _judged(ready: Entered, decisions: AttackedDecisions) -> Judged:
@@ -204,15 +202,6 @@ def _judged(ready: Entered, decisions: AttackedDecisions) -> Judged:
         found = f"found {len(decisions.attacks)}, expected one"
         raise InputError(f"attacks: {found}; `evaluate_decisions` takes several")
     return Judged(ready, decisions)
-
-
-def _without(results: Results, group: str) -> Results:
-    """The results without the metrics of a group."""
-
-    def fewer(result: RestorerResult) -> RestorerResult:
-        return result._replace(metrics={n: m for n, m in result.metrics.items() if metric_info(n).group != group})
-
-    return results._replace(restorers=tuple(map(fewer, results.restorers)))
 
 
 def _with_decisions(results: Results, behind: DecisionResults) -> Results:
@@ -224,6 +213,15 @@ def _with_decisions(results: Results, behind: DecisionResults) -> Results:
         return result._replace(metrics={name: metrics[name] for name in in_order(metrics)})
 
     return results._replace(restorers=tuple(map(more, results.restorers)))
+
+
+def _beside_papers(results: Results, ready: Entered, degradation: Degradation) -> Results:
+    """The results with the protocols of the field that the run meets, and what papers report on the same images."""
+    examples, protocol = ready.run.examples, ready.run.protocol
+    met = {"presets": presets_met(examples, degradation, protocol)}
+    published = published_record(examples, degradation, protocol)
+    known = {} if published is None else {"published": published}
+    return results._replace(provenance=results.provenance | met, references=results.references | known)
 
 
 def _with_origin(results: Results, out: Path, command: str | None) -> Results:
@@ -258,6 +256,7 @@ class _Work:
         self.run = run
         self.score, self.score_attack = scorer(degradation, protocol), attack_scorer()
         self.score_diversity = diversity_scorer(protocol)
+        self.measured = not degradation.is_unknown or run.examples.low is not None
         self.features_y = patch_features(features, size=size, stride=stride)
         self.classes_x = patch_classes(features, size=factor * size, stride=factor * stride)
         self.blocks = block_extractor(protocol, factor)
@@ -270,7 +269,9 @@ class _Work:
             seen = self.classes_x(x)
             pictures = packed_pictures({"x": x, "y": y})
             blocks, natural = self.blocks(x, y), natural_blocks(x)
-            return stored(ReferenceArrays(seen.features, self.features_y(y), *blocks, seen.classes, natural, pictures))
+            # Where nothing is known of y, its features have no width, and measures of pairs are left out.
+            of_y = self.features_y(y) if self.measured else np.zeros((*seen.features.shape[:-1], 0), np.float32)
+            return stored(ReferenceArrays(seen.features, of_y, *blocks, seen.classes, natural, pictures))
 
         return compute
 

@@ -1,5 +1,7 @@
 """Measures of whole sets of patches: Fréchet, kernel and neighbour measures, each also for pairs with y.
 
+Where nothing is known of y its features have no width, and measures of pairs are left out.
+
 Features stream from the stores of a run. Fréchet distances see all patches as moments; kernel and neighbour measures,
 whose cost grows with the square of their number, see at most `Protocol.set_patches` of them, chosen at random.
 """
@@ -62,7 +64,7 @@ class PatchSets(NamedTuple):
         blocks: (N,) the block of photographs that each example belongs to.
         chosen: for each example the numbers of its patches that the quadratic measures see.
         x: (M, d) features of the chosen patches of x.
-        y: (M, d) features of the chosen patches of y.
+        y: (M, d) features of the chosen patches of y; (M, 0) where nothing is known of it.
         groups: (M,) the photograph of each chosen patch.
         total: number of all patches.
         key: for subsets of the extrapolation.
@@ -115,10 +117,7 @@ def set_metrics(real: PatchSets, store: BatchStore, reference: BatchStore, *, fe
     fake_moments = moments_by_block(_features(store, count), _features_y(reference, count), real.blocks)
     fake = gather(_features(store, count), real.chosen)
     found = _frechet(real, fake_moments)
-    for prefix, x, x_hat in (
-        ("", real.x, fake),
-        ("joint_", np.asarray(joint_features(real.x, real.y)), np.asarray(joint_features(fake, real.y))),
-    ):
+    for (prefix, x), (_, x_hat) in zip(_alone_and_paired(real.x, real.y), _alone_and_paired(fake, real.y), strict=True):
         found[f"extrapolated_{prefix}fd"] = _extrapolated(real, x, x_hat)
         found |= {prefix + name: metric for name, metric in _quadratic(real, x, x_hat).items()}
     return {f"{name}_{features}": metric for name, metric in found.items()}
@@ -138,7 +137,7 @@ def half_against_half(real: PatchSets, reference: BatchStore, *, features: str) 
     first, second = halves
     found = _fd_and_joint_fd(first, second, real.width) if min(first.count, second.count) > 1 else {}
     rows = np.repeat(side, [len(chosen) for chosen in real.chosen])
-    for prefix, points in (("", real.x), ("joint_", np.asarray(joint_features(real.x, real.y)))):
+    for prefix, points in _alone_and_paired(real.x, real.y):
         one, other = points[rows == 0], points[rows == 1]
         if min(len(one), len(other)) > real.neighbours:
             found[f"{prefix}kid"] = float(kernel_distance_full(one, other))
@@ -174,8 +173,10 @@ def _frechet(real: PatchSets, fake: Sequence[Moments]) -> dict[str, Metric]:
     def distances(pairs: Sequence[tuple[Moments, Moments]]) -> dict[str, float]:
         truth, found = (functools.reduce(Moments.merge, side) for side in zip(*pairs, strict=True))
         if min(truth.count, found.count) < 2:
-            return dict.fromkeys(("fd", "joint_fd", "consistency_fd", "conditional_fd"), math.nan)
+            return dict.fromkeys(names, math.nan)
         both = _fd_and_joint_fd(truth, found, real.width)
+        if not paired:
+            return both
         with warnings.catch_warnings():
             # The record's notes say it.
             warnings.simplefilter("ignore", SmallSampleWarning)
@@ -183,6 +184,8 @@ def _frechet(real: PatchSets, fake: Sequence[Moments]) -> dict[str, Metric]:
         added = math.sqrt(max(both["joint_fd"] - both["fd"], 0.0))
         return both | {"consistency_fd": added, "conditional_fd": conditional}
 
+    paired = real.y.shape[1] > 0
+    names = ("fd", *(("joint_fd", "consistency_fd", "conditional_fd") if paired else ()))
     metrics = leave_one_out(distances, list(zip(real.moments, fake, strict=True)))
     if real.total < 2:
         return {name: Metric(math.nan, math.nan, "undefined for fewer than two patches") for name in metrics}
@@ -220,10 +223,15 @@ def _quadratic(real: PatchSets, x: np.ndarray, x_hat: np.ndarray) -> dict[str, M
 def _fd_and_joint_fd(first: Moments, second: Moments, width: int) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SmallSampleWarning)
-        return {
-            "fd": float(frechet_distance(_leading(first, width), _leading(second, width))),
-            "joint_fd": float(frechet_distance(first, second)),
-        }
+        found = {"fd": float(frechet_distance(_leading(first, width), _leading(second, width)))}
+        if len(first.mean) > width:
+            found["joint_fd"] = float(frechet_distance(first, second))
+        return found
+
+
+def _alone_and_paired(x: np.ndarray, y: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Features by the prefix of their measures: of x, and with those of y where there are any."""
+    return [("", x), *([("joint_", np.asarray(joint_features(x, y)))] if y.shape[1] else [])]
 
 
 def _shares(scores: ManifoldScores) -> dict[str, Array]:
@@ -250,7 +258,7 @@ def moments_by_block(
     """
     blocks: dict[int, Moments] = {}
     for label, x, y in zip(merged_groups(groups), x_features, y_features, strict=True):
-        joint = np.asarray(joint_features(x, y))
+        joint = np.asarray(joint_features(x, y) if y.shape[1] else x)
         blocks[label] = blocks.get(label, Moments.zero(joint.shape[1])).update(joint)
     return list(blocks.values())
 

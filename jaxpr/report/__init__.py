@@ -8,6 +8,7 @@ from jaxpr.report.bars import figure_consistency, figure_robustness
 from jaxpr.report.curves import figure_sweep
 from jaxpr.report.decisions import decisions_table, figure_decisions
 from jaxpr.report.page import write_report
+from jaxpr.report.published import published_text
 from jaxpr.report.scatter import figure_distortion_perception, figure_manifold, figure_tradeoff
 from jaxpr.report.strips import Strip, figure_strip
 from jaxpr.report.text import format_value, text_table
@@ -26,6 +27,7 @@ __all__ = [
     "figure_tradeoff",
     "figure_uncertainty",
     "format_value",
+    "published_text",
     "text_table",
     "write_report",
 ]

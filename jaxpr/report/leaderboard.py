@@ -123,7 +123,7 @@ def _shown(place: str, board: Board) -> dict[str, Any]:
     return {
         "place": place,
         "title": board.title,
-        "about": _about(record["protocol"]),
+        "about": _about(record["protocol"], runs[0].get("presets") or {}),
         "first": first,
         "columns": columns,
         "rows": rows,
@@ -135,7 +135,7 @@ def _shown(place: str, board: Board) -> dict[str, Any]:
     }
 
 
-def _about(protocol: Mapping[str, Any]) -> str:
+def _about(protocol: Mapping[str, Any], presets: Mapping[str, Any]) -> str:
     """What was measured on, and how it was attacked."""
     examples, images, crop = (protocol.get(name) for name in ("examples", "images", "crop"))
     parts = [f"{examples} examples" + (f" of {images} images" if images else "")]
@@ -144,6 +144,7 @@ def _about(protocol: Mapping[str, Any]) -> str:
     alpha = protocol.get("alpha")
     attack = "no attack" if protocol.get("attack") is None else f"attack {protocol['attack']}"
     parts += [attack + (f", α = {strength(alpha)}" if alpha is not None else "")]
+    parts += [f"protocol {' and '.join(presets)}"] if presets else []
     return "; ".join(parts)
 
 

@@ -23,6 +23,7 @@ from jaxpr.report.apart import differences_shown
 from jaxpr.report.bars import figure_consistency, figure_robustness
 from jaxpr.report.curves import figure_sweep
 from jaxpr.report.decisions import figure_decisions
+from jaxpr.report.published import published_shown
 from jaxpr.report.scatter import figure_distortion_perception, figure_manifold, figure_tradeoff
 from jaxpr.report.strips import Strip, figure_strip
 from jaxpr.report.style import png_bytes
@@ -144,6 +145,7 @@ def _render(record: Mapping[str, Any], pictures: Sequence[_Picture], samples: Se
         "columns": columns,
         "tables": metric_tables(record),
         "differences": differences_shown(record),
+        "published": published_shown(record),
         "protocol": flattened(record.get("protocol") or {}),
         "provenance": flattened(record.get("provenance") or {}),
         "weights": flattened({e["name"]: e["weights"] for e in record["restorers"] if e.get("weights")}),

@@ -10,6 +10,7 @@ from jaxpr.cli.evaluate import Evaluate
 from jaxpr.cli.options import ProtocolOptions, changes_of
 from jaxpr.core import InputError
 from jaxpr.data import from_arrays
+from jaxpr.degradations import parse_degradation
 from jaxpr.evaluation import SCALES, Protocol, evaluate
 from jaxpr.evaluation.attack_checks import CHECKS
 from jaxpr.evaluation.protocol import IFGSM, Distortion, Exploration, L2Adam, Patches, Probes, settings
@@ -17,6 +18,7 @@ from jaxpr.records import of_source
 from jaxpr.records.metric_info import ATTACK
 from jaxpr.restorers import nearest
 
+DEGRADATION = parse_degradation("bicubic-x4")
 PARTS = [Protocol, Distortion, Patches, IFGSM, L2Adam, Probes, Exploration]
 
 
@@ -98,8 +100,8 @@ def test_options_change_what_was_given_only():
         "set_patches": None,
         "probes": 0,
     }
-    assert not given.protocol().probing
-    assert Evaluate(out="x", attack="none").protocol().attack is None
+    assert not given.settled(DEGRADATION).probing
+    assert Evaluate(out="x", attack="none").settled(DEGRADATION).attack is None
     with pytest.raises(InputError, match="sweep_levels: found 256, expected more than 0 and at most 255"):
         changes_of(Evaluate(out="x", sweep_levels=(1.0, 256.0)))
 

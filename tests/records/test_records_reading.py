@@ -18,8 +18,16 @@ DIFFERENCE = {"value": 1, "stderr": 1.0, "low": 0.0, "high": 2.0, "p": 0.5, "p_h
 GOOD = {
     "schema_version": 1,
     "protocol": {"data": "d", "degradation": "x", "scale_factor": 2, "examples": 1, "attack": None, "data_range": 1.0},
-    "provenance": {},
-    "references": {},
+    "provenance": {"command": "jaxpr evaluate", "presets": {"sr-benchmark": {"border": 4}}},
+    "references": {
+        "truth": {"niqe": CELL},
+        "published": {
+            "set": "Set5",
+            "protocol": "sr-benchmark",
+            "differs": ["border"],
+            "networks": [{"network": "bicubic", "psnr": 28.4, "ssim": 0.8, "source": "a paper"}],
+        },
+    },
     "baseline": "a",
     "restorers": [
         {

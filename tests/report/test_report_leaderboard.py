@@ -29,7 +29,7 @@ def entry(name, psnr, joint, **more):
 def board(title, entries, *, runs=1, strips=(), **changes):
     protocol = {"data": "d", "degradation": "x", "scale_factor": 2, "examples": 3, "attack": None} | changes
     about = [{"folder": f"run{number}", "command": f"jaxpr evaluate --out {NASTY}"} for number in range(runs)]
-    about[0]["jaxpr"] = "9.9.9"
+    about[0] |= {"jaxpr": "9.9.9", "presets": {"sr-benchmark": {}}}
     record = {"protocol": protocol, "provenance": {"runs": about}, "references": {}, "restorers": entries}
     return Board(title, record, {e["name"]: number % runs for number, e in enumerate(entries)}, strips)
 
@@ -96,7 +96,15 @@ def test_cards_say_where_numbers_are_from_and_text_is_escaped(tmp_path):
     assert NASTY not in text
     for shown in (NASTY, f"jaxpr evaluate --out {NASTY}"):
         assert escaped(shown) in text
-    for shown in ("1" * 64, "jaxpr 9.9.9", "restored: 20.0 dB", "none recorded", "run0", "<dd>word</dd>"):
+    for shown in (
+        "1" * 64,
+        "jaxpr 9.9.9",
+        "restored: 20.0 dB",
+        "none recorded",
+        "protocol sr-benchmark",
+        "run0",
+        "<dd>word</dd>",
+    ):
         assert shown in text
     assert text.count("No sample images") == 1
     assert re.findall(r'(?:src|href|action)\s*=\s*["\']?(?!data:image/png|#p1)[^"\'> ]+', text) == []

@@ -1,0 +1,140 @@
+"""Protocols of the field by name: what papers set, so that numbers can be put beside theirs."""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from jaxpr.core import InputError, did_you_mean
+from jaxpr.degradations import Degradation
+from jaxpr.evaluation.benchmarks import recognised_benchmark
+from jaxpr.evaluation.examples import Examples
+from jaxpr.evaluation.protocol import SCALES, Protocol, settings
+
+__all__ = ["PRESETS", "Preset", "preset_changes", "presets_met", "published_record"]
+
+_FID_SIDE = 256
+
+
+class Preset(NamedTuple):
+    """Settings that papers share.
+
+    Attributes:
+        means: what it is for, in a line.
+        source: who measures so.
+    """
+
+    means: str
+    source: str
+
+
+PRESETS = {
+    "sr-benchmark": Preset(
+        "PSNR and SSIM of super-resolution on luma, whole images without a border of the scale factor",
+        "Set5, Set14, BSD100 and Urban100 since VDSR and EDSR",
+    ),
+    "div2k": Preset(
+        "PSNR of super-resolution on colours, whole images without a border of 6 + scale factor",
+        "DIV2K validation: Lim et al. 2017 (EDSR), Section 4.4",
+    ),
+    "denoising": Preset(
+        "PSNR of whole images with noise that is neither rounded nor clipped",
+        "CBSD68, Kodak24: Zhang et al. 2017 (DnCNN) and after",
+    ),
+    "fid-imagenet": Preset(
+        "FID, KID and inception score of whole images of 256×256, with --features inception:FILE",
+        "ImageNet at 256×256, as of diffusion restorers",
+    ),
+    "ohayon2024": Preset(
+        "patches and attack of the study of perception and robustness: whole images, patches of 32, steps of 16",
+        "[ohayon2024], Section 4.2",
+    ),
+}
+"""By the names that `jaxpr evaluate --protocol` takes."""
+
+
+def preset_changes(name: str, degradation: Degradation) -> dict[str, Any]:
+    """The settings of a preset, as `Protocol.replace` takes them: `SCALES["small"].replace(**changes)`.
+
+    Args:
+        name: one of `PRESETS`.
+        degradation: decides borders and the size of patches; with pairs, one with their factor.
+
+    Raises:
+        InputError: another name, or a degradation that the preset is not for.
+    """
+    if name not in PRESETS:
+        raise InputError(f"protocol: found {name!r}, expected one of {', '.join(PRESETS)}{did_you_mean(name, PRESETS)}")
+    factor = degradation.factor
+    if name in ("sr-benchmark", "div2k"):
+        if factor == 1:
+            found = f"found {name!r} with degradation {degradation.name!r}"
+            raise InputError(f"protocol: {found}, expected super-resolution, such as bicubic-x4")
+        whole = {"crop": 0, "measurement_bits": 8}
+        return whole | ({"channel": "y", "border": factor} if name == "sr-benchmark" else _colours(6 + factor))
+    if name == "denoising":
+        if not degradation.only_noise:
+            raise InputError(f"protocol: found {name!r} with degradation {degradation.name!r}, expected noise-STD")
+        return {"crop": 0, "measurement_bits": None} | _colours(0)
+    if name == "fid-imagenet":
+        if _FID_SIDE % factor:
+            raise InputError(
+                f"protocol: found {name!r} with factor {factor}, expected a factor that divides {_FID_SIDE}"
+            )
+        side = _FID_SIDE // factor
+        return {"crop": _FID_SIDE, "patch_size": side, "patch_stride": side} | _colours(0)
+    paper = SCALES["paper"]
+    return {
+        "crop": 0,
+        "patch_size": paper.patches.size,
+        "patch_stride": paper.patches.stride,
+        "attack": "ifgsm",
+        "attack_steps": settings(paper)["attack_steps"],
+    }
+
+
+def presets_met(examples: Examples, degradation: Degradation, protocol: Protocol) -> dict[str, dict[str, Any]]:
+    """The presets all of whose settings a run has, each with what it sets."""
+    found = {}
+    for name in PRESETS:
+        try:
+            wanted = preset_changes(name, _known(examples, degradation))
+        except InputError:
+            continue  # not for this degradation
+        if not _departures(wanted, protocol):
+            found[name] = wanted
+    return found
+
+
+def published_record(examples: Examples, degradation: Degradation, protocol: Protocol) -> dict[str, Any] | None:
+    """What papers report on the images of a run, for the record; None unless they are all of a known test set, whole.
+
+    `differs` names the settings in which the run departs from the protocol of the published numbers.
+    """
+    whole = examples.source if examples.pairs is None else examples.pairs.high
+    if protocol.crop or len(examples) != len(whole):
+        return None
+    known = recognised_benchmark(whole)
+    rows = () if known is None else known.published(degradation)
+    if known is None or not rows:
+        return None
+    wanted = preset_changes(known.protocol, _known(examples, degradation))
+    return {
+        "set": known.name,
+        "protocol": known.protocol,
+        "differs": _departures(wanted, protocol),
+        "networks": [{name: value for name, value in row._asdict().items() if value is not None} for row in rows],
+    }
+
+
+def _known(examples: Examples, degradation: Degradation) -> Degradation:
+    """The degradation with the factor of pairs that bring their own measurements."""
+    return degradation if degradation.has_operator else replace(degradation, factor=examples.factor)
+
+
+def _departures(wanted: dict[str, Any], protocol: Protocol) -> list[str]:
+    """The settings that are not as wanted; whole images are both 0 and None."""
+    has = settings(protocol) | {"crop": protocol.crop or 0}
+    return [name for name, value in wanted.items() if has.get(name) != value]
+
+
+def _colours(border: int) -> dict[str, Any]:
+    return {"channel": "rgb", "border": border}

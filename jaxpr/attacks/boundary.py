@@ -20,7 +20,7 @@ from jaxpr.core import (
 from jaxpr.numerics.convolution import canonical_convolutions
 from jaxpr.numerics.guards import widened
 
-__all__ = ["ascent_gradient", "check_attack", "check_measurements", "restorations"]
+__all__ = ["ascent_gradient", "ascent_values", "check_attack", "check_measurements", "restorations"]
 
 
 def restorations(estimator: Estimator, y: Array, *, name: str = "estimator") -> Array:
@@ -53,6 +53,22 @@ def ascent_gradient(objective: Objective) -> Callable[[Array], Array]:
     Examples are independent, so the gradient of the sum holds all of them.
     """
     return canonical_convolutions(jax.grad(lambda y: jnp.sum(widened(objective(y)))))
+
+
+def ascent_values(objective: Objective) -> Callable[[Array], tuple[Array, Array]]:
+    """Each example's value of its objective, (N,), beside what `ascent_gradient` gives."""
+
+    def total(y: Array) -> tuple[Array, Array]:
+        values = widened(objective(y))
+        return jnp.sum(values), values
+
+    both = canonical_convolutions(jax.value_and_grad(total, has_aux=True))
+
+    def values_and_gradient(y: Array) -> tuple[Array, Array]:
+        (_, values), gradient = both(y)
+        return values, gradient
+
+    return values_and_gradient
 
 
 def check_attack(objective: Objective, y: Array, *, steps: int, bounds: tuple[float, float] | None) -> None:

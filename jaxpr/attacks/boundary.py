@@ -71,7 +71,7 @@ def ascent_values(objective: Objective) -> Callable[[Array], tuple[Array, Array]
     return values_and_gradient
 
 
-def check_attack(objective: Objective, y: Array, *, steps: int, bounds: tuple[float, float] | None) -> None:
+def check_attack(objective: Objective, y: Array, *, steps: int | Array, bounds: tuple[float, float] | None) -> None:
     """Raise unless an attack on `objective` from `y` is well defined.
 
     Raises:
@@ -79,7 +79,8 @@ def check_attack(objective: Objective, y: Array, *, steps: int, bounds: tuple[fl
             the objective does not return one floating value per example.
     """
     check_measurements(y, bounds=bounds)
-    check_count("steps", steps)
+    if not isinstance(steps, jax.Array):
+        check_count("steps", steps)
     found = jax.eval_shape(objective, y)
     shape = getattr(found, "shape", type(found).__name__)
     if shape != (y.shape[0],):

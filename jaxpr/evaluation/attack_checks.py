@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr.attacks import output_shift, shift_ratio
+from jaxpr.attacks import ifgsm, output_shift, shift_ratio
 from jaxpr.attacks.apgd import SETTLED
 from jaxpr.core import Array, Estimator, Key, Objective
 from jaxpr.degradations import jpeg_surrogate
-from jaxpr.evaluation.ascents import IFGSM, Attack, L2Adam
+from jaxpr.evaluation.ascents import APGD, IFGSM, Attack, L2Adam
 from jaxpr.numerics.balls import example_norms
 from jaxpr.records.results import Metric
 
@@ -53,26 +53,21 @@ def attack_checks(
     """
     first, other, random, noise = (jax.vmap(lambda key, i=i: jax.random.fold_in(key, i))(keys) for i in range(4))
     objective, steps = output_shift(estimator, y), attack.steps
-    shorter, longer = (dataclasses.replace(attack, steps=count) for count in (max(steps // 2, 1), 2 * steps))
-    found = attack.ascend(first, objective, y, bounds=bounds)
-    size = example_norms(found - y)
-    attacked = {
-        "attack": [found],
-        "shorter": [shorter.ascend(first, objective, y, bounds=bounds)],
-        "longer": [longer.ascend(other, objective, y, bounds=bounds)],
-    }
+    starts = {"attack": (first, steps), "shorter": (first, max(steps // 2, 1)), "longer": (other, 2 * steps)}
+    attacked = _ascended(attack, starts | {"step_ratio": (first, 1)}, objective, y, bounds)
+    size = example_norms(attacked["attack"] - y)
     changes = {
         "random_ratio": [_random(random, y, attack, number) for number in range(steps)],
-        "step_ratio": [_one_step(first, objective, y, attack)],
         "noise_ratio": [_scaled(_normal(noise, y, number), size) for number in range(_DRAWS)],
     } | {name: [_scaled(change, size) for change in kinds] for name, kinds in _unchosen(y).items()}
-    near = attacked | {name: [_inside(y + change, bounds) for change in kinds] for name, kinds in changes.items()}
+    near = {name: [point] for name, point in attacked.items()}
+    near |= {name: [_inside(y + change, bounds) for change in kinds] for name, kinds in changes.items()}
     before = estimator(y)  # once for all
     everywhere = jnp.stack([point for kind in near.values() for point in kind])
     ratios = jax.lax.map(lambda point: shift_ratio(before, estimator(point), y, point), everywhere)
     ends = np.cumsum([len(kind) for kind in near.values()])
     parts = dict(zip(near, jnp.split(ratios, ends[:-1]), strict=True))
-    reached, half, again = (parts[name][0] for name in attacked)
+    reached, half, again = (parts[name][0] for name in starts)
     values = jnp.maximum(again / reached - 1, 0), reached / half - 1, reached
     masked = {name: jnp.max(parts[name], axis=0) for name in _MASKED}
     # A constant image, moved, does not change: the mean is over the ratios that are defined.
@@ -116,12 +111,41 @@ def _random(keys: Key, y: Array, attack: Attack, number: int) -> Array:
     return attack.alpha * jnp.sign(drawn)
 
 
-def _one_step(keys: Key, objective: Objective, y: Array, attack: Attack) -> Array:
-    """A change as large as the attack may make, along the gradient at its start."""
-    if isinstance(attack, L2Adam):
-        step = IFGSM(steps=1).ascend(keys, objective, y, bounds=None) - y
-        return _scaled(step, jnp.full(y.shape[0], attack.epsilon, y.dtype))
-    return IFGSM(alpha=attack.alpha, steps=1).ascend(keys, objective, y, bounds=None) - y
+def _ascended(
+    attack: Attack,
+    starts: dict[str, tuple[Key, int]],
+    objective: Objective,
+    y: Array,
+    bounds: tuple[float, float] | None,
+) -> dict[str, Array]:
+    """Attacked measurements from these keys with so many steps, by name.
+
+    Those of I-FGSM, whose step of 1 is as large as the attack, come from one program: compiling is what takes longest.
+    """
+    if not isinstance(attack, IFGSM):
+        return {
+            name: _one_step(key, objective, y, attack, bounds)
+            if steps == 1
+            else dataclasses.replace(attack, steps=steps).ascend(key, objective, y, bounds=bounds)
+            for name, (key, steps) in starts.items()
+        }
+
+    def ascend(start: tuple[Key, Array]) -> Array:
+        return ifgsm(start[0], objective, y, alpha=attack.alpha, steps=start[1], bounds=bounds)
+
+    keys, counts = zip(*starts.values(), strict=True)
+    found = jax.lax.map(ascend, (jnp.stack(keys), jnp.asarray(counts, jnp.int32)))
+    return dict(zip(starts, found, strict=True))
+
+
+def _one_step(
+    keys: Key, objective: Objective, y: Array, attack: APGD | L2Adam, bounds: tuple[float, float] | None
+) -> Array:
+    """A step as large as the attack may go, along the gradient at its start."""
+    if isinstance(attack, APGD):
+        return ifgsm(keys, objective, y, alpha=attack.alpha, steps=1, bounds=bounds)
+    step = ifgsm(keys, objective, y, alpha=1 / 255, steps=1, bounds=None) - y
+    return _inside(y + _scaled(step, jnp.full(y.shape[0], attack.epsilon, y.dtype)), bounds)
 
 
 def _unchosen(y: Array) -> dict[str, list[Array]]:

@@ -1,5 +1,6 @@
 """Auto-PGD: ascent in an ∞-norm ball with momentum and a step that halves itself, tried harder until it settles."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -106,33 +107,60 @@ def apgd(
         return jnp.clip(start_at + delta, low, high).astype(y.dtype)
 
     def climbed(starts: Key, number: int | Array, count: int | Array) -> tuple[Array, Array]:
-        """The best perturbation of a round of so many steps, and its value."""
-
-        def climb(position: Array, state: _State) -> _State:
-            state, slope = _noted(state, *seen(perturbed(state.point)))
-            state, slope = _checked(state, slope, stretches[number, position])
-            return _moved(state, slope, alpha, momentum=jnp.where(position == 0, 1, _MOMENTUM))
-
         start = sample_linf(starts, start_at, radius=alpha * _START).astype(start_at.dtype)
-        state = jax.lax.fori_loop(0, count, climb, _started(start, alpha))
-        state, _ = _noted(state, *seen(perturbed(state.point)))
-        return state.best, state.best_value
+        return _climbed(lambda delta: seen(perturbed(delta)), start, stretches[number], alpha=alpha, steps=count)
+
+    def one_round(number: Array) -> tuple[Array, Array]:
+        starts = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, number)
+        return climbed(starts, number, jnp.int32(steps) << number)
+
+    best, _ = climbed(keys, 0, steps) if rounds == 1 else _best_of(one_round, start_at, rounds=rounds)
+    return perturbed(best)
+
+
+def _climbed(
+    seen: Callable[[Array], tuple[Array, Array]],
+    start: Array,
+    stretches: Array,
+    *,
+    alpha: float | Array,
+    steps: int | Array,
+) -> tuple[Array, Array]:
+    """The best perturbation of an ascent, and its value.
+
+    Args:
+        seen: maps perturbations (N, ...) to the values of their points, (N,), and the gradients there.
+        start: where to begin.
+        stretches: see `_stretches`; of this ascent.
+        alpha: radius.
+        steps: how many.
+    """
+
+    def climb(position: Array, state: _State) -> _State:
+        state, slope = _noted(state, *seen(state.point))
+        state, slope = _checked(state, slope, stretches[position])
+        return _moved(state, slope, alpha, momentum=jnp.where(position == 0, 1, _MOMENTUM))
+
+    state = jax.lax.fori_loop(0, steps, climb, _started(start, alpha))
+    state, _ = _noted(state, *seen(state.point))
+    return state.best, state.best_value
+
+
+def _best_of(one_round: Callable[[Array], tuple[Array, Array]], like: Array, *, rounds: int) -> tuple[Array, Array]:
+    """The best of rounds until they settle, for each example by itself, and its value."""
 
     def another(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         number, best, value, active = carry
-        starts = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, number)
-        found, reached = climbed(starts, number, jnp.int32(steps) << number)
+        found, reached = one_round(number)
         better = active & ~(reached <= value)  # NaN, too
         risen = ((number == 0) | (reached - value > _WORTH * jnp.abs(value))) & ~jnp.isnan(reached)
         best, value = jnp.where(_over(better, best), found, best), jnp.where(better, reached, value)
         return number + 1, best, value, active & risen
 
-    if rounds == 1:
-        return perturbed(climbed(keys, 0, steps)[0])
-    lowest, everyone = jnp.full(y.shape[0], -jnp.inf, start_at.dtype), jnp.ones(y.shape[0], bool)
-    begun = (jnp.int32(0), jnp.zeros_like(start_at), lowest, everyone)
-    _, best, _, _ = jax.lax.while_loop(lambda carry: (carry[0] < rounds) & jnp.any(carry[3]), another, begun)
-    return perturbed(best)
+    lowest, everyone = jnp.full(like.shape[0], -jnp.inf, like.dtype), jnp.ones(like.shape[0], bool)
+    begun = (jnp.int32(0), jnp.zeros_like(like), lowest, everyone)
+    _, best, value, _ = jax.lax.while_loop(lambda carry: (carry[0] < rounds) & jnp.any(carry[3]), another, begun)
+    return best, value
 
 
 def _stretches(steps: int, rounds: int) -> np.ndarray:

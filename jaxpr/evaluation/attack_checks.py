@@ -54,7 +54,7 @@ def attack_checks(
     first, other, random, noise = (jax.vmap(lambda key, i=i: jax.random.fold_in(key, i))(keys) for i in range(4))
     objective, steps = output_shift(estimator, y), attack.steps
     starts = {"attack": (first, steps), "shorter": (first, max(steps // 2, 1)), "longer": (other, 2 * steps)}
-    attacked = _ascended(attack, starts | {"step_ratio": (first, 1)}, objective, y, bounds)
+    attacked = _ascended(attack, starts, objective, y, bounds)
     size = example_norms(attacked["attack"] - y)
     changes = {
         "random_ratio": [_random(random, y, attack, number) for number in range(steps)],
@@ -118,24 +118,25 @@ def _ascended(
     y: Array,
     bounds: tuple[float, float] | None,
 ) -> dict[str, Array]:
-    """Attacked measurements from these keys with so many steps, by name.
+    """Attacked measurements from these keys with so many steps, by name; `step_ratio` is one step of the whole size.
 
-    Those of I-FGSM, whose step of 1 is as large as the attack, come from one program: compiling is what takes longest.
+    Those of I-FGSM, of which a single step has that size, come from one program: compiling is what takes longest.
     """
+    first, _ = starts["attack"]
     if not isinstance(attack, IFGSM):
-        return {
-            name: _one_step(key, objective, y, attack, bounds)
-            if steps == 1
-            else dataclasses.replace(attack, steps=steps).ascend(key, objective, y, bounds=bounds)
+        found = {
+            name: dataclasses.replace(attack, steps=steps).ascend(key, objective, y, bounds=bounds)
             for name, (key, steps) in starts.items()
         }
+        return found | {"step_ratio": _one_step(first, objective, y, attack, bounds)}
+    starts = starts | {"step_ratio": (first, 1)}
 
     def ascend(start: tuple[Key, Array]) -> Array:
         return ifgsm(start[0], objective, y, alpha=attack.alpha, steps=start[1], bounds=bounds)
 
     keys, counts = zip(*starts.values(), strict=True)
-    found = jax.lax.map(ascend, (jnp.stack(keys), jnp.asarray(counts, jnp.int32)))
-    return dict(zip(starts, found, strict=True))
+    points = jax.lax.map(ascend, (jnp.stack(keys), jnp.asarray(counts, jnp.int32)))
+    return dict(zip(starts, points, strict=True))
 
 
 def _one_step(

@@ -1,5 +1,6 @@
 """Checks of the attack, on linear maps whose ratios are known and on one that hides its gradient."""
 
+import dataclasses
 import math
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxpr.attacks import lipschitz_ratio, output_shift
 from jaxpr.core import example_keys
 from jaxpr.evaluation import APGD, IFGSM, L2Adam
 from jaxpr.evaluation.attack_checks import CHECKS, attack_checks, doubt
@@ -30,6 +32,36 @@ def test_a_multiple_of_y_has_one_ratio_in_all_directions(attack):
     assert tuple(found) == CHECKS
     for name in CHECKS:
         np.testing.assert_allclose(found[name], 0 if name.endswith("growth") else 3, rtol=1e-4, atol=1e-4)
+
+
+def test_what_the_attack_reaches_is_its_own_ratio_and_half_of_it_less():
+    def curved(y):
+        return jnp.sin(40 * y) + jnp.roll(y, 1, 1) ** 2
+
+    first = jax.vmap(lambda key: jax.random.fold_in(key, 0))(KEYS)
+    for attack in (IFGSM(alpha=0.02, steps=3), APGD(alpha=0.02, steps=3)):
+        found = attack_checks(KEYS, curved, Y, attack=attack, bounds=BOUNDS)
+        for steps, ratio in (
+            (3, found["attack_ratio"]),
+            (1, found["attack_ratio"] / (1 + found["attack_half_growth"])),
+        ):
+            alone = dataclasses.replace(attack, steps=steps).ascend(first, output_shift(curved, Y), Y, bounds=BOUNDS)
+            np.testing.assert_allclose(ratio, lipschitz_ratio(curved, Y, alone), rtol=1e-4)
+        step = IFGSM(alpha=0.02, steps=1).ascend(first, output_shift(curved, Y), Y, bounds=BOUNDS)
+        np.testing.assert_allclose(found["step_ratio"], lipschitz_ratio(curved, Y, step), rtol=1e-4)
+
+
+def test_rounding_and_jpeg_go_as_far_as_the_attack():
+    def coarse(y):  # sees only what equal neighbours share
+        return (y[:, ::2] + y[:, 1::2]) / 2
+
+    flat = jnp.full((1, 8, 8, 2), 0.503)
+    found = attack_checks(KEYS[:1], coarse, flat, attack=IFGSM(steps=2), bounds=BOUNDS)
+    # All values are rounded alike, so the change is a constant, which the mean of two keeps.
+    np.testing.assert_allclose(found["rounding_ratio"], np.sqrt(0.5), rtol=1e-3)
+    assert "jpeg_ratio" not in found  # two channels
+    grey = attack_checks(KEYS, three_times, Y, attack=IFGSM(steps=2), bounds=BOUNDS)
+    np.testing.assert_allclose(grey["jpeg_ratio"], 3, rtol=1e-4)
 
 
 def test_noise_has_the_mean_square_of_the_singular_values():
@@ -70,6 +102,11 @@ def test_words():
     by_itself = fine | {"noise_ratio": Metric(1.0, 0.0), "moved_ratio": Metric(2.5, 0.0)}
     assert doubt(by_itself, Metric(2.0, 0.0)) == ("an underestimate: a shift of equal norm reaches 2.5 on the probes")
     assert doubt({}, Metric(2.0, 0.0)) == ""
+    # Compared with what the attack reaches on the same probes, where that is known.
+    assert doubt(by_itself | {"attack_ratio": Metric(3.0, 0.0)}, Metric(2.0, 0.0)) == ""
+    assert doubt({"attack_ratio": Metric(3.0, 0.0), "step_ratio": Metric(3.5, 0.0)}, Metric(4.0, 0.0)) == (
+        "the gradient is masked: one step of its size reaches 3.5, more than the attack"
+    )
     assert "not converged: twice the steps from another start reach 30% more" in doubt(
         fine | {"attack_growth": Metric(0.3, 0.0)}, Metric(2.0, 0.0)
     )

@@ -81,6 +81,15 @@ ATTACKS = [
         COUNT,
     ),
     case(
+        "attacks.apgd: apgd",
+        lambda k, y, a: attacks.apgd(
+            k, attacks.output_shift(smooth, y), y, alpha=a, steps=2, bounds=(0.0, 1.0), rounds=2
+        ),
+        keys(2),
+        IMAGES,
+        COUNT,
+    ),
+    case(
         "attacks.objectives: output_shift expected_output_shift class_log_probability farthest_from negated",
         lambda k, y, label: (
             attacks.output_shift(smooth, y)(2 * y),

@@ -39,6 +39,7 @@ EXCLUDED = {
 }
 # Functions that a case of another name calls.
 INSIDE = {
+    "evaluation.APGD": "attacks.apgd",
     "evaluation.IFGSM": "evaluation.evaluate",
     "evaluation.L2Adam": "attacks.l2_adam",
     "evaluation.AttackedDecisions": "evaluation.evaluate_decisions",

@@ -228,6 +228,12 @@ def adam(estimator=squared, **options):
     return attacks.l2_adam(KEY, attacks.output_shift(estimator, y), y, steps=2, bounds=(0.0, 1.0), **options)
 
 
+def auto(estimator=squared, rounds=1):
+    y = jnp.asarray(SMALL)
+    objective = attacks.output_shift(estimator, y)
+    return attacks.apgd(KEY, objective, y, alpha=0.1, steps=2, bounds=(0.0, 1.0), rounds=rounds)
+
+
 def sweep(estimator=squared):
     alphas = np.float32([0.0, 0.1])
     return attacks.attack_sweep(KEY, estimator, jnp.asarray(SMALL), alphas=alphas, steps=2, bounds=(0.0, 1.0))
@@ -244,6 +250,9 @@ def probabilities(x):
 
 ATTACKS = {
     "alpha_psnr": lambda: attacks.alpha_psnr(0.1, data_range=1.0),
+    "apgd": auto,
+    "apgd: constant": lambda: auto(constant),
+    "apgd: two rounds": lambda: auto(rounds=2),
     "attack_sweep": sweep,
     "attack_sweep: constant": lambda: sweep(constant),
     "class_log_probability": lambda: blunt(lambda f, y: attacks.class_log_probability(f, probabilities, 1)),

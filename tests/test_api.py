@@ -115,6 +115,7 @@ FIXED = [
     (degradations.gaussian_noise, "(key, x, *, std)"),
     (degradations.jpeg, "(x, *, quality)"),
     (degradations.jpeg_surrogate, "(x, *, quality)"),
+    (attacks.apgd, "(key, objective, y, *, alpha, steps, bounds, rounds=1)"),
     (attacks.ifgsm, "(key, objective, y, *, alpha, steps, bounds)"),
     (attacks.output_shift, "(estimator, y)"),
     (attacks.lipschitz_ratio, "(estimator, y, y_adv)"),

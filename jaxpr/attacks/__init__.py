@@ -3,6 +3,7 @@
 An objective maps measurements (N, ...) to values (N,); attacks see only callables.
 """
 
+from jaxpr.attacks.apgd import apgd
 from jaxpr.attacks.budget import alpha_psnr, epsilon_for_psnr, input_psnr
 from jaxpr.attacks.explore import PosteriorExploration, RangeMaps, explore_posterior, range_coverage, range_maps
 from jaxpr.attacks.gradients import GradientState, GradientStatus, classify_gradient, gradient_status
@@ -26,6 +27,7 @@ __all__ = [
     "PosteriorExploration",
     "RangeMaps",
     "alpha_psnr",
+    "apgd",
     "attack_sweep",
     "class_log_probability",
     "classify_gradient",

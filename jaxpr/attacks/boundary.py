@@ -20,7 +20,7 @@ from jaxpr.core import (
 from jaxpr.numerics.convolution import canonical_convolutions
 from jaxpr.numerics.guards import widened
 
-__all__ = ["ascent_gradient", "check_attack", "check_measurements", "restorations"]
+__all__ = ["ascent_gradient", "ascent_values", "check_attack", "check_measurements", "restorations"]
 
 
 def restorations(estimator: Estimator, y: Array, *, name: str = "estimator") -> Array:
@@ -55,7 +55,23 @@ def ascent_gradient(objective: Objective) -> Callable[[Array], Array]:
     return canonical_convolutions(jax.grad(lambda y: jnp.sum(widened(objective(y)))))
 
 
-def check_attack(objective: Objective, y: Array, *, steps: int, bounds: tuple[float, float] | None) -> None:
+def ascent_values(objective: Objective) -> Callable[[Array], tuple[Array, Array]]:
+    """Each example's value of its objective, (N,), beside what `ascent_gradient` gives."""
+
+    def total(y: Array) -> tuple[Array, Array]:
+        values = widened(objective(y))
+        return jnp.sum(values), values
+
+    both = canonical_convolutions(jax.value_and_grad(total, has_aux=True))
+
+    def values_and_gradient(y: Array) -> tuple[Array, Array]:
+        (_, values), gradient = both(y)
+        return values, gradient
+
+    return values_and_gradient
+
+
+def check_attack(objective: Objective, y: Array, *, steps: int | Array, bounds: tuple[float, float] | None) -> None:
     """Raise unless an attack on `objective` from `y` is well defined.
 
     Raises:
@@ -63,7 +79,8 @@ def check_attack(objective: Objective, y: Array, *, steps: int, bounds: tuple[fl
             the objective does not return one floating value per example.
     """
     check_measurements(y, bounds=bounds)
-    check_count("steps", steps)
+    if not isinstance(steps, jax.Array):
+        check_count("steps", steps)
     found = jax.eval_shape(objective, y)
     shape = getattr(found, "shape", type(found).__name__)
     if shape != (y.shape[0],):

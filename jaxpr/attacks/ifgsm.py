@@ -19,7 +19,7 @@ def ifgsm(
     y: Array,
     *,
     alpha: float | Array,
-    steps: int,
+    steps: int | Array,
     bounds: tuple[float, float] | None,
 ) -> Array:
     r"""Perturb each measurement by at most α per entry so that the objective grows.
@@ -38,7 +38,7 @@ def ifgsm(
         objective: maps (N, ...) to (N,), each value depending on its own example only; differentiable.
         y: measurements, floating, inside `bounds`: images (N, H, W, C), points (N, d) or numbers (N,).
         alpha: radius of the ball in intensity units, 1/255 in the paper. Traced: `vmap` over it for a sweep.
-        steps: ascent steps. Static.
+        steps: ascent steps. Static, or an integer array: one program then serves attacks of different lengths.
         bounds: valid (low, high) range of measurements, or None for no limit.
 
     Returns:
@@ -54,17 +54,16 @@ def ifgsm(
     check_attack(objective, y, steps=steps, bounds=bounds)
     check_positive("alpha", alpha, or_zero=True, scalar=True)
     low, high = bounds if bounds is not None else (-jnp.inf, jnp.inf)
-    step_size = alpha / steps
     gradient = ascent_gradient(objective)
     start_at = widened(y)
+    step_size = alpha / (steps.astype(start_at.dtype) if isinstance(steps, jax.Array) else steps)
 
     def perturbed(delta: Array) -> Array:
         return jnp.clip(start_at + delta, low, high).astype(y.dtype)
 
-    def ascend(delta: Array, _: None) -> tuple[Array, None]:
+    def ascend(_: Array, delta: Array) -> Array:
         sign = jnp.sign(gradient(perturbed(delta)))
-        return jnp.clip(delta + step_size * widened(sign), -alpha, alpha).astype(delta.dtype), None
+        return jnp.clip(delta + step_size * widened(sign), -alpha, alpha).astype(delta.dtype)
 
     start = sample_linf(key, start_at, radius=alpha * _START).astype(start_at.dtype)
-    delta, _ = jax.lax.scan(ascend, start, length=steps)
-    return perturbed(delta)
+    return perturbed(jax.lax.fori_loop(0, steps, ascend, start))

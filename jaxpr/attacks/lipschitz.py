@@ -1,5 +1,7 @@
 """Lower bounds of an estimator's Lipschitz constant: from pairs of measurements, and from its Jacobian at one."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -21,7 +23,14 @@ from jaxpr.numerics.balls import example_norms
 from jaxpr.numerics.convolution import canonical_convolutions
 from jaxpr.numerics.guards import power_of_two, widened
 
-__all__ = ["lipschitz_ratio", "local_lipschitz", "shift_over_step", "shift_ratio"]
+__all__ = [
+    "LeadingDirection",
+    "leading_direction",
+    "lipschitz_ratio",
+    "local_lipschitz",
+    "shift_over_step",
+    "shift_ratio",
+]
 
 
 def lipschitz_ratio(estimator: Estimator, y: Array, y_adv: Array) -> Array:
@@ -108,6 +117,23 @@ def local_lipschitz(key: Key, estimator: Estimator, y: Array, *, iterations: int
         InputError: iterations < 1, y is not floating or not finite, or the estimator's output is not floating or has
             another number of examples.
     """
+    return leading_direction(key, estimator, y, iterations=iterations).norm
+
+
+class LeadingDirection(NamedTuple):
+    """Where a Jacobian amplifies most.
+
+    Attributes:
+        direction: of y's shape, Euclidean norm one for each example; float32 or wider.
+        norm: how much it is amplified, (N,), as `local_lipschitz` has it.
+    """
+
+    direction: Array
+    norm: Array
+
+
+def leading_direction(key: Key, estimator: Estimator, y: Array, *, iterations: int) -> LeadingDirection:
+    """`local_lipschitz` with the direction that it found; arguments and errors are the same."""
     check_count("iterations", iterations)
     check_measurements(y, bounds=None)
     restored, pull = jax.vjp(lambda z: restorations(estimator, z.astype(y.dtype)), widened(y))
@@ -130,7 +156,7 @@ def local_lipschitz(key: Key, estimator: Estimator, y: Array, *, iterations: int
     start, _length = _normalised(jax.vmap(draw)(example_keys(key, y.shape[0])))
     last, _ = jax.lax.scan(iterate, start, length=iterations)
     _, largest = _normalised(apply(last))
-    return defined_where(jnp.isfinite(largest), largest.astype(y.dtype))
+    return LeadingDirection(last, defined_where(jnp.isfinite(largest), largest.astype(y.dtype)))
 
 
 def _normalised(x: Array) -> tuple[Array, Array]:

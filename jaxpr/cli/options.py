@@ -9,7 +9,8 @@ import typing
 from typing import Any, Literal
 
 from jaxpr.core import InputError
-from jaxpr.evaluation.protocol import ATTACKS, Protocol, is_radius, setting_name
+from jaxpr.evaluation.ascents import ATTACKS
+from jaxpr.evaluation.protocol import Protocol, is_radius, setting_name
 
 __all__ = ["ProtocolOptions", "changes_of"]
 

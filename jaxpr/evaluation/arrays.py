@@ -62,7 +62,7 @@ class RestorerArrays(NamedTuple):
         blocks: small blocks of luma of x̂, (N, B, w).
         classes: probabilities of classes of the patches of x̂, (N, P, c).
         natural: what NIQE sees of the blocks of x̂, (N, K, 36).
-        pictures: `restored` and, if there was an attack, `restored_adv`.
+        pictures: `restored` and, if there was an attack, `restored_adv` and `y_adv`.
         seconds: that each example took.
     """
 

@@ -12,7 +12,7 @@ from jaxpr.evaluation.arrays import ProbeArrays, ReferenceArrays, RestorerArrays
 from jaxpr.evaluation.attack_checks import doubt
 from jaxpr.evaluation.naturalness import naturalness, niqe_model
 from jaxpr.evaluation.planes import PlaneReference, plane_metrics, plane_reference
-from jaxpr.evaluation.probes import SWEEP
+from jaxpr.evaluation.probes import SPECTRAL, SWEEP
 from jaxpr.evaluation.provenance import provenance_record
 from jaxpr.evaluation.sets import PatchSets, classes_score, half_against_half, patch_sets, set_metrics
 from jaxpr.evaluation.state import BatchStore
@@ -181,7 +181,7 @@ def _probe_results(
     if note := _blindness(numbers.gradient):
         return {name: Metric(math.nan, math.nan, note) for name in metrics}, {}
     if any(at.differentiable_once is not None for at in probed):
-        metrics["local_lipschitz"] = Metric(math.nan, math.nan, _NO_SECOND_DERIVATIVE)
+        metrics |= dict.fromkeys(SPECTRAL, Metric(math.nan, math.nan, _NO_SECOND_DERIVATIVE))
     if not probed[0].sweep:
         return metrics, {}
     curve: dict[str, list[float]] = {"alpha": list(run.protocol.sweep)}

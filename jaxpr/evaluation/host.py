@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpr.core import Key, users_code
+from jaxpr.evaluation.ascents import L2Adam
 from jaxpr.evaluation.measure import Programs, Responses
 from jaxpr.evaluation.outputs import diversity_scorer
-from jaxpr.evaluation.protocol import IFGSM, Protocol
+from jaxpr.evaluation.protocol import Protocol
 from jaxpr.metrics import psnr
 from jaxpr.restorers import Restorer
 
@@ -101,10 +102,10 @@ def _near(protocol: Protocol, keys: Key, y: np.ndarray, transfer: Transfer | Non
     for number in range(attack.steps):
         drawn = jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, 1 + number), y.shape[1:]))(keys)  # noqa: B023
         direction = np.asarray(drawn)
-        if isinstance(attack, IFGSM):
-            step = attack.alpha * np.sign(direction)
-        else:
+        if isinstance(attack, L2Adam):
             step = attack.epsilon * direction / _over(_norms(direction), y)
+        else:
+            step = attack.alpha * np.sign(direction)
         yield _inside(protocol, y + step.astype(y.dtype))
     if transfer is not None:
         yield np.asarray(transfer(keys, y)[0])

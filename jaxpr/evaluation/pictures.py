@@ -1,14 +1,13 @@
 """The few images that a run keeps for its report, among the arrays of its batches."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
 from jaxpr.core import AnyArray, Array
 from jaxpr.evaluation.arrays import ReferenceArrays, RestorerArrays, read_arrays
 from jaxpr.evaluation.state import BatchStore
-from jaxpr.report import Strip
+from jaxpr.report import Answer, Strip
 
 __all__ = ["load_strips", "packed_pictures", "unpacked_picture"]
 
@@ -33,7 +32,8 @@ def load_strips(
 
     Args:
         shown: number and name of each example to show.
-        restorers: name to stored batches with pictures `restored` and, if there is an attack, `restored_adv`.
+        restorers: name to stored batches with pictures `restored` and, if there is an attack, `restored_adv` and
+            `y_adv`.
         reference: stored batches with pictures `x` and `y`.
         count: number of examples.
     """
@@ -44,12 +44,13 @@ def load_strips(
     }
     strips = []
     for number, title in shown.items():
-        outputs: dict[str, Any] = {
-            name: (pictures[number]["restored"], pictures[number].get("restored_adv"))
-            for name, pictures in found.items()
-        }
+        outputs = {name: _answer(pictures[number]) for name, pictures in found.items()}
         strips.append(Strip(title, truth[number]["x"], truth[number]["y"], outputs))
     return strips
+
+
+def _answer(pictures: Mapping[str, np.ndarray]) -> Answer:
+    return Answer(pictures["restored"], pictures.get("restored_adv"), pictures.get("y_adv"))
 
 
 def _pictures(shown: Mapping[int, str], stored: Iterable[Mapping[str, AnyArray]]) -> dict[int, dict[str, np.ndarray]]:

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxpr.attacks import attack_sweep, explore_posterior, local_lipschitz, range_coverage
+from jaxpr.attacks import attack_sweep, explore_posterior, range_coverage, shift_ratio
+from jaxpr.attacks.lipschitz import leading_direction
 from jaxpr.core import Array, Estimator, InputError, Key, may_be_undefined
 from jaxpr.evaluation.arrays import ProbeArrays
 from jaxpr.evaluation.attack_checks import attack_checks
@@ -16,7 +17,7 @@ from jaxpr.evaluation.draws import Computation
 from jaxpr.evaluation.measure import gradient_size
 from jaxpr.evaluation.protocol import Protocol
 
-__all__ = ["SWEEP", "probe_program"]
+__all__ = ["SPECTRAL", "SWEEP", "probe_program"]
 
 # Where a backward rule cannot be differentiated again: TypeError from a rule that refuses, as that of PyTorch modules
 # does, ValueError from a callback or a loop of unknown length, NotImplementedError from a primitive without a rule.
@@ -24,6 +25,11 @@ _NO_DERIVATIVE = (TypeError, ValueError, NotImplementedError)
 
 SWEEP = ("input_psnr", "output_psnr", "ratio")
 """Columns of the curve over attack radii."""
+
+SPECTRAL = ("local_lipschitz", "local_lipschitz_grey_level")
+"""Metrics of the Jacobian's leading direction."""
+
+_GREY_LEVEL = 1 / 255
 
 
 def probe_program(computation: Computation, protocol: Protocol) -> Callable[..., ProbeArrays]:
@@ -49,7 +55,8 @@ def probe_program(computation: Computation, protocol: Protocol) -> Callable[...,
             metrics |= attack_checks(starts, estimator, y, attack=attack, bounds=bounds)
         if protocol.probes.lipschitz_iterations:
             iterations = protocol.probes.lipschitz_iterations
-            metrics["local_lipschitz"], once = _spectral_norm(starts, estimator, y, iterations=iterations)
+            found, once = _spectral_norm(starts, estimator, y, iterations=iterations, bounds=protocol.bounds)
+            metrics |= found
         if protocol.probes.exploration.samples:
             metrics |= _exploration(starts, estimator, x, y, protocol)
         return ProbeArrays(gradient_size(starts, estimator, y), metrics, curve, once)
@@ -57,14 +64,24 @@ def probe_program(computation: Computation, protocol: Protocol) -> Callable[...,
     return may_be_undefined(spread(measure, shared=1))
 
 
-def _spectral_norm(keys: Key, estimator: Estimator, y: Array, *, iterations: int) -> tuple[Array, Array | None]:
-    """The norm; where there is none NaN, and ones."""
+def _spectral_norm(
+    keys: Key, estimator: Estimator, y: Array, *, iterations: int, bounds: tuple[float, float] | None
+) -> tuple[dict[str, Array], Array | None]:
+    """The norm, and the ratio of a change in its direction that 8 bits can hold; where there is none NaN, and ones."""
     try:
-        return local_lipschitz(keys, estimator, y, iterations=iterations), None
+        direction, norm = leading_direction(keys, estimator, y, iterations=iterations)
     except InputError:
         raise
     except _NO_DERIVATIVE:
-        return jnp.full(y.shape[0], jnp.nan, jnp.float32), jnp.ones(y.shape[0])
+        undefined = jnp.full(y.shape[0], jnp.nan, jnp.float32)
+        return dict.fromkeys(SPECTRAL, undefined), jnp.ones(y.shape[0])
+    largest = jnp.max(jnp.abs(direction), axis=(1, 2, 3), keepdims=True)
+    step = _GREY_LEVEL * direction / jnp.where(largest > 0, largest, 1)
+    either_side = [y + step, y - step]
+    nearby = jnp.stack(either_side if bounds is None else [jnp.clip(near, *bounds) for near in either_side])
+    before = estimator(y)
+    ratios = jax.lax.map(lambda near: shift_ratio(before, estimator(near), y, near), nearby)
+    return dict(zip(SPECTRAL, (norm, jnp.max(ratios, axis=0)), strict=True)), None
 
 
 def _exploration(keys: Key, estimator: Estimator, x: Array, y: Array, protocol: Protocol) -> dict[str, Array]:

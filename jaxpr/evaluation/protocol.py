@@ -4,23 +4,20 @@ A protocol is a tree of frozen values, each of which refuses to be made wrong. E
 `Protocol.replace` and the options of the command line know it, whatever value of the tree holds it.
 """
 
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal, TypeAlias, get_args, get_type_hints
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
 
-from jaxpr.attacks import ifgsm, l2_adam
-from jaxpr.core import Array, InputError, Key, Objective, check_count, check_positive, did_you_mean
+from jaxpr.core import InputError, check_count, check_positive, did_you_mean
+from jaxpr.evaluation.ascents import ATTACKS, IFGSM, Attack
+from jaxpr.evaluation.ascents import named as _named
 from jaxpr.weights.features import check_feature_name
 
 __all__ = [
-    "ATTACKS",
     "SCALES",
-    "Attack",
     "Distortion",
     "Exploration",
-    "IFGSM",
-    "L2Adam",
     "Patches",
     "Probes",
     "Protocol",
@@ -30,11 +27,6 @@ __all__ = [
 ]
 
 _LEVELS = (1, 2, 4, 8, 16, 32)
-
-
-def _named(name: str, default: Any, *, radius: bool = False) -> Any:
-    """A field whose setting has another name than the field itself; a radius is a length in intensity units."""
-    return field(default=default, metadata={"setting": name, "radius": radius})
 
 
 def _check_choices(value: Any, *names: str) -> None:
@@ -98,67 +90,6 @@ class Patches:
     def features_name(self) -> str:
         """The extractor's name, without the path of its file, as it ends the names of metrics."""
         return self.features.partition(":")[0]
-
-
-@dataclass(frozen=True, kw_only=True)
-class IFGSM:
-    """I-FGSM, the ∞-norm attack of [ohayon2024]."""
-
-    alpha: float = _named("alpha", 1 / 255, radius=True)
-    """Radius of the attack in intensity units. [ohayon2024], Section 4.2, uses 1/255."""
-
-    steps: int = _named("attack_steps", 10)
-    """Steps of the attack; Choi et al. 2019 use 50."""
-
-    def __post_init__(self) -> None:
-        check_positive("alpha", self.alpha)
-        check_count("steps", self.steps)
-
-    def ascend(self, key: Key, objective: Objective, y: Array, *, bounds: tuple[float, float] | None) -> Array:
-        """Measurements (N, h, w, C) near y at which the objective is larger."""
-        return ifgsm(key, objective, y, alpha=self.alpha, steps=self.steps, bounds=bounds)
-
-    def record(self) -> dict[str, Any]:
-        """What a record says about it."""
-        return {"attack": "I-FGSM on the output shift", "alpha": self.alpha, "attack_steps": self.steps}
-
-
-@dataclass(frozen=True, kw_only=True)
-class L2Adam:
-    """Adam in a Euclidean ball, the attack of [ohayon2023]."""
-
-    epsilon: float = 2.5
-    """Radius of l2_adam, a Euclidean norm over all entries of y; [ohayon2023] uses 2.5 on 64×64 inpainting."""
-
-    steps: int = _named("attack_steps", 10)
-    """Steps of the attack; [ohayon2023] uses 5."""
-
-    learning_rate: float = 1.0
-    """Learning rate of l2_adam; [ohayon2023] uses 1."""
-
-    def __post_init__(self) -> None:
-        for name in ("epsilon", "learning_rate"):
-            check_positive(name, getattr(self, name))
-        check_count("steps", self.steps)
-
-    def ascend(self, key: Key, objective: Objective, y: Array, *, bounds: tuple[float, float] | None) -> Array:
-        """Measurements (N, h, w, C) near y at which the objective is larger."""
-        epsilon, steps, rate = self.epsilon, self.steps, self.learning_rate
-        return l2_adam(key, objective, y, epsilon=epsilon, steps=steps, learning_rate=rate, bounds=bounds)
-
-    def record(self) -> dict[str, Any]:
-        """What a record says about it."""
-        return {
-            "attack": "l2 Adam on the output shift",
-            "epsilon": self.epsilon,
-            "attack_steps": self.steps,
-            "learning_rate": self.learning_rate,
-        }
-
-
-Attack: TypeAlias = IFGSM | L2Adam
-ATTACKS: dict[str, type[Attack]] = {"ifgsm": IFGSM, "l2_adam": L2Adam}
-"""Attacks by the names that the setting `attack` takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,8 +165,9 @@ class Protocol:
     """File with parameters of NIQE, as MATLAB's release (.mat) or BasicSR (.npz) has them; none for those that were
     fitted on the packaged photographs."""
 
-    attack: Attack | None = IFGSM()
-    """The attack behind K̄: ifgsm (∞-norm), l2_adam (Euclidean), or none, which leaves its measures out."""
+    attack: Attack | None = IFGSM()  # noqa: RUF009, for it is frozen
+    """The attack behind K̄: ifgsm or the stronger apgd (∞-norm), l2_adam (Euclidean), or none, which leaves its measures
+    out."""
 
     attack_draws: int = 10
     """Random seeds over which the attack on a stochastic restorer averages; [ohayon2023] uses 10."""
@@ -263,7 +195,7 @@ class Protocol:
             if not isinstance(getattr(self, name), kinds):
                 raise InputError(f"{name}: found {getattr(self, name)!r}, expected {kinds.__name__}(...)")
         if not isinstance(self.attack, Attack | None):
-            raise InputError(f"attack: found {self.attack!r}, expected IFGSM(...), L2Adam(...) or None")
+            raise InputError(f"attack: found {self.attack!r}, expected IFGSM(...), APGD(...), L2Adam(...) or None")
 
     @property
     def sweep(self) -> tuple[float, ...]:
@@ -284,7 +216,7 @@ class Protocol:
     def replace(self, **changes: Any) -> "Protocol":
         """This protocol with other values of some settings, by their names, such as `limit` or `patch_size`.
 
-        `attack` takes one of the values, or "ifgsm", "l2_adam" or None.
+        `attack` takes one of the values, or "ifgsm", "apgd", "l2_adam" or None.
 
         Raises:
             InputError: a setting that is not there, or is none of the attack's, or a value that it cannot have.
@@ -326,16 +258,16 @@ def is_radius(part: Any) -> bool:
 
 
 def _with_attack(protocol: Protocol, changes: dict[str, Any]) -> Protocol:
-    """With the attack that the changes name; it is taken out of them. Its steps stay."""
+    """With the attack that the changes name; it is taken out of them. What both attacks have stays."""
     if "attack" not in changes:
         return protocol
     wanted = changes.pop("attack")
     if isinstance(wanted, str):
         if wanted not in ATTACKS:
             raise InputError(f"attack: found {wanted!r}, expected one of {', '.join(ATTACKS)}, or none")
-        kept = {} if protocol.attack is None else {"steps": protocol.attack.steps}
-        same = isinstance(protocol.attack, ATTACKS[wanted])
-        wanted = protocol.attack if same else ATTACKS[wanted](**kept)
+        own = protocol.attack
+        kept = {part.name: getattr(own, part.name) for part in fields(ATTACKS[wanted]) if hasattr(own, part.name)}
+        wanted = own if isinstance(own, ATTACKS[wanted]) else ATTACKS[wanted](**kept)
     return replace(protocol, attack=wanted)
 
 

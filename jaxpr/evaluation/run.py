@@ -292,7 +292,7 @@ class _Work:
             pictures = {"restored": restored}
             if responses is not None:
                 metrics |= self.score_attack(y, y_adv, responses)
-                pictures["restored_adv"] = responses.restored_adv
+                pictures |= {"restored_adv": responses.restored_adv, "y_adv": y_adv}
             metrics |= found.diversity(draw_keys, y) if found.diversity is not None else {}
             return self._restored(metrics, gradient, y, pictures)
 

@@ -195,13 +195,36 @@ METRICS = (
         "than two percent the attack has not converged, and K̄ is an underestimate.",
     ),
     _row(
+        "attack_half_growth", "K̄ grew by", PERCENT, NEITHER, _ROBUST, PROBES, "[ohayon2024] Section 4.2",
+        "How much larger the ratio behind K̄ is than with half the steps from the same start, on the probes: what the "
+        "second half of the attack's work has found.",
+    ),
+    _row(
+        "attack_ratio", "K, attack", NUMBER, NEITHER, _ROBUST, PROBES, "[ohayon2024] Section 4.2",
+        "The ratio behind K̄ on the probes alone, which the following are to be compared with.",
+    ),
+    _row(
         "random_ratio", "K, random directions", NUMBER, NEITHER, _ROBUST, PROBES, "[ohayon2024] Section 4.2",
-        "The largest ratio in as many random directions as the attack has steps, on the probes. More than K̄ would "
-        "mean that the gradient misleads the attack.",
+        "The largest ratio in as many random directions as the attack has steps, on the probes. More than the "
+        "attack's would mean that the gradient misleads it.",
+    ),
+    _row(
+        "step_ratio", "K, one step", NUMBER, NEITHER, _ROBUST, PROBES, "[ohayon2024] Section 4.2",
+        "The ratio after one step along the gradient at the attack's start, as large as the whole attack, on the "
+        "probes. Clearly more than the attack's would mean that the gradient misleads it on its way.",
     ),
     _row(
         "noise_ratio", "K, noise", NUMBER, NEITHER, _ROBUST, PROBES, "[ohayon2024] Section 4.2",
         "The mean ratio under Gaussian noise as large as the attack, on the probes: what happens by itself.",
+    ),
+    _row(
+        "rounding_ratio", "K, rounding", NUMBER, NEITHER, _ROBUST, PROBES, "[ohayon2024] Section 4.2",
+        "The ratio when y goes towards itself rounded to the 8 bits of video (black is 16, white 235), as far as the "
+        "attack goes, on the probes. Equal values get equal errors; roundings that are independent are noise.",
+    ),
+    _row(
+        "jpeg_ratio", "K, JPEG 95", NUMBER, NEITHER, _ROBUST, PROBES, "[ohayon2024] Section 4.2",
+        "The ratio when y goes towards its JPEG of quality 95, as far as the attack goes, on the probes.",
     ),
     _row(
         "moved_ratio", "K, one pixel moved", NUMBER, NEITHER, _ROBUST, PROBES, "[ohayon2024] Section 4.2",
@@ -211,7 +234,13 @@ METRICS = (
         "local_lipschitz", "‖J‖", NUMBER, LOWER, _ROBUST, PROBES, "power iteration",
         "Largest singular value of the restorer's Jacobian at y, by power iteration, on the probes: the "
         "amplification of the worst infinitesimal change; the limit of what an attack of Euclidean size can "
-        "find.",
+        "find. It counts changes far below a grey level, which 8 bits cannot hold; see the next.",
+    ),
+    _row(
+        "local_lipschitz_grey_level", "‖J‖, one grey level", NUMBER, LOWER, _ROBUST, PROBES, "power iteration",
+        "The ratio when y moves along the direction that ‖J‖ belongs to until its largest entry has changed by one "
+        "grey level of 255, the larger of the two sides, on the probes: what is left of ‖J‖ in changes that 8 bits "
+        "can hold.",
     ),
     _row(
         "exploration_coverage", "exploration coverage", NUMBER, HIGHER, _ROBUST, PROBES, "[ohayon2024] Algorithm 1",

@@ -9,11 +9,10 @@ from matplotlib.figure import Figure
 
 from jaxpr.records.reading import MissingMetricError, check_record
 from jaxpr.report.planes import name_axis
-from jaxpr.report.style import FAINT, MUTED, drawable, looks, new_figure, styled
+from jaxpr.report.style import FAINT, MUTED, dashes, drawable, looks, new_figure, styled
 
 __all__ = ["figure_sweep"]
 
-_DASHES = ("-", (0, (6, 2)), (0, (3, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
 _COLUMNS = ("alpha", "input_psnr", "output_psnr")
 
 
@@ -47,14 +46,11 @@ def figure_sweep(record: Mapping[str, Any]) -> Figure:
     ax = figure.add_axes((0.78 / 8.4, 0.62 / 4.9, 5.2 / 8.4, 1 - 0.85 / 4.9))
     dealt = looks(record["restorers"])
     ordered = sorted(curves, key=lambda name: -curves[name][2].mean())
-    members: dict[tuple[str, str], int] = {}
+    lines = dashes(ordered, dealt)
     for name in ordered:
         look, (_, before, after) = dealt[name], curves[name]
-        # Members of a family share colour and marker.
-        position = members.get((look.family, look.variant), 0)
-        members[look.family, look.variant] = position + 1
         (line,) = ax.plot(before, after, color=look.colour, label=drawable(name), gid=f"sweep:{name}", lw=1.3)
-        line.set(linestyle=_DASHES[position % len(_DASHES)], marker=look.marker, markersize=0.8 * look.size)
+        line.set(linestyle=lines[name], marker=look.marker, markersize=0.8 * look.size)
         line.set(markerfacecolor=look.face, markeredgecolor=look.colour, alpha=0.9)
     _diagonal(ax)
     _radii(ax, next(iter(curves.values())))

@@ -23,6 +23,7 @@ from jaxpr.report.apart import differences_shown
 from jaxpr.report.bars import figure_consistency, figure_robustness
 from jaxpr.report.curves import figure_sweep
 from jaxpr.report.decisions import figure_decisions
+from jaxpr.report.maps import attacked_names, figure_maps
 from jaxpr.report.published import published_shown
 from jaxpr.report.scatter import figure_distortion_perception, figure_manifold, figure_tradeoff
 from jaxpr.report.strips import Strip, figure_strip
@@ -30,7 +31,7 @@ from jaxpr.report.style import png_bytes
 from jaxpr.report.tables import flattened, metric_tables
 from jaxpr.report.templates import render
 from jaxpr.report.uncertainty import figure_uncertainty
-from jaxpr.report.words import CAPTIONS, STRIP_CAPTION, findings, summary
+from jaxpr.report.words import CAPTIONS, MAPS_CAPTION, STRIP_CAPTION, findings, summary
 
 __all__ = ["write_report"]
 
@@ -80,8 +81,8 @@ def write_report(
     if decisions is not None:
         draw = functools.partial(figure_decisions, decisions_record(decisions), decisions.samples)
         pictures.append(_picture("decisions", "decisions", out, draw))
-    samples = list(_samples(record, strips, out))
-    page = _render(record, pictures, samples)
+    samples, maps = list(_samples(record, strips, out)), list(_maps(record, strips, out))
+    page = _render(record, pictures, samples, maps)
     write_atomically(out / "report.html", utf8(page))
     return out / "report.html"
 
@@ -122,6 +123,14 @@ def _samples(record: Mapping[str, Any], strips: Sequence[Strip], out: Path) -> I
             yield _save(figure_strip(strip, names), strip.name, file, STRIP_CAPTION, out)
 
 
+def _maps(record: Mapping[str, Any], strips: Sequence[Strip], out: Path) -> Iterator[_Picture]:
+    """Where attacks are amplified, for the examples with any."""
+    for index, strip in enumerate(strips):
+        if names := attacked_names(strip, restorer_names(record)):
+            figure = figure_maps(strip, names, entries=record["restorers"])
+            yield _save(figure, strip.name, f"maps_{index:02d}_{_slug(strip.name)}.png", MAPS_CAPTION, out)
+
+
 def _save(figure: Figure, title: str, file: str, caption: str, out: Path) -> _Picture:
     data = png_bytes(figure)
     width = round(figure.get_size_inches()[0] * SCREEN_PIXELS_PER_INCH)
@@ -134,7 +143,9 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "unnamed"
 
 
-def _render(record: Mapping[str, Any], pictures: Sequence[_Picture], samples: Sequence[_Picture]) -> str:
+def _render(
+    record: Mapping[str, Any], pictures: Sequence[_Picture], samples: Sequence[_Picture], maps: Sequence[_Picture]
+) -> str:
     columns = [metric_info(name) for name in metric_names(record)]
     values = {
         "summary": summary(record),
@@ -142,6 +153,7 @@ def _render(record: Mapping[str, Any], pictures: Sequence[_Picture], samples: Se
         "first": pictures[0],
         "pictures": pictures[1:],
         "samples": samples,
+        "maps": maps,
         "columns": columns,
         "tables": metric_tables(record),
         "differences": differences_shown(record),

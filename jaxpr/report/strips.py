@@ -14,7 +14,16 @@ from jaxpr.core import InputError
 from jaxpr.numerics.errors import peak_ratio
 from jaxpr.report.style import INK, MUTED, drawable, new_figure, styled
 
-__all__ = ["DIFFERENCE_GAIN", "Strip", "check_strip", "figure_strip", "psnr_words", "replicated_to", "shown_colours"]
+__all__ = [
+    "DIFFERENCE_GAIN",
+    "Answer",
+    "Strip",
+    "check_strip",
+    "figure_strip",
+    "psnr_words",
+    "replicated_to",
+    "shown_colours",
+]
 
 PER_ROW = 5
 CELL_PIXELS = 256
@@ -24,6 +33,20 @@ DIFFERENCE_GAIN = 20.0
 MAGENTA = (1.0, 0.0, 1.0)
 
 
+class Answer(NamedTuple):
+    """What a restorer makes of one example.
+
+    Attributes:
+        restored: its restoration of y, (H, W, C).
+        attacked: its restoration of the attacked y; None where no attack was run.
+        y_adv: the attacked y, (h, w, c); None where it was not kept.
+    """
+
+    restored: np.ndarray
+    attacked: np.ndarray | None = None
+    y_adv: np.ndarray | None = None
+
+
 class Strip(NamedTuple):
     """One example of an evaluation run, to be looked at.
 
@@ -31,14 +54,13 @@ class Strip(NamedTuple):
         name: the example's name.
         x: the clean image, (H, W, C), floats in [0, 1].
         y: the measurement, (h, w, c), any size; it is shown enlarged by pixel replication.
-        outputs: for each restorer's name its restorations of y and of the attacked y, both (H, W, C); the second is
-            None where no attack was run.
+        outputs: for each restorer's name what it makes of y.
     """
 
     name: str
     x: np.ndarray
     y: np.ndarray
-    outputs: Mapping[str, tuple[np.ndarray, np.ndarray | None]]
+    outputs: Mapping[str, Answer]
 
 
 class _Geometry(NamedTuple):
@@ -103,7 +125,7 @@ def figure_strip(strip: Strip, names: Sequence[str]) -> Figure:
     """
     check_strip(strip, names)
     shrink = math.ceil(max(strip.x.shape[:2]) / LARGEST_PIXELS)
-    attacked = any(strip.outputs[name][1] is not None for name in names)
+    attacked = any(strip.outputs[name].attacked is not None for name in names)
     geometry = _geometry(strip.x.shape, len(names), attacked=attacked, shrink=shrink)
     height, width = geometry.size
     dpi = round(width / (COLUMN_INCHES * geometry.columns))
@@ -128,7 +150,7 @@ def check_strip(strip: Strip, names: Sequence[str]) -> None:
     for name in names:
         if name not in strip.outputs:
             raise InputError(f"names: found {name!r}, which strip {strip.name!r} has no output of")
-        restored, attacked = strip.outputs[name]
+        restored, attacked, _ = strip.outputs[name]
         pictures[name] = restored
         if attacked is not None:
             pictures[f"{name}, attacked"] = attacked
@@ -170,7 +192,7 @@ def _references(figure: Figure, geometry: _Geometry, block: int, strip: Strip, s
 
 def _column(figure: Figure, geometry: _Geometry, place: tuple[int, int], strip: Strip, name: str, shrink: int) -> None:
     block, column = place
-    restored, attacked = strip.outputs[name]
+    restored, attacked, _ = strip.outputs[name]
     left, top, baseline = geometry.left(column), geometry.top(block, 0), geometry.line // 3
     _image(figure, geometry, place, 0, _shrunk(restored, shrink), gid=f"restored:{name}")
     title = _words(figure, left, top - geometry.line - baseline, drawable(name), weight="bold", gid=f"name:{name}")

@@ -17,7 +17,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from jaxpr.report.text import elide
 
-__all__ = ["FAINT", "INK", "MUTED", "Look", "drawable", "looks", "new_figure", "png_bytes", "styled"]
+__all__ = ["FAINT", "INK", "MUTED", "Look", "dashes", "drawable", "looks", "new_figure", "png_bytes", "styled"]
 
 INK = "#1f2933"
 MUTED = "#5f6c7b"
@@ -26,6 +26,7 @@ FAINT = "#d5dbe1"
 # Okabe and Ito's palette, readable with every colour vision; its yellow is too light on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#4A5568")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h")  # as many as are coprime to the colours: 56 different pairs
+_DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (3, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
 MARKER_SIZES = {"o": 8.0, "s": 7.2, "D": 6.8, "^": 8.4, "v": 8.4, "P": 8.6, "X": 8.4, "h": 8.8}
 
 RC = {
@@ -113,6 +114,22 @@ def looks(entries: Sequence[Mapping[str, Any]]) -> dict[str, Look]:
 
 def _member(entry: Mapping[str, Any]) -> tuple[str, float | None, str]:
     return entry.get("family") or entry["name"], entry.get("setting"), entry.get("variant") or ""
+
+
+def dashes(names: Sequence[str], dealt: Mapping[str, Look]) -> dict[str, Any]:
+    """Line styles by which members of a family, which share colour and marker, are told apart in curves.
+
+    Args:
+        names: of the restorers, in the order of the legend.
+        dealt: their looks.
+    """
+    members: dict[tuple[str, str], int] = {}
+    found = {}
+    for name in names:
+        family = dealt[name].family, dealt[name].variant
+        position = members[family] = members.get(family, -1) + 1
+        found[name] = _DASHES[position % len(_DASHES)]
+    return found
 
 
 @functools.lru_cache(maxsize=1)

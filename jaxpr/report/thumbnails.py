@@ -41,7 +41,7 @@ def thumbnails(strip: Strip, name: str) -> list[Thumbnail]:
         InputError: images of other shapes than the example's.
     """
     check_strip(strip, [name])
-    restored, attacked = strip.outputs[name]
+    restored, attacked, _ = strip.outputs[name]
     shown = [
         (strip.x, "truth"),
         (replicated_to(strip.y, np.shape(strip.x)[:2]), "input"),

@@ -10,7 +10,7 @@ from jaxpr.records.reading import best_names, measured, metric_names
 from jaxpr.report.strips import DIFFERENCE_GAIN
 from jaxpr.report.text import format_value
 
-__all__ = ["CAPTIONS", "STRIP_CAPTION", "findings", "strength", "summary"]
+__all__ = ["CAPTIONS", "MAPS_CAPTION", "STRIP_CAPTION", "findings", "strength", "summary"]
 
 CAPTIONS = {
     "tradeoff": (
@@ -75,6 +75,14 @@ CAPTIONS = {
 STRIP_CAPTION = (
     "Truth and input at the left. Then for each restorer: its output (PSNR against the truth), its output for the "
     f"attacked input (PSNR against the output above), and their absolute difference times {DIFFERENCE_GAIN:g}."
+)
+
+MAPS_CAPTION = (
+    "How much each pixel of the output changed when the input was attacked (root mean square over channels; one scale "
+    "of colours for all restorers of an example). K is the ratio of the whole change to that of the input. Below, the "
+    "same by spatial frequency, fine detail at the right: the change of the output in a band over the change of the "
+    "input in that band, as far as frequencies go in y; and over the whole change of the input, where the squares of a "
+    "restorer's bands add up to K². What comes out beyond the dashed line cannot have been in y."
 )
 
 COUNT_KEYS = ("images", "num_images", "image_count", "count", "n_images", "examples")

@@ -251,6 +251,13 @@ def counted(calls: list[str]):
     return estimator
 
 
+def test_one_program_serves_attacks_of_any_length():
+    y = uniform()
+    found = jax.jit(lambda steps: attack(curved, y, steps=steps))
+    for steps in (1, 10):
+        np.testing.assert_allclose(found(jnp.int32(steps)), attack_curved(y, steps=steps), rtol=0, atol=ULP)
+
+
 def test_jitted_attack_is_traced_once():
     calls: list[str] = []
     estimator = counted(calls)

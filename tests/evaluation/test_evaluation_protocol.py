@@ -12,14 +12,16 @@ from jaxpr.core import InputError
 from jaxpr.data import from_arrays
 from jaxpr.degradations import parse_degradation
 from jaxpr.evaluation import SCALES, Protocol, evaluate
+from jaxpr.evaluation.ascents import APGD, IFGSM, L2Adam
 from jaxpr.evaluation.attack_checks import CHECKS
-from jaxpr.evaluation.protocol import IFGSM, Distortion, Exploration, L2Adam, Patches, Probes, settings
+from jaxpr.evaluation.protocol import Distortion, Exploration, Patches, Probes, settings
 from jaxpr.records import of_source
 from jaxpr.records.metric_info import ATTACK
 from jaxpr.restorers import nearest
 
 DEGRADATION = parse_degradation("bicubic-x4")
-PARTS = [Protocol, Distortion, Patches, IFGSM, L2Adam, Probes, Exploration]
+PARTS = [Protocol, Distortion, Patches, IFGSM, APGD, L2Adam, Probes, Exploration]
+ALL = {name for attack in (IFGSM, APGD, L2Adam) for name in settings(Protocol(attack=attack()))}
 
 
 @pytest.mark.parametrize(
@@ -35,6 +37,7 @@ PARTS = [Protocol, Distortion, Patches, IFGSM, L2Adam, Probes, Exploration]
         (IFGSM, "alpha", -0.1),
         (IFGSM, "alpha", float("nan")),
         (IFGSM, "steps", 0),
+        (APGD, "rounds", 0),
         (L2Adam, "epsilon", 0.0),
         (L2Adam, "learning_rate", -1.0),
         (Exploration, "samples", 1),
@@ -55,25 +58,35 @@ def test_values_that_cannot_be_made(kind, field, value):
 
 
 def test_settings_have_one_name_each_and_go_there_and_back():
-    for protocol in (*SCALES.values(), Protocol(attack=L2Adam(epsilon=0.5)), Protocol(attack=None)):
+    for protocol in (
+        *SCALES.values(),
+        Protocol(attack=L2Adam(epsilon=0.5)),
+        Protocol(attack=APGD(rounds=2)),
+        Protocol(attack=None),
+    ):
         found = settings(protocol)
         assert Protocol(attack=protocol.attack).replace(**{k: v for k, v in found.items() if k != "attack"}) == protocol
         assert SCALES["paper"].replace(**found) == protocol
     leaves = [field.name for kind in PARTS for field in dataclasses.fields(kind)]
-    # Four fields hold parts, and two attacks share the setting of their steps.
-    assert len(settings(Protocol()) | settings(Protocol(attack=L2Adam()))) == len(leaves) - 4 - 1
+    # Four fields hold parts; three attacks share the setting of their steps, and two that of their radius.
+    assert len(ALL) == len(leaves) - 4 - 2 - 1
 
 
 def test_replacing_by_name():
     changed = SCALES["small"].replace(patch_size=8, explore_samples=2, attack="l2_adam", epsilon=0.5)
     assert (changed.patches.size, changed.probes.exploration.samples) == (8, 2)
     assert changed.attack == L2Adam(epsilon=0.5, steps=10)
+    assert SCALES["smoke"].replace(alpha=0.1).replace(attack="apgd", attack_effort=3).attack == APGD(
+        alpha=0.1, steps=2, rounds=3
+    )
     assert changed.replace(attack=None).attack is None
     assert changed.replace(attack=None).sweep == ()
     assert SCALES["small"].replace() == SCALES["small"]
     for change, message in [
         ({"epsilon": 0.5}, "epsilon: found without attack l2_adam"),
-        ({"attack": "pgd"}, "attack: found 'pgd', expected one of ifgsm, l2_adam"),
+        ({"attack_effort": 2}, "attack_effort: found without attack apgd"),
+        ({"attack": "apgd", "attack_effort": 0}, "^attack_effort: found 0"),
+        ({"attack": "pgd"}, "attack: found 'pgd', expected one of ifgsm, apgd, l2_adam"),
         ({"patch_sise": 8}, "patch_sise: found 8, expected one of .*did you mean patch_size"),
         ({"patch_size": 0}, "^patch_size: found 0"),
         ({"probes": -1}, "^probes: found -1"),
@@ -85,7 +98,7 @@ def test_replacing_by_name():
 
 def test_every_setting_is_an_option_with_words():
     names = {field.name.removesuffix("_levels") for field in dataclasses.fields(ProtocolOptions)}
-    assert names == set(settings(Protocol())) | set(settings(Protocol(attack=L2Adam())))
+    assert names == set(ALL)
     described = ProtocolOptions.__doc__.partition("Attributes:\n")[2].splitlines()
     assert len(described) == len(names)
     assert all(len(line.partition(": ")[2]) > 10 for line in described)

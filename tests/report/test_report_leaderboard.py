@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from jaxpr.core import InputError
-from jaxpr.report import Strip
+from jaxpr.report import Answer, Strip
 from jaxpr.report.leaderboard import Board, leading_first, protocol_titles, write_leaderboard
 from jaxpr.report.thumbnails import thumbnails
 
@@ -91,7 +91,7 @@ def test_titles_tell_protocols_apart():
 def test_cards_say_where_numbers_are_from_and_text_is_escaped(tmp_path):
     weights = {"file": NASTY, "sha256": "1" * 64, "license": None}
     entries = [entry(NASTY, 1, 2.0, weights=weights, label="word"), entry("plain", 2, 3.0)]
-    strip = Strip(NASTY, np.full((4, 4, 3), 0.5), np.full((2, 2, 3), 0.5), {NASTY: (np.full((4, 4, 3), 0.4), None)})
+    strip = Strip(NASTY, np.full((4, 4, 3), 0.5), np.full((2, 2, 3), 0.5), {NASTY: Answer(np.full((4, 4, 3), 0.4))})
     text = page(tmp_path, board(NASTY, entries, strips=[strip], degradation=NASTY, data=NASTY))
     assert NASTY not in text
     for shown in (NASTY, f"jaxpr evaluate --out {NASTY}"):
@@ -125,14 +125,14 @@ def test_commands_of_merged_runs_are_all_there(tmp_path):
 def test_thumbnails_are_the_pixels_of_the_middle():
     draw = np.random.default_rng(0)
     x, restored = draw.uniform(size=(2, 200, 64, 3))
-    found = thumbnails(Strip("s", x, x[::2, ::2], {"a": (restored, x)}), "a")
+    found = thumbnails(Strip("s", x, x[::2, ::2], {"a": Answer(restored, x)}), "a")
     assert [part.words.split(":")[0] for part in found] == ["truth", "input", "restored", "attacked"]
     shown = [np.asarray(Image.open(io.BytesIO(base64.b64decode(part.data)))) for part in found]
     np.testing.assert_array_equal(shown[0], np.round(255 * x[36:164]))
     np.testing.assert_array_equal(shown[1][::2, ::2], np.round(255 * x[36:164:2, ::2]))
     np.testing.assert_array_equal(shown[2], np.round(255 * restored[36:164]))
     with pytest.raises(InputError, match="expected that of x"):
-        thumbnails(Strip("s", x, x, {"a": (x[:4], None)}), "a")
+        thumbnails(Strip("s", x, x, {"a": Answer(x[:4])}), "a")
 
 
 CLICKS = """<script>

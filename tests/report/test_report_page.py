@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from jaxpr.core import InputError
-from jaxpr.report import Strip, figure_strip, write_report
+from jaxpr.report import Answer, Strip, figure_strip, write_report
 from jaxpr.report.strips import DIFFERENCE_GAIN
 from jaxpr.report.style import png_bytes
 from jaxpr.report.words import summary
@@ -56,7 +56,7 @@ def strip(names, *, size=8, channels=3, name="sample"):
     draw = np.random.default_rng(0)
     x = draw.uniform(size=(size, size, channels))
     y = x.reshape(size // 2, 2, size // 2, 2, channels).mean((1, 3)) if size > 1 else x
-    return Strip(name, x, y, {n: (x * 0.9, x * 0.8) for n in names})
+    return Strip(name, x, y, {n: Answer(x * 0.9, x * 0.8, y * 0.99) for n in names})
 
 
 def drawn(figure, gid):
@@ -77,6 +77,8 @@ def test_report_writes_valid_files_and_nothing_else(tmp_path):
     assert figures == [
         "consistency.png",
         "distortion_perception.png",
+        "maps_00_sample.png",
+        "maps_01_b-c.png",
         "robustness.png",
         "strips_00_sample.png",
         "strips_01_b-c.png",
@@ -105,7 +107,7 @@ def test_report_bytes_are_the_same_on_two_runs(tmp_path):
         written = [path for path in (tmp_path / run).rglob("*") if path.is_file()]
         files.append({path.relative_to(tmp_path / run): path.read_bytes() for path in written})
     assert files[0] == files[1]
-    assert len(files[0]) == 6
+    assert len(files[0]) == 7
 
 
 def test_page_shows_all_names_and_values_escaped_and_loads_nothing(tmp_path):
@@ -212,12 +214,12 @@ def test_strip_shows_images_pixel_by_pixel():
 
 
 def test_strip_captions_name_restorers_and_psnr():
-    sample = Strip("s", np.full((4, 4, 1), 0.5), np.full((1, 1, 1), 0.5), {"a": (np.full((4, 4, 1), 0.6), None)})
+    sample = Strip("s", np.full((4, 4, 1), 0.5), np.full((1, 1, 1), 0.5), {"a": Answer(np.full((4, 4, 1), 0.6))})
     figure = figure_strip(sample, ["a"])
     words = {text.get_text() for text in figure.texts}
     assert {"truth x", "input y, 1 × 1", "a", "PSNR 20.0 dB"} <= words
     assert not any("attacked" in word or "difference" in word for word in words)
-    same = Strip("s", sample.x, sample.y, {"a": (sample.x, sample.x)})
+    same = Strip("s", sample.x, sample.y, {"a": Answer(sample.x, sample.x)})
     assert {"PSNR ∞", "attacked: ∞"} <= {text.get_text() for text in figure_strip(same, ["a"]).texts}
 
 
@@ -233,7 +235,7 @@ def test_strip_wraps_evenly(count, blocks, columns):
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 40, 3), (40, 1, 3), (700, 520, 3), (3, 3, 2), (3, 3, 4)])
 def test_strips_of_any_shape_are_drawn_inside_the_figure(shape):
     x = np.random.default_rng(0).uniform(-0.1, 1.1, shape)
-    figure = figure_strip(Strip("s", x, x[::4, ::4], {"W" * 40: (x, 0.9 * x)}), ["W" * 40])
+    figure = figure_strip(Strip("s", x, x[::4, ::4], {"W" * 40: Answer(x, 0.9 * x)}), ["W" * 40])
     assert pixels(figure).shape[2] == 3
     width, height = figure.bbox.size
     for artist in (*figure.texts, *figure.axes):
@@ -249,7 +251,7 @@ def test_undefined_pixels_are_magenta_and_their_psnr_unknown():
     x = np.full((2, 2, 3), 0.5)
     broken = x.copy()
     broken[0, 0, 1] = np.nan
-    figure = figure_strip(Strip("s", x, x, {"a": (broken, None)}), ["a"])
+    figure = figure_strip(Strip("s", x, x, {"a": Answer(broken)}), ["a"])
     assert drawn(figure, "restored:a")[0, 0].tolist() == [255, 0, 255]
     assert drawn(figure, "restored:a")[1, 1].tolist() == [128, 128, 128]
     assert "PSNR –" in {text.get_text() for text in figure.texts}
@@ -262,6 +264,6 @@ def test_strips_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(InputError, match="'b'"):
         figure_strip(sample, ["b"])
     with pytest.raises(InputError, match=r"\(4, 4, 3\) for a, expected that of x"):
-        figure_strip(sample._replace(outputs={"a": (sample.y, None)}), ["a"])
+        figure_strip(sample._replace(outputs={"a": Answer(sample.y)}), ["a"])
     with pytest.raises(InputError, match=r"\(8, 8\) for y"):
         write_report(record("a"), [sample._replace(y=sample.x[..., 0])], out=tmp_path)

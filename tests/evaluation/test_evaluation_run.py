@@ -19,6 +19,7 @@ from jaxpr.data import PairedSource, from_arrays
 from jaxpr.degradations import Degradation, parse_degradation
 from jaxpr.evaluation import Protocol, devices, evaluate, leaderboard, stream
 from jaxpr.evaluation.attack_checks import CHECKS
+from jaxpr.evaluation.probes import SPECTRAL
 from jaxpr.metrics import (
     Moments,
     SmallSampleWarning,
@@ -116,7 +117,7 @@ def test_the_folder_holds_the_record_the_table_and_the_report(complete):
     assert record == json.loads(json.dumps(to_record(results)))
     assert set(record) == {"schema_version", "protocol", "provenance", "references", "restorers", "baseline"}
     deterministic, stochastic = record["restorers"]
-    probed = {"local_lipschitz", "exploration_coverage", "exploration_range", "exploration_input_psnr", *CHECKS}
+    probed = {*SPECTRAL, "exploration_coverage", "exploration_range", "exploration_input_psnr", *CHECKS}
     expected = OF_IMAGES | OF_ATTACKS | WITH_FEATURES | OF_BLOCKS | probed
     assert set(deterministic["metrics"]) == expected
     diversity = {"per_pixel_std", "pairwise_lpips_alexnet", "pairwise_distance_pixels"}

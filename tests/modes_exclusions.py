@@ -11,6 +11,10 @@ EXCLUDED = {
     "restorers.published_restorer": "needs files; its networks are among the models",
     "restorers.trained_degradation": "names, no arrays",
     "restorers.as_restorer": "a value, no arrays",
+    **{
+        f"diffusion.{name}": "tables in NumPy's float64"
+        for name in ("Schedule", "cosine_schedule", "linear_schedule", "respaced", "strided")
+    },
     "evaluation.Protocol": "settings, no arrays",
     "evaluation.compare": "reads finished evaluations",
     "metrics.frechet_bias_note": "words",

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from modes_measures import COV, KEY, MEAN, X, Y, on_device, uniform
+from modes_samplers import DIFFUSION
 
 from jaxpr import attacks, degradations, restorers, toys
 
@@ -279,4 +280,5 @@ PROGRAMS = {
     "degradations": DEGRADATIONS,
     "restorers": ESTIMATORS,
     "attacks": ATTACKS,
+    "diffusion": DIFFUSION,
 }

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxpr
-from jaxpr import attacks, data, degradations, evaluation, metrics, numerics, restorers, uncertainty, weights
+from jaxpr import attacks, data, degradations, diffusion, evaluation, metrics, numerics, restorers, uncertainty, weights
 from jaxpr.core.versions import enable_x64
 from jaxpr.numerics import Moments
 
@@ -75,6 +75,7 @@ OPTIONAL_DATA = {
     "jaxpr.cli.main": {"arguments"},
     "jaxpr.cli.commands.main": {"arguments"},
     "jaxpr.reproduce.running.main": {"arguments"},
+    "jaxpr.diffusion.schedule.linear_schedule": {"steps", "start", "end"},  # fixed by outsiders
     "jaxpr.numerics.statistics.grouped_mean": {"groups"},
     "jaxpr.report.decisions.figure_decisions": {"samples"},
     "jaxpr.report.page.write_report": {"strips"},
@@ -148,6 +149,9 @@ FIXED = [
     (uncertainty.knn_entropy, "(samples, *, k)"),
     (uncertainty.renyi_gaussian, "(mean_a, cov_a, mean_b, cov_b, *, order)"),
     (uncertainty.eta, "(divergence, dim)"),
+    (diffusion.linear_schedule, "(steps=1000, start=0.0001, end=0.02)"),
+    (diffusion.respaced, "(schedule, steps)"),
+    (diffusion.from_eps, "(model, *, schedule, learned_variance=None)"),
     (data.photos, "(split)"),
     (data.digits, "(split)"),
     (data.paired_folder, "(low, high, *, channels=3, pattern=None)"),

@@ -1,0 +1,18 @@
+"""Diffusion posterior samplers over any denoiser: several answers to each measurement, driven apart or not."""
+
+from jaxpr.samplers.ddnm import ddnm
+from jaxpr.samplers.guidance import Convention, Guidance
+from jaxpr.samplers.noise import Noise
+from jaxpr.samplers.times import network_calls, travel_times
+from jaxpr.samplers.trajectory import PosteriorSamples, Trace
+
+__all__ = [
+    "Convention",
+    "Guidance",
+    "Noise",
+    "PosteriorSamples",
+    "Trace",
+    "ddnm",
+    "network_calls",
+    "travel_times",
+]

@@ -4,6 +4,7 @@ import functools
 import json
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -92,7 +93,8 @@ def measured(name: str, y: np.ndarray, made_by) -> np.ndarray:
     else:
         height, width, channels = made_by.output_shape
         y = nhwc(y.reshape(1, channels, height, width))
-    white = np.asarray(made_by(jnp.ones((1, *SHAPE))))
+    with jax.ensure_compile_time_eval():
+        white = np.asarray(made_by(jnp.ones((1, *SHAPE))))
     return (y + white) / 2
 
 

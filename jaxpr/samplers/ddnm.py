@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr.core import Array, ArrayLike, InputError, Key, check_positive, is_traced
+from jaxpr.core import Array, ArrayLike, InputError, Key, is_traced
 from jaxpr.degradations import CUTOFF, LinearOperator
 from jaxpr.diffusion import Denoiser, Schedule, strided
 from jaxpr.samplers.guidance import Convention, Guidance, Rule, entries, paper_rule, unknown_pixels
@@ -21,6 +21,7 @@ from jaxpr.samplers.trajectory import (
     PosteriorSamples,
     SetState,
     Task,
+    check_share,
     merged,
     prepare,
     sample_sets,
@@ -92,15 +93,14 @@ def ddnm(
     """
     operator = check_linear(operator, sampler="ddnm")
     chosen = visited(schedule, steps, strided, _STEPS)
-    shape, output_shape = tuple(operator.shape), tuple(operator.output_shape)
     if is_traced(noise_std):
         raise InputError("noise_std: found a traced value, expected a number: it chooses between DDNM and DDNM+")
     task = prepare(
         denoiser,
         y,
         operator,
-        shape=shape,
-        output_shape=output_shape,
+        shape=operator.shape,
+        output_shape=operator.output_shape,
         schedule=chosen,
         samples=samples,
         noise_std=noise_std,
@@ -112,13 +112,6 @@ def ddnm(
     times = travel_times(chosen.steps, length=travel_length, repeats=travel_repeat)
     method = _method(task, operator, times, eta=eta, noise_std=float(noise_std), cutoff=cutoff)
     return sample_sets(key, task, method, noise=noise, trace=trace)
-
-
-def check_share(name: str, value: float) -> None:
-    """Raise unless the value is a number from 0 to 1."""
-    check_positive(name, value, or_zero=True, scalar=True)
-    if not is_traced(value) and value > 1:
-        raise InputError(f"{name}: found {value}, expected a number from 0 to 1")
 
 
 def _method(

@@ -6,6 +6,7 @@ for inpainting), S their number with channels, t that of the prediction, of T; t
 The programs of the authors differ from each other: `Rule` says how.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -65,7 +66,7 @@ class Rule(NamedTuple):
 
     near: Array | None
     norm: Array | None
-    size: float
+    size: Array
     factors: np.ndarray
     free_first: bool = False
 
@@ -87,11 +88,12 @@ def paper_rule(operator: Any, shape: tuple[int, ...], factors: np.ndarray) -> Ru
     return Rule(unknown, unknown, entries(operator, shape), factors)
 
 
-def entries(operator: Any, shape: tuple[int, ...]) -> float:
+def entries(operator: Any, shape: tuple[int, ...]) -> Array:
     """S: unknown entries of one image of `shape`, channels included; at least one."""
-    if isinstance(operator, Inpainting):
-        return float(max(1, shape[2] * int(np.sum(~np.asarray(operator.mask)))))
-    return float(np.prod(shape))
+    unknown = unknown_pixels(operator)
+    if unknown is None:
+        return jnp.float32(math.prod(shape))
+    return jnp.maximum(jnp.sum(unknown, dtype=jnp.float32) * shape[2], 1)
 
 
 def push_apart(guidance: Guidance, rule: Rule, x0: Array, factor: Array, first: Array) -> tuple[Array, Array]:
@@ -120,7 +122,7 @@ def push_apart(guidance: Guidance, rule: Rule, x0: Array, factor: Array, first: 
     strength = jnp.asarray(guidance.eta, x0.dtype) * factor
     moved = jnp.full((samples, count), strength != 0)
     if guidance.distance is not None:
-        sizes = jnp.sqrt(jnp.sum(counted**2, axis=(2, 3, 4))) / rule.size
+        sizes = jnp.sqrt(jnp.sum(counted**2, axis=(2, 3, 4))) / rule.size.astype(x0.dtype)
         moved &= (sizes <= jnp.asarray(guidance.distance, x0.dtype)) | free
     weights = jnp.where(moved, strength, 0)[:, :, None, None, None]
     return x0 + weights * gaps, moved

@@ -1,13 +1,24 @@
 """What the four samplers share: states of sets, one scan over all transitions, the result and its status."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr.core import Array, ArrayLike, InputError, Key, check_count, check_images, check_positive, described
+from jaxpr.core import (
+    Array,
+    ArrayLike,
+    InputError,
+    Key,
+    check_count,
+    check_images,
+    check_positive,
+    described,
+    is_traced,
+)
 from jaxpr.degradations import Inpainting
 from jaxpr.diffusion import Denoiser, Prediction, Schedule
 from jaxpr.samplers.guidance import Convention, Guidance, Rule, check_convention, push_apart
@@ -149,8 +160,8 @@ def prepare(
     y: ArrayLike,
     operator: Any,
     *,
-    shape: tuple[int, ...],
-    output_shape: tuple[int, ...] | None,
+    shape: Sequence[int],
+    output_shape: Sequence[int] | None,
     schedule: Schedule,
     samples: int,
     noise_std: ArrayLike,
@@ -179,6 +190,7 @@ def prepare(
     y = jnp.asarray(y)
     y = y if y.dtype == jnp.float64 else y.astype(jnp.float32)
     plain = guidance is None or guidance.is_plain
+    shape = tuple(shape)
     task = Task(denoiser, y, operator, shape, samples, schedule, None if plain else guidance, convention, clip)
     _check_denoiser(denoiser, (samples * y.shape[0], *shape), y.dtype)
     return task
@@ -190,8 +202,8 @@ def _check_denoiser(denoiser: Denoiser, shape: tuple[int, ...], dtype: Any) -> N
     if not isinstance(found, Prediction):
         kind = type(found).__name__
         raise InputError(f"denoiser: found an output of type {kind}, expected a Prediction, as from_eps() gives one")
-    for name, part in (("x0", found.x0), ("eps", found.eps)):
-        if part.shape != shape:
+    for name, part in found._asdict().items():
+        if part is not None and part.shape != shape:
             raise InputError(f"denoiser: found {name} of shape {part.shape} for images {shape}, expected the same")
 
 
@@ -249,10 +261,11 @@ def _residual(task: Task, x: Array) -> Array:
     """Over what was measured: the known pixels alone where y has zeros for the others."""
     gaps = residual_inside(task.operator, merged(x), task.repeated(task.y)) / 2
     squares = jnp.sum(gaps.reshape(*x.shape[:2], -1) ** 2, axis=2)
-    size = np.prod(task.y.shape[1:])
+    size = jnp.asarray(math.prod(task.y.shape[1:]), x.dtype)
     if isinstance(task.operator, Inpainting):
-        size = max(1, int(np.sum(np.asarray(task.operator.mask)))) * task.y.shape[-1]
-    return jnp.sqrt(squares / float(size))
+        known = jnp.sum(jnp.asarray(task.operator.mask), dtype=x.dtype)
+        size = jnp.maximum(known, 1) * task.y.shape[-1]
+    return jnp.sqrt(squares / size)
 
 
 def visited(schedule: Any, steps: int | None, thin: Callable[[Schedule, int], Schedule], default: int) -> Schedule:
@@ -274,3 +287,10 @@ def visited(schedule: Any, steps: int | None, thin: Callable[[Schedule, int], Sc
             raise InputError(f"steps: found {steps} with a schedule of {schedule.steps} visited ones, expected that")
         return schedule
     return thin(schedule, min(default, schedule.steps) if steps is None else steps)
+
+
+def check_share(name: str, value: float) -> None:
+    """Raise unless the value is a number from 0 to 1."""
+    check_positive(name, value, or_zero=True, scalar=True)
+    if not is_traced(value) and value > 1:
+        raise InputError(f"{name}: found {value}, expected a number from 0 to 1")

@@ -29,23 +29,26 @@ def run(name: str, **options):
     golden, config = arrays("ddnm"), description("ddnm")["runs"][name]
     made_by = operator(config["operator"], golden)
     travel = config["time_travel"]
-    return ddnm(
-        jax.random.key(0),
-        denoiser("ddnm"),
-        measured(config["operator"], golden[f"{name}_y"], made_by),
-        made_by,
-        schedule=SCHEDULE,
-        samples=SAMPLES,
-        noise_std=config["sigma_y"] / 2,
-        guidance=Guidance(config["guidance_eta"], config["guidance_dist"], convention="official"),
-        noise=stream("ddnm"),
-        steps=travel["T_sampling"],
-        eta=config["eta"],
-        travel_length=travel["travel_length"],
-        travel_repeat=travel["travel_repeat"],
-        trace=True,
-        **options,
+    compiled = jax.jit(
+        lambda key: ddnm(
+            key,
+            denoiser("ddnm"),
+            measured(config["operator"], golden[f"{name}_y"], made_by),
+            made_by,
+            schedule=SCHEDULE,
+            samples=SAMPLES,
+            noise_std=config["sigma_y"] / 2,
+            guidance=Guidance(config["guidance_eta"], config["guidance_dist"], convention="official"),
+            noise=stream("ddnm"),
+            steps=travel["T_sampling"],
+            eta=config["eta"],
+            travel_length=travel["travel_length"],
+            travel_repeat=travel["travel_repeat"],
+            trace=True,
+            **options,
+        )
     )
+    return compiled(jax.random.key(0))
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from golden_networks import quick
 from golden_samplers import (
     EARLY,
     OUTPUT,
@@ -51,7 +52,7 @@ def run(name: str, **options):
     return compiled(jax.random.key(0))
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", quick(RUNS, "plus_avg_rotated", thorough=RUNS))
 def test_runs_of_the_authors_program(name):
     golden, config = arrays("ddnm"), description("ddnm")["runs"][name]
     found = run(name)

@@ -5,6 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
+from golden_networks import quick
 from golden_samplers import (
     EARLY,
     OUTPUT,
@@ -92,7 +93,7 @@ def run(name: str):
     return compiled(jax.random.key(0))
 
 
-@pytest.mark.parametrize("name", with_arrays("ddrm"))
+@pytest.mark.parametrize("name", quick(with_arrays("ddrm"), "bic_s01_guided_dist", thorough=with_arrays("ddrm")))
 def test_runs_of_the_authors_program(name):
     golden, found = arrays("ddrm"), run(name)
     np.testing.assert_allclose(2 * found.x[:, 0] - 1, nhwc(golden[f"{name}_out"]), atol=OUTPUT)

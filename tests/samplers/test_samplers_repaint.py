@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from golden_networks import quick
 from golden_samplers import (
     EARLY,
     OUTPUT,
@@ -46,7 +47,7 @@ def run(name: str):
     return compiled(jax.random.key(0))
 
 
-@pytest.mark.parametrize("name", with_arrays("repaint"))
+@pytest.mark.parametrize("name", quick(with_arrays("repaint"), "nojump", thorough=with_arrays("repaint")))
 def test_runs_of_the_authors_program(name):
     golden, found = arrays("repaint"), run(name)
     np.testing.assert_allclose(2 * found.x[:, 0] - 1, nhwc(golden[f"{name}_out"]), atol=OUTPUT)

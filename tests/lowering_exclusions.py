@@ -61,6 +61,7 @@ EXCLUDED = {
     "degradations.pixelwise.Inpainting.output_shape": SIZES,
     "degradations.pixelwise.Inpainting.shape": SIZES,
     "degradations.real_world.real_world": "host: libjpeg",
+    "diffusion.denoiser.check_schedule": CHECKS,
     "diffusion.denoiser.levels": PART,
     "diffusion.schedule.": "static: tables of the host",
     "doctor.": "host: what is installed on this machine",
@@ -173,6 +174,14 @@ EXCLUDED = {
     "restorers.trained.trained_degradation": FILES,
     "restorers.training_patches.training_patches": "host: NumPy",
     "restorers.words.": BUILDS,
+    **{f"samplers.{name}.": PART for name in ("ancestral", "noise", "spectrum", "trajectory", "units")},
+    **{
+        f"samplers.guidance.{name}": PART
+        for name in ("check_convention", "unknown_entries", "paper_rule", "push_apart", "unknown_pixels")
+    },
+    "samplers.guidance.Guidance.is_plain": "host: a Python value",
+    "samplers.presets.": RECORDS,
+    "samplers.times.": SIZES,
     "selection.hierarchy.children": INDEX,
     "selection.hierarchy.to_newick": RECORDS,
     "selection.inputs.prepare_features": PART,

@@ -2,6 +2,8 @@
 
 EXCLUDED = {
     "degradations.LinearOperator": "the base class of the operators",
+    **{f"samplers.{name}": "numbers of steps" for name in ("network_calls", "travel_times")},
+    "samplers.guidance_preset": "a table of published numbers",
     "toys.JointLaw": "the base class of the laws",
     "degradations.Separable": "the base class of the downsampling operators",
     "restorers.default_restorers": "names, no arrays",

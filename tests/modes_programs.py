@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from modes_measures import COV, KEY, MEAN, X, Y, on_device, uniform
-from modes_samplers import DIFFUSION
+from modes_samplers import DIFFUSION, SAMPLERS
 
 from jaxpr import attacks, degradations, restorers, toys
 
@@ -281,4 +281,5 @@ PROGRAMS = {
     "restorers": ESTIMATORS,
     "attacks": ATTACKS,
     "diffusion": DIFFUSION,
+    "samplers": SAMPLERS,
 }

@@ -2,9 +2,10 @@
 
 import jax.numpy as jnp
 import numpy as np
-from modes_measures import X
+from modes_measures import KEY, X
 
-from jaxpr import diffusion
+from jaxpr import diffusion, samplers
+from jaxpr.degradations import BicubicDownsample, Inpainting
 
 SMALL = X[:, :8, :8]
 SHAPE = SMALL.shape[1:]
@@ -37,4 +38,23 @@ DIFFUSION = {
     "gaussian_denoiser": lambda: asked(exact()),
     "levels": lambda: diffusion.levels(SCHEDULE, jnp.asarray(SMALL), jnp.asarray(TIMES)),
     "mixture_denoiser": lambda: asked(mixture()),
+}
+
+
+def answers(sampler, operator, **options):
+    """A guided run of three steps; y and operator are of the images of the sweep."""
+    settings = {"schedule": SCHEDULE, "samples": 2, "steps": 3, "noise_std": 0.05}
+    settings |= {"guidance": samplers.Guidance(0.5, 0.1), **options}
+    return lambda: sampler(KEY, exact(), operator(jnp.asarray(SMALL)), operator, **settings)
+
+
+REDUCED, MASKED = BicubicDownsample(SHAPE, 2), Inpainting(np.eye(8))
+SAMPLERS = {
+    "Guidance": lambda: samplers.Guidance(0.5, 0.1).is_plain,
+    "ddnm": answers(samplers.ddnm, REDUCED),
+    "ddnm: no noise": answers(samplers.ddnm, REDUCED, noise_std=0.0, guidance=None),
+    "ddrm": answers(samplers.ddrm, REDUCED),
+    "dps": answers(samplers.dps, REDUCED),
+    "dps: mcg": answers(samplers.dps, MASKED, conditioning="mcg"),
+    "repaint": answers(samplers.repaint, MASKED, noise_std=0.0, jump_length=1, jump_repeat=2),
 }

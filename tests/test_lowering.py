@@ -33,7 +33,17 @@ KNOWN_CALLS = {
     "cuda": {"cu_lu_pivots_to_permutation", "cusolver_gesvdj_ffi", "cusolver_getrf_ffi", "cusolver_syevd_ffi"},
 }
 # Numbers that are reported: their products are not rounded to the bfloat16 of a TPU's default.
-FULL_WIDTH = ("attacks.", "degradations.", "diffusion.", "toys.", "restorers.", "metrics.", "numerics.", "selection.")
+FULL_WIDTH = (
+    "attacks.",
+    "degradations.",
+    "diffusion.",
+    "toys.",
+    "restorers.",
+    "metrics.",
+    "numerics.",
+    "samplers.",
+    "selection.",
+)
 FULL_WIDTH += ("transport.", "uncertainty.")
 PRODUCTS = re.compile(r"stablehlo\.(?:dot_general|convolution)\b(?!.*HIGHEST).*f32.*")
 TRAINED = "toys.gans."  # networks, as those of `models.`

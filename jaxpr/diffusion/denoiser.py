@@ -13,7 +13,7 @@ import numpy as np
 from jaxpr.core import Array, InputError, described
 from jaxpr.diffusion.schedule import ReverseCoefficients, Schedule, reverse_between
 
-__all__ = ["Denoiser", "LearnedVariance", "Prediction", "from_eps", "from_v", "from_x0", "levels"]
+__all__ = ["Denoiser", "LearnedVariance", "Prediction", "check_schedule", "from_eps", "from_v", "from_x0", "levels"]
 
 LearnedVariance: TypeAlias = Literal["range", "log"]
 """How a network's second half of channels tells the variance of a step: between two bounds, or as its logarithm."""

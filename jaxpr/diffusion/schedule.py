@@ -17,7 +17,15 @@ import numpy as np
 
 from jaxpr.core import InputError, check_count, check_positive, described, is_traced
 
-__all__ = ["ReverseCoefficients", "Schedule", "cosine_schedule", "linear_schedule", "respaced", "strided"]
+__all__ = [
+    "ReverseCoefficients",
+    "Schedule",
+    "cosine_schedule",
+    "linear_schedule",
+    "respaced",
+    "reverse_between",
+    "strided",
+]
 
 _LARGEST_BETA = 0.999
 _COSINE_OFFSET = 0.008

@@ -10,7 +10,7 @@ import numpy as np
 from jaxpr.core import Array, ArrayLike, InputError, Key, is_traced
 from jaxpr.degradations import CUTOFF, LinearOperator
 from jaxpr.diffusion import Denoiser, Schedule, strided
-from jaxpr.samplers.guidance import Convention, Guidance, Rule, entries, paper_rule, unknown_pixels
+from jaxpr.samplers.guidance import Convention, Guidance, Rule, paper_rule, unknown_entries, unknown_pixels
 from jaxpr.samplers.noise import Noise, Purpose
 from jaxpr.samplers.spectrum import Spectrum, check_linear, spectrum_of
 from jaxpr.samplers.times import travel_times
@@ -19,11 +19,11 @@ from jaxpr.samplers.trajectory import (
     Method,
     Numbers,
     PosteriorSamples,
+    SamplingTask,
     SetState,
-    Task,
     check_share,
+    checked_task,
     merged,
-    prepare,
     sample_sets,
     visited,
 )
@@ -95,7 +95,7 @@ def ddnm(
     chosen = visited(schedule, steps, strided, _STEPS)
     if is_traced(noise_std):
         raise InputError("noise_std: found a traced value, expected a number: it chooses between DDNM and DDNM+")
-    task = prepare(
+    task = checked_task(
         denoiser,
         y,
         operator,
@@ -115,7 +115,7 @@ def ddnm(
 
 
 def _method(
-    task: Task, operator: LinearOperator, times: list[int], *, eta: float, noise_std: float, cutoff: float
+    task: SamplingTask, operator: LinearOperator, times: list[int], *, eta: float, noise_std: float, cutoff: float
 ) -> Method:
     now, following = np.asarray(times[:-1]), np.asarray(times[1:])
     falls = following < now
@@ -176,8 +176,10 @@ def _noisy_step(
     return spectrum.back(signal * corrected + fresh * spectrum.to(z) + kept * spectrum.to(eps), x0.shape)
 
 
-def _rule(task: Task, operator: LinearOperator, t: np.ndarray, timesteps: np.ndarray, following: np.ndarray) -> Rule:
+def _rule(
+    task: SamplingTask, operator: LinearOperator, t: np.ndarray, timesteps: np.ndarray, following: np.ndarray
+) -> Rule:
     if task.guidance is None or task.guidance.convention == "paper":
         return paper_rule(operator, task.shape, t / task.schedule.original_steps)
     factors = np.where(following < 0, 0, timesteps[np.maximum(following, 0)]) / task.schedule.original_steps
-    return Rule(unknown_pixels(operator), None, entries(operator, task.shape), factors)
+    return Rule(unknown_pixels(operator), None, unknown_entries(operator, task.shape), factors)

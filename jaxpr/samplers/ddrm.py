@@ -19,10 +19,10 @@ from jaxpr.samplers.trajectory import (
     Method,
     Numbers,
     PosteriorSamples,
+    SamplingTask,
     SetState,
-    Task,
     check_share,
-    prepare,
+    checked_task,
     sample_sets,
     visited,
 )
@@ -88,7 +88,7 @@ def ddrm(
         InputError: an argument is none of these; y does not fit the operator; one sample with guidance.
     """
     operator = check_linear(operator, sampler="ddrm")
-    task = prepare(
+    task = checked_task(
         denoiser,
         y,
         operator,
@@ -108,7 +108,7 @@ def ddrm(
 
 
 def _method(
-    task: Task, operator: LinearOperator, *, eta: float, eta_b: float, noise_std: ArrayLike, cutoff: float
+    task: SamplingTask, operator: LinearOperator, *, eta: float, eta_b: float, noise_std: ArrayLike, cutoff: float
 ) -> Method:
     levels = np.append(1.0, task.schedule.alpha_bar)
     now, following = levels[:0:-1], levels[-2::-1]
@@ -160,7 +160,7 @@ def _method(
     return Method(init, step, plan, [("step",)] * steps, steps)
 
 
-def _rule(task: Task, operator: LinearOperator, t: np.ndarray, following: np.ndarray) -> Rule:
+def _rule(task: SamplingTask, operator: LinearOperator, t: np.ndarray, following: np.ndarray) -> Rule:
     if task.guidance is None or task.guidance.convention == "paper":
         return paper_rule(operator, task.shape, t / task.schedule.original_steps)
     factors = np.maximum(following, 0) / task.schedule.original_steps

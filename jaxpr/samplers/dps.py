@@ -16,17 +16,17 @@ from jaxpr.degradations.linear import check_shape
 from jaxpr.diffusion import Denoiser, Prediction, Schedule, respaced
 from jaxpr.numerics import safe_sqrt
 from jaxpr.samplers.ancestral import ancestral_plan, ancestral_step
-from jaxpr.samplers.guidance import Convention, Guidance, Rule, entries, paper_rule, unknown_pixels
+from jaxpr.samplers.guidance import Convention, Guidance, Rule, paper_rule, unknown_entries, unknown_pixels
 from jaxpr.samplers.noise import Noise, Purpose
 from jaxpr.samplers.trajectory import (
     Draw,
     Method,
     Numbers,
     PosteriorSamples,
+    SamplingTask,
     SetState,
-    Task,
+    checked_task,
     merged,
-    prepare,
     sample_sets,
     visited,
 )
@@ -96,20 +96,14 @@ def dps(
     Raises:
         InputError: an argument is none of these; y does not fit the operator; one sample with guidance.
     """
-    if not callable(operator):
-        raise InputError(f"operator: found {described(operator)}, expected a function of images")
     linear = operator if isinstance(operator, LinearOperator) else None
-    if conditioning not in ("ps", "mcg"):
-        raise InputError(f"conditioning: found {described(conditioning)}, expected 'ps' or 'mcg'")
-    if conditioning == "mcg" and linear is None:
-        raise InputError("conditioning: found 'mcg' with a function, expected 'ps', or a linear operator")
-    sizes = _shape_of(operator, shape)
-    task = prepare(
+    _check_conditioning(conditioning, linear)
+    task = checked_task(
         denoiser,
         y,
         operator,
-        shape=sizes,
-        output_shape=_output_shape(operator, sizes, y),
+        shape=_shape_of(operator, shape),
+        output_shape=None if linear is None else linear.output_shape,
         schedule=visited(schedule, steps, respaced, _STEPS),
         samples=samples,
         noise_std=noise_std,
@@ -117,12 +111,22 @@ def dps(
         convention=convention,
         clip=clip,
     )
+    _check_measured(task)
     check_positive("scale", scale, or_zero=True, scalar=True)
     method = _method(task, scale=scale, projected=linear if conditioning == "mcg" else None)
     return sample_sets(key, task, method, noise=noise, trace=trace)
 
 
+def _check_conditioning(conditioning: str, linear: LinearOperator | None) -> None:
+    if conditioning not in ("ps", "mcg"):
+        raise InputError(f"conditioning: found {described(conditioning)}, expected 'ps' or 'mcg'")
+    if conditioning == "mcg" and linear is None:
+        raise InputError("conditioning: found 'mcg' with a function, expected 'ps', or a linear operator")
+
+
 def _shape_of(operator: Any, shape: Any) -> tuple[int, ...]:
+    if not callable(operator):
+        raise InputError(f"operator: found {described(operator)}, expected a function of images")
     own = tuple(operator.shape) if isinstance(operator, LinearOperator) else None
     if shape is None and own is None:
         raise InputError("shape: found None, expected (H, W, C) of an image, which this operator does not tell")
@@ -132,14 +136,14 @@ def _shape_of(operator: Any, shape: Any) -> tuple[int, ...]:
     return given  # type: ignore[return-value]
 
 
-def _output_shape(operator: Callable[[Array], Array], shape: tuple[int, ...], y: ArrayLike) -> tuple[int, ...]:
-    if isinstance(operator, LinearOperator):
-        return tuple(operator.output_shape)
-    dtype = y.dtype if getattr(y, "dtype", None) == np.float64 else jnp.float32
-    return jax.eval_shape(operator, jax.ShapeDtypeStruct((1, *shape), jax.dtypes.canonicalize_dtype(dtype))).shape[1:]
+def _check_measured(task: SamplingTask) -> None:
+    images = jax.ShapeDtypeStruct((task.y.shape[0], *task.shape), task.y.dtype)
+    made = jax.eval_shape(task.operator, images).shape
+    if made != task.y.shape:
+        raise InputError(f"y: found shape {task.y.shape}, expected {made}, as the operator makes it")
 
 
-def _method(task: Task, *, scale: ArrayLike, projected: LinearOperator | None) -> Method:
+def _method(task: SamplingTask, *, scale: ArrayLike, projected: LinearOperator | None) -> Method:
     positions = np.arange(task.schedule.steps)[::-1]
     plan = ancestral_plan(task.schedule, positions)
     levels = np.append(1.0, task.schedule.alpha_bar)[positions]
@@ -166,7 +170,7 @@ def _method(task: Task, *, scale: ArrayLike, projected: LinearOperator | None) -
     return Method(lambda z: z, step, plan, purposes * positions.size, positions.size)
 
 
-def _project(task: Task, operator: LinearOperator, x: Array, now: Numbers, z: Array) -> Array:
+def _project(task: SamplingTask, operator: LinearOperator, x: Array, now: Numbers, z: Array) -> Array:
     """What A sees becomes y at the noise level of x; as the published program has it, y at the level before it."""
     y = measurement_inside(operator, task.y)[None]
     if task.convention == "official" and isinstance(operator, Inpainting):
@@ -176,10 +180,10 @@ def _project(task: Task, operator: LinearOperator, x: Array, now: Numbers, z: Ar
     return operator.project(merged(x), noisy).reshape(x.shape)
 
 
-def _rule(task: Task, t: np.ndarray, positions: np.ndarray) -> Rule:
+def _rule(task: SamplingTask, t: np.ndarray, positions: np.ndarray) -> Rule:
     if task.guidance is None or task.guidance.convention == "paper":
         return paper_rule(task.operator, task.shape, t / task.schedule.original_steps)
-    size = entries(task.operator, task.shape)
+    size = unknown_entries(task.operator, task.shape)
     if isinstance(task.operator, Inpainting):
         size /= task.shape[2]  # pixels, not entries
     return Rule(unknown_pixels(task.operator), None, size, positions / task.schedule.steps)

@@ -17,7 +17,16 @@ import numpy as np
 from jaxpr.core import Array, ArrayLike, InputError, check_positive, described, is_traced
 from jaxpr.degradations import Inpainting
 
-__all__ = ["Convention", "Guidance", "Rule", "check_convention", "paper_rule", "push_apart", "unknown_pixels"]
+__all__ = [
+    "Convention",
+    "Guidance",
+    "Rule",
+    "check_convention",
+    "unknown_entries",
+    "paper_rule",
+    "push_apart",
+    "unknown_pixels",
+]
 
 Convention: TypeAlias = Literal["paper", "official"]
 """As the papers write it, or as the programs of their authors compute where those differ."""
@@ -50,7 +59,7 @@ class Guidance:
     @property
     def is_plain(self) -> bool:
         """True if it is known to change nothing."""
-        return any(not is_traced(v) and v is not None and float(v) == 0 for v in (self.eta, self.distance))
+        return any(v is not None and not is_traced(v) and bool(np.equal(v, 0)) for v in (self.eta, self.distance))
 
 
 class Rule(NamedTuple):
@@ -85,10 +94,10 @@ def unknown_pixels(operator: Any) -> Array | None:
 def paper_rule(operator: Any, shape: tuple[int, ...], factors: np.ndarray) -> Rule:
     """The documented convention, the same for all samplers."""
     unknown = unknown_pixels(operator)
-    return Rule(unknown, unknown, entries(operator, shape), factors)
+    return Rule(unknown, unknown, unknown_entries(operator, shape), factors)
 
 
-def entries(operator: Any, shape: tuple[int, ...]) -> Array:
+def unknown_entries(operator: Any, shape: tuple[int, ...]) -> Array:
     """S: unknown entries of one image of `shape`, channels included; at least one."""
     unknown = unknown_pixels(operator)
     if unknown is None:

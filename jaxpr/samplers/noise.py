@@ -81,9 +81,9 @@ def supply(
     start = _checked(noise(0, "start", shapes["start"]), "start", shapes["start"], dtype)
     drawn: dict[str, list[Array]] = {p: [] for p in sorted(used)}
     for transition, of_one in enumerate(purposes):
-        found = {p: _checked(noise(transition, p, shapes[p]), p, shapes[p], dtype) for p in of_one}
+        found: dict[str, Array] = {p: _checked(noise(transition, p, shapes[p]), p, shapes[p], dtype) for p in of_one}
         for p, draws in drawn.items():
-            draws.append(found.get(p, jnp.zeros(shapes[p], dtype)))
+            draws.append(found[p] if p in found else jnp.zeros(shapes[p], dtype))
     return Supply(None, shapes, {p: jnp.stack(draws) for p, draws in drawn.items()}, start, dtype)
 
 

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpr.core import Array, ArrayLike, InputError, Key, is_traced
-from jaxpr.degradations import Inpainting
+from jaxpr.degradations import Inpainting, LinearOperator
 from jaxpr.diffusion import Denoiser, Schedule, respaced
 from jaxpr.samplers.ancestral import ancestral_plan, ancestral_step
-from jaxpr.samplers.guidance import Convention, Guidance, Rule, entries, paper_rule, unknown_pixels
+from jaxpr.samplers.guidance import Convention, Guidance, Rule, paper_rule, unknown_entries, unknown_pixels
 from jaxpr.samplers.noise import Noise, Purpose
 from jaxpr.samplers.times import travel_times
 from jaxpr.samplers.trajectory import (
@@ -20,9 +20,9 @@ from jaxpr.samplers.trajectory import (
     Method,
     Numbers,
     PosteriorSamples,
+    SamplingTask,
     SetState,
-    Task,
-    prepare,
+    checked_task,
     sample_sets,
     visited,
 )
@@ -37,7 +37,7 @@ def repaint(
     key: Key,
     denoiser: Denoiser,
     y: ArrayLike,
-    operator: Inpainting,
+    operator: LinearOperator,
     *,
     schedule: Schedule,
     samples: int,
@@ -64,7 +64,7 @@ def repaint(
         key: one key, or one for each image of y.
         denoiser: on [-1, 1]; a learned variance is used.
         y: images in [0, 1], (N, H, W, C); whatever at unknown pixels.
-        operator: tells which pixels are known.
+        operator: Inpainting, which tells which pixels are known.
         schedule: noise levels; a thinned one is visited as it is.
         samples: answers to each y.
         noise_std: of y; must be zero.
@@ -88,11 +88,11 @@ def repaint(
         raise InputError(
             f"operator: found {kind}, expected Inpainting for repaint; ddrm and ddnm take other linear ones"
         )
-    if is_traced(noise_std) or (not isinstance(noise_std, bool) and np.ndim(noise_std) == 0 and noise_std != 0):
+    if is_traced(noise_std) or (np.ndim(noise_std) == 0 and noise_std != 0):
         raise InputError(
             f"noise_std: found {noise_std}, expected 0 for repaint, which keeps y as it is; use ddrm, ddnm or dps"
         )
-    task = prepare(
+    task = checked_task(
         denoiser,
         y,
         operator,
@@ -106,11 +106,11 @@ def repaint(
         clip=clip,
     )
     times = travel_times(task.schedule.steps, length=jump_length, repeats=jump_repeat)
-    exact = None if task.convention == "official" else ~unknown_pixels(operator)
+    exact = None if task.convention == "official" else _known(operator)
     return sample_sets(key, task, _method(task, operator, times), noise=noise, trace=trace, exact=exact)
 
 
-def _method(task: Task, operator: Inpainting, times: list[int]) -> Method:
+def _method(task: SamplingTask, operator: Inpainting, times: list[int]) -> Method:
     now, following = np.asarray(times[:-1]), np.asarray(times[1:])
     falls = following < now
     betas = task.schedule.betas[np.maximum(following, 0)]
@@ -122,7 +122,7 @@ def _method(task: Task, operator: Inpainting, times: list[int]) -> Method:
     }
     rule = _rule(task, operator, plan["t"], now)
     plan["factor"] = rule.factors
-    known = ~unknown_pixels(operator)[None, None]
+    known = _known(operator)[None, None]
     y = measurement_inside(operator, task.y)[None]
 
     def reverse(state: SetState, now: Numbers, draw: Draw) -> tuple[SetState, Array]:
@@ -147,8 +147,13 @@ def _method(task: Task, operator: Inpainting, times: list[int]) -> Method:
     return Method(lambda z: z, step, plan, purposes, int(falls.sum()))
 
 
-def _rule(task: Task, operator: Inpainting, t: np.ndarray, positions: np.ndarray) -> Rule:
+def _known(operator: Inpainting) -> Array:
+    """(H, W, 1), true where a pixel is known."""
+    return jnp.asarray(operator.mask)[:, :, None]
+
+
+def _rule(task: SamplingTask, operator: Inpainting, t: np.ndarray, positions: np.ndarray) -> Rule:
     if task.guidance is None or task.guidance.convention == "paper":
         return paper_rule(operator, task.shape, t / task.schedule.original_steps)
-    size = task.samples * entries(operator, task.shape)
+    size = task.samples * unknown_entries(operator, task.shape)
     return Rule(unknown_pixels(operator), None, size, positions / task.schedule.steps, free_first=True)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxpr.core import Array, InputError, check_positive
 from jaxpr.degradations import LinearOperator
 from jaxpr.degradations.linear import SVD
-from jaxpr.samplers.trajectory import Task, merged
+from jaxpr.samplers.trajectory import SamplingTask, merged
 from jaxpr.samplers.units import measurement_inside
 
 __all__ = ["Spectrum", "check_linear", "spectrum_of"]
@@ -55,7 +55,7 @@ def check_linear(operator: Any, *, sampler: str) -> LinearOperator:
     return operator
 
 
-def spectrum_of(task: Task, operator: LinearOperator, *, cutoff: float) -> Spectrum:
+def spectrum_of(task: SamplingTask, operator: LinearOperator, *, cutoff: float) -> Spectrum:
     """The spectrum and the measurements of a task in it.
 
     Args:

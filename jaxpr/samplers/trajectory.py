@@ -25,7 +25,18 @@ from jaxpr.samplers.guidance import Convention, Guidance, Rule, check_convention
 from jaxpr.samplers.noise import Noise, Purpose, supply
 from jaxpr.samplers.units import image_outside, residual_inside
 
-__all__ = ["Method", "PosteriorSamples", "SetState", "Task", "Trace"]
+__all__ = [
+    "Method",
+    "PosteriorSamples",
+    "SetState",
+    "SamplingTask",
+    "Trace",
+    "check_share",
+    "merged",
+    "checked_task",
+    "sample_sets",
+    "visited",
+]
 
 Draw: TypeAlias = Callable[[Purpose], Array]
 Numbers: TypeAlias = Mapping[str, Array]
@@ -98,7 +109,7 @@ class Method(NamedTuple):
     network_calls: int
 
 
-class Task(NamedTuple):
+class SamplingTask(NamedTuple):
     """What is asked of a sampler, checked.
 
     Attributes:
@@ -131,7 +142,7 @@ class Task(NamedTuple):
     def predict(self, x: Array, t: Array) -> Prediction:
         """The denoiser on a set, x0 clipped if asked for; the network sees one batch (samples * N, H, W, C)."""
         found = self.denoiser(merged(x), jnp.full(x.shape[0] * x.shape[1], t, jnp.int32))
-        found = Prediction(*(part if part is None else part.reshape(x.shape) for part in found))
+        found = jax.tree.map(lambda part: part.reshape(x.shape), found)
         return found._replace(x0=self.clipped(found.x0))
 
     def clipped(self, x0: Array) -> Array:
@@ -155,7 +166,7 @@ def merged(x: Array) -> Array:
     return x.reshape(-1, *x.shape[2:])
 
 
-def prepare(
+def checked_task(
     denoiser: Denoiser,
     y: ArrayLike,
     operator: Any,
@@ -168,7 +179,7 @@ def prepare(
     guidance: Guidance | None,
     convention: Convention | None,
     clip: bool,
-) -> Task:
+) -> SamplingTask:
     """Check what all samplers are given; nothing is computed yet but shapes.
 
     Raises:
@@ -191,7 +202,7 @@ def prepare(
     y = y if y.dtype == jnp.float64 else y.astype(jnp.float32)
     plain = guidance is None or guidance.is_plain
     shape = tuple(shape)
-    task = Task(denoiser, y, operator, shape, samples, schedule, None if plain else guidance, convention, clip)
+    task = SamplingTask(denoiser, y, operator, shape, samples, schedule, None if plain else guidance, convention, clip)
     _check_denoiser(denoiser, (samples * y.shape[0], *shape), y.dtype)
     return task
 
@@ -208,7 +219,7 @@ def _check_denoiser(denoiser: Denoiser, shape: tuple[int, ...], dtype: Any) -> N
 
 
 def sample_sets(
-    key: Key, task: Task, method: Method, *, noise: Noise | None, trace: bool, exact: Array | None = None
+    key: Key, task: SamplingTask, method: Method, *, noise: Noise | None, trace: bool, exact: Array | None = None
 ) -> PosteriorSamples:
     """Run a method from noise to images, in one scan.
 
@@ -257,7 +268,7 @@ def _numbers(values: np.ndarray, dtype: Any) -> Array:
     return jnp.asarray(values, jnp.int32 if np.issubdtype(values.dtype, np.integer) else dtype)
 
 
-def _residual(task: Task, x: Array) -> Array:
+def _residual(task: SamplingTask, x: Array) -> Array:
     """Over what was measured: the known pixels alone where y has zeros for the others."""
     gaps = residual_inside(task.operator, merged(x), task.repeated(task.y)) / 2
     squares = jnp.sum(gaps.reshape(*x.shape[:2], -1) ** 2, axis=2)

@@ -176,7 +176,7 @@ def call(name, **changed):
         (call("repaint", operator=BICUBIC), "operator: found BicubicDownsample.*ddrm and ddnm"),
         (call("repaint", noise_std=0.05), "noise_std: found 0.05, expected 0.*use ddrm, ddnm or dps"),
         (call("dps", operator=lambda x: x), r"shape: found None, expected \(H, W, C\)"),
-        (call("dps", operator=lambda x: x, shape=SHAPE), r"y: found shape \(2, 3, 4, 2\), expected \(N, 5, 7, 2\)"),
+        (call("dps", operator=lambda x: x, shape=SHAPE), r"y: found shape \(2, 3, 4, 2\), expected \(2, 5, 7, 2\)"),
         (call("dps", conditioning="both"), "conditioning: found 'both'"),
         (call("ddrm", denoiser=lambda x, t: x), "denoiser: found an output of type"),
         (call("ddrm", y=255 * TRUTH), "y: found"),

@@ -36,7 +36,6 @@ DIFFUSION = {
     "from_v": lambda: asked(diffusion.from_v(lambda x, t: x * x, schedule=SCHEDULE)),
     "from_x0": lambda: asked(diffusion.from_x0(lambda x, t: x * x, schedule=SCHEDULE)),
     "gaussian_denoiser": lambda: asked(exact()),
-    "levels": lambda: diffusion.levels(SCHEDULE, jnp.asarray(SMALL), jnp.asarray(TIMES)),
     "mixture_denoiser": lambda: asked(mixture()),
 }
 
@@ -45,16 +44,16 @@ def answers(sampler, operator, **options):
     """A guided run of three steps; y and operator are of the images of the sweep."""
     settings = {"schedule": SCHEDULE, "samples": 2, "steps": 3, "noise_std": 0.05}
     settings |= {"guidance": samplers.Guidance(0.5, 0.1), **options}
-    return lambda: sampler(KEY, exact(), operator(jnp.asarray(SMALL)), operator, **settings)
+    return lambda: getattr(samplers, sampler)(KEY, exact(), operator(jnp.asarray(SMALL)), operator, **settings)
 
 
 REDUCED, MASKED = BicubicDownsample(SHAPE, 2), Inpainting(np.eye(8))
 SAMPLERS = {
     "Guidance": lambda: samplers.Guidance(0.5, 0.1).is_plain,
-    "ddnm": answers(samplers.ddnm, REDUCED),
-    "ddnm: no noise": answers(samplers.ddnm, REDUCED, noise_std=0.0, guidance=None),
-    "ddrm": answers(samplers.ddrm, REDUCED),
-    "dps": answers(samplers.dps, REDUCED),
-    "dps: mcg": answers(samplers.dps, MASKED, conditioning="mcg"),
-    "repaint": answers(samplers.repaint, MASKED, noise_std=0.0, jump_length=1, jump_repeat=2),
+    "ddnm": answers("ddnm", REDUCED),
+    "ddnm: no noise": answers("ddnm", REDUCED, noise_std=0.0, guidance=None),
+    "ddrm": answers("ddrm", REDUCED),
+    "dps": answers("dps", REDUCED),
+    "dps: mcg": answers("dps", MASKED, conditioning="mcg"),
+    "repaint": answers("repaint", MASKED, noise_std=0.0, jump_length=1, jump_repeat=2),
 }

@@ -1,6 +1,6 @@
 """Noise schedules, denoisers in one form, adapters from networks, exact denoisers of Gaussian and mixture priors."""
 
-from jaxpr.diffusion.denoiser import Denoiser, LearnedVariance, Prediction, from_eps, from_v, from_x0, levels
+from jaxpr.diffusion.denoiser import Denoiser, LearnedVariance, Prediction, from_eps, from_v, from_x0
 from jaxpr.diffusion.priors import PIXELS, Basis, cosine_transform, gaussian_denoiser, mixture_denoiser
 from jaxpr.diffusion.schedule import (
     ReverseCoefficients,
@@ -25,7 +25,6 @@ __all__ = [
     "from_v",
     "from_x0",
     "gaussian_denoiser",
-    "levels",
     "linear_schedule",
     "mixture_denoiser",
     "respaced",

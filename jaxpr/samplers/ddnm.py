@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr.core import Array, ArrayLike, InputError, Key, is_traced
+from jaxpr.core import Array, ArrayLike, InputError, Key, check_count, is_traced
 from jaxpr.degradations import CUTOFF, LinearOperator
 from jaxpr.diffusion import Denoiser, Schedule, strided
 from jaxpr.samplers.guidance import Convention, Guidance, Rule, paper_rule, unknown_entries, unknown_pixels
@@ -109,6 +109,8 @@ def ddnm(
         clip=clip,
     )
     check_share("eta", eta)
+    check_count("travel_length", travel_length)
+    check_count("travel_repeat", travel_repeat)
     times = travel_times(chosen.steps, length=travel_length, repeats=travel_repeat)
     method = _method(task, operator, times, eta=eta, noise_std=float(noise_std), cutoff=cutoff)
     return sample_sets(key, task, method, noise=noise, trace=trace)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr.core import Array, ArrayLike, InputError, Key, is_traced
+from jaxpr.core import Array, ArrayLike, InputError, Key, check_count, is_traced
 from jaxpr.degradations import Inpainting, LinearOperator
 from jaxpr.diffusion import Denoiser, Schedule, respaced
 from jaxpr.samplers.ancestral import ancestral_plan, ancestral_step
@@ -105,6 +105,8 @@ def repaint(
         convention=convention,
         clip=clip,
     )
+    check_count("jump_length", jump_length)
+    check_count("jump_repeat", jump_repeat)
     times = travel_times(task.schedule.steps, length=jump_length, repeats=jump_repeat)
     exact = None if task.convention == "official" else _known(operator)
     return sample_sets(key, task, _method(task, operator, times), noise=noise, trace=trace, exact=exact)

@@ -187,6 +187,8 @@ def checked_task(
             negative, guidance is none, or the denoiser gives no `Prediction` of the images' shape.
     """
     check_images("y", y, overshoot=1.0)
+    if np.shape(y)[0] == 0:
+        raise InputError("y: found no measurements, expected at least one")
     if output_shape is not None and np.shape(y)[1:] != tuple(output_shape):
         raise InputError(f"y: found shape {np.shape(y)}, expected (N, {', '.join(map(str, output_shape))})")
     check_count("samples", samples)

@@ -25,6 +25,7 @@ from jaxpr.samplers.trajectory import (
     checked_task,
     merged,
     sample_sets,
+    split,
     visited,
 )
 from jaxpr.samplers.units import measurement_inside, std_inside
@@ -140,7 +141,7 @@ def _method(
         found = task.predict(state.x, now["t"])
         x0, moved = task.guided(rule, found.x0, now)
         if spectrum is None:
-            projected = operator.project(merged(x0), y).reshape(x0.shape)
+            projected = split(operator.project(merged(x0), y), task.samples)
             x = now["signal"] * projected + now["noise"] * (share * z + rest * found.eps)
         else:
             x = _noisy_step(spectrum, x0, found.eps, z, now, noise_level, (share, rest))
@@ -175,7 +176,7 @@ def _noisy_step(
     predicted = spectrum.to(x0)
     corrected = predicted - correction * jnp.where(spectrum.observed, predicted - spectrum.data, 0)
     kept = jnp.where(spectrum.observed, 0, rest * level)
-    return spectrum.back(signal * corrected + fresh * spectrum.to(z) + kept * spectrum.to(eps), x0.shape)
+    return spectrum.back(signal * corrected + fresh * spectrum.to(z) + kept * spectrum.to(eps))
 
 
 def _rule(

@@ -139,7 +139,7 @@ def _method(
         known = spectrum.data + jnp.sqrt(jnp.maximum(level**2 - from_y**2, 0)) * coefficients
         first = jnp.where(seen(jnp.asarray(level, dtype)), known, level * coefficients)
         scale = 1 / level if task.convention == "official" else float(np.sqrt(levels[-1]))
-        return scale * spectrum.back(first, z.shape)
+        return scale * spectrum.back(first)
 
     def step(state: SetState, now: Numbers, draw: Draw) -> tuple[SetState, Array]:
         found = task.predict(state.x, now["t"])
@@ -153,7 +153,7 @@ def _method(
         known = weight * spectrum.data + (1 - weight) * plain + spread * z
         below = spectrum.observed & (level < from_y)
         coefficients = jnp.where(seen(level), known, jnp.where(below, doubtful, unseen))
-        x = now["next_signal"] * spectrum.back(coefficients, state.x.shape)
+        x = now["next_signal"] * spectrum.back(coefficients)
         return SetState(x, x0), moved
 
     steps = task.schedule.steps

@@ -28,6 +28,7 @@ from jaxpr.samplers.trajectory import (
     checked_task,
     merged,
     sample_sets,
+    split,
     visited,
 )
 from jaxpr.samplers.units import measurement_inside, residual_inside
@@ -175,9 +176,9 @@ def _project(task: SamplingTask, operator: LinearOperator, x: Array, now: Number
     y = measurement_inside(operator, task.y)[None]
     if task.convention == "official" and isinstance(operator, Inpainting):
         noisy = merged(now["signal"] * y + now["noise"] * z)
-        return (noisy - operator.adjoint(operator(noisy)) - operator(merged(x))).reshape(x.shape)
+        return split(noisy - operator.adjoint(operator(noisy)) - operator(merged(x)), task.samples)
     noisy = merged(now["next_signal"] * y + now["next_noise"] * z)
-    return operator.project(merged(x), noisy).reshape(x.shape)
+    return split(operator.project(merged(x), noisy), task.samples)
 
 
 def _rule(task: SamplingTask, t: np.ndarray, positions: np.ndarray) -> Rule:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxpr.core import Array, InputError, check_positive
 from jaxpr.degradations import LinearOperator
 from jaxpr.degradations.linear import SVD
-from jaxpr.samplers.trajectory import SamplingTask, merged
+from jaxpr.samplers.trajectory import SamplingTask, merged, split
 from jaxpr.samplers.units import measurement_inside
 
 __all__ = ["Spectrum", "check_linear", "spectrum_of"]
@@ -33,11 +33,11 @@ class Spectrum(NamedTuple):
 
     def to(self, x: Array) -> Array:
         """Vᵀ x of a set, (samples, N, H, W, C) -> (samples, N, d)."""
-        return self.svd.vt(merged(x)).reshape(*x.shape[:2], -1)
+        return split(self.svd.vt(merged(x)), x.shape[0])
 
-    def back(self, coefficients: Array, shape: tuple[int, ...]) -> Array:
-        """V c, (samples, N, d) -> `shape`."""
-        return self.svd.v(merged(coefficients)).reshape(shape)
+    def back(self, coefficients: Array) -> Array:
+        """V c, (samples, N, d) -> (samples, N, H, W, C)."""
+        return split(self.svd.v(merged(coefficients)), coefficients.shape[0])
 
 
 def check_linear(operator: Any, *, sampler: str) -> LinearOperator:

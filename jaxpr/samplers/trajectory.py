@@ -35,6 +35,7 @@ __all__ = [
     "merged",
     "checked_task",
     "sample_sets",
+    "split",
     "visited",
 ]
 
@@ -140,9 +141,9 @@ class SamplingTask(NamedTuple):
         return (self.samples, self.y.shape[0], *self.shape)
 
     def predict(self, x: Array, t: Array) -> Prediction:
-        """The denoiser on a set, x0 clipped if asked for; the network sees one batch (samples * N, H, W, C)."""
+        """The denoiser on sets, x0 clipped if asked for; the network sees one batch (N * samples, H, W, C)."""
         found = self.denoiser(merged(x), jnp.full(x.shape[0] * x.shape[1], t, jnp.int32))
-        found = jax.tree.map(lambda part: part.reshape(x.shape), found)
+        found = jax.tree.map(lambda part: split(part, self.samples), found)
         return found._replace(x0=self.clipped(found.x0))
 
     def clipped(self, x0: Array) -> Array:
@@ -157,13 +158,18 @@ class SamplingTask(NamedTuple):
         return self.clipped(moved), which
 
     def repeated(self, y: Array) -> Array:
-        """(N, ...) for every sample, (samples * N, ...)."""
+        """(N, ...) for every sample, (N * samples, ...)."""
         return merged(jnp.broadcast_to(y[None], (self.samples, *y.shape)))
 
 
 def merged(x: Array) -> Array:
-    """(samples, N, ...) -> (samples * N, ...)."""
-    return x.reshape(-1, *x.shape[2:])
+    """(samples, N, ...) -> (N * samples, ...): images first, so that a batch spread over devices stays so."""
+    return jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:])
+
+
+def split(x: Array, samples: int) -> Array:
+    """(N * samples, ...) -> (samples, N, ...), the inverse of `merged`."""
+    return jnp.swapaxes(x.reshape(-1, samples, *x.shape[1:]), 0, 1)
 
 
 def checked_task(
@@ -273,7 +279,7 @@ def _numbers(values: np.ndarray, dtype: Any) -> Array:
 def _residual(task: SamplingTask, x: Array) -> Array:
     """Over what was measured: the known pixels alone where y has zeros for the others."""
     gaps = residual_inside(task.operator, merged(x), task.repeated(task.y)) / 2
-    squares = jnp.sum(gaps.reshape(*x.shape[:2], -1) ** 2, axis=2)
+    squares = jnp.sum(split(gaps, task.samples) ** 2, axis=(2, 3, 4))
     size = jnp.asarray(math.prod(task.y.shape[1:]), x.dtype)
     if isinstance(task.operator, Inpainting):
         known = jnp.sum(jnp.asarray(task.operator.mask), dtype=x.dtype)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxpr.core import InputError
 from jaxpr.degradations import AverageDownsample, BicubicDownsample, Blur, Grayscale, Inpainting, gaussian_kernel
@@ -102,6 +103,17 @@ def test_jit_is_eager_and_first_samples_stay(name):
     np.testing.assert_allclose(
         sampler(name, schedule=respaced(SCHEDULE, STEPS), steps=None)(KEY, measured(name)).x.shape, compiled.x.shape
     )
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", CASES)
+def test_images_spread_over_devices_are_the_same_and_stay_there(name):
+    y = jnp.asarray(CASES[name][1](np.random.default_rng(6).random((8, *SHAPE)).astype(np.float32)))
+    spread = NamedSharding(Mesh(np.array(jax.devices()), ("images",)), PartitionSpec("images"))
+    run = sampler(name, guidance=GUIDED)
+    found = run(KEY, jax.device_put(y, spread)).x
+    np.testing.assert_allclose(found, run(KEY, y).x, atol=FLOAT32)
+    assert not found.sharding.is_fully_replicated
 
 
 @pytest.mark.thorough

@@ -27,6 +27,7 @@ from jaxpr.samplers.trajectory import (
     SetState,
     checked_task,
     merged,
+    refuse_degradation,
     sample_sets,
     split,
     visited,
@@ -126,6 +127,7 @@ def _check_conditioning(conditioning: str, linear: LinearOperator | None) -> Non
 
 
 def _shape_of(operator: Any, shape: Any) -> tuple[int, ...]:
+    refuse_degradation(operator)
     if not callable(operator):
         raise InputError(f"operator: found {described(operator)}, expected a function of images")
     own = tuple(operator.shape) if isinstance(operator, LinearOperator) else None

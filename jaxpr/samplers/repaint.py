@@ -23,6 +23,7 @@ from jaxpr.samplers.trajectory import (
     SamplingTask,
     SetState,
     checked_task,
+    refuse_degradation,
     sample_sets,
     visited,
 )
@@ -83,6 +84,7 @@ def repaint(
     Raises:
         InputError: an argument is none of these; the operator is another or y noisy; one sample with guidance.
     """
+    refuse_degradation(operator)
     if not isinstance(operator, Inpainting):
         kind = type(operator).__name__
         raise InputError(

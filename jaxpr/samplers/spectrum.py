@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxpr.core import Array, InputError, check_positive
 from jaxpr.degradations import LinearOperator
 from jaxpr.degradations.linear import SVD
-from jaxpr.samplers.trajectory import SamplingTask, merged, split
+from jaxpr.samplers.trajectory import SamplingTask, merged, refuse_degradation, split
 from jaxpr.samplers.units import measurement_inside
 
 __all__ = ["Spectrum", "check_linear", "spectrum_of"]
@@ -46,6 +46,7 @@ def check_linear(operator: Any, *, sampler: str) -> LinearOperator:
     Raises:
         InputError: it is none; the message names a sampler that takes it.
     """
+    refuse_degradation(operator)
     if not isinstance(operator, LinearOperator):
         kind = type(operator).__name__
         raise InputError(

@@ -19,7 +19,7 @@ from jaxpr.core import (
     described,
     is_traced,
 )
-from jaxpr.degradations import Inpainting
+from jaxpr.degradations import Degradation, Inpainting
 from jaxpr.diffusion import Denoiser, Prediction, Schedule
 from jaxpr.samplers.guidance import Convention, Guidance, Rule, check_convention, push_apart
 from jaxpr.samplers.noise import Noise, Purpose, supply
@@ -34,6 +34,7 @@ __all__ = [
     "check_share",
     "merged",
     "checked_task",
+    "refuse_degradation",
     "sample_sets",
     "split",
     "visited",
@@ -213,6 +214,12 @@ def checked_task(
     task = SamplingTask(denoiser, y, operator, shape, samples, schedule, None if plain else guidance, convention, clip)
     _check_denoiser(denoiser, (samples * y.shape[0], *shape), y.dtype)
     return task
+
+
+def refuse_degradation(operator: Any) -> None:
+    """Raise for a `Degradation`, which draws noise as well; it tells its operator for images of a shape."""
+    if isinstance(operator, Degradation):
+        raise InputError("operator: found a Degradation, expected its linear part, operator(shape), and its noise_std")
 
 
 def _check_denoiser(denoiser: Denoiser, shape: tuple[int, ...], dtype: Any) -> None:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxpr.degradations import AverageDownsample, Inpainting
+from jaxpr.degradations import AverageDownsample, BicubicDownsample, Blur, Inpainting
 from jaxpr.diffusion import PIXELS, cosine_transform, gaussian_denoiser, linear_schedule
 from jaxpr.samplers import ddnm, ddrm, dps, repaint
 
@@ -100,6 +100,19 @@ def test_means_are_nearly_right_and_variances_too_small(sampler, operator, noise
     mean, variance = errors(law(sampler, operator, COSINE, transitions=100, noise_std=noise_std), exact)
     assert mean < 0.2
     assert 0.5 < variance < 0.9
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    "operator", [BicubicDownsample(SHAPE, 2), Blur(SHAPE, np.array([[0.2, 0.6, 0.2]]))], ids=["bicubic", "blur"]
+)
+def test_ddnm_with_noise_has_the_law_of_ddrm(operator):
+    """Two derivations of one step; what they differ in, the first state, is forgotten."""
+    options = {"transitions": 20, "noise_std": 0.05}
+    mean, cov = law(ddnm, operator, COSINE, **options)
+    other_mean, other_cov = law(ddrm, operator, COSINE, **options)
+    np.testing.assert_allclose(mean, other_mean, atol=1e-4)
+    np.testing.assert_allclose(cov, other_cov, atol=1e-4 * np.trace(cov))
 
 
 @pytest.mark.thorough

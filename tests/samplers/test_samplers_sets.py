@@ -9,7 +9,15 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxpr.core import InputError
-from jaxpr.degradations import AverageDownsample, BicubicDownsample, Blur, Grayscale, Inpainting, gaussian_kernel
+from jaxpr.degradations import (
+    AverageDownsample,
+    BicubicDownsample,
+    Blur,
+    Grayscale,
+    Inpainting,
+    gaussian_kernel,
+    parse_degradation,
+)
 from jaxpr.diffusion import cosine_transform, gaussian_denoiser, linear_schedule, respaced
 from jaxpr.samplers import GUIDED_TASKS, Guidance, ddnm, ddrm, dps, guidance_preset, network_calls, repaint
 
@@ -185,6 +193,10 @@ def call(name, **changed):
         (call("ddrm", guidance=GUIDED, samples=1), "samples: found 1, expected at least 2 with guidance"),
         (call("ddrm", operator=lambda x: x), "operator: found function.*dps takes any"),
         (call("ddnm", operator="blur"), "operator: found str"),
+        (
+            call("dps", operator=parse_degradation("blur-1+noise-0.1")),
+            r"operator: found a Degradation, expected .*noise_std",
+        ),
         (call("repaint", operator=BICUBIC), "operator: found BicubicDownsample.*ddrm and ddnm"),
         (call("repaint", noise_std=0.05), "noise_std: found 0.05, expected 0.*use ddrm, ddnm or dps"),
         (call("dps", operator=lambda x: x), r"shape: found None, expected \(H, W, C\)"),

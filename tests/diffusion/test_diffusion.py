@@ -135,11 +135,6 @@ def test_mixture_denoiser_is_the_posterior_mean():
         logs = np.array([log for _, log in parts]) + np.log(weights)
         share = np.exp(logs - logs.max()) / np.exp(logs - logs.max()).sum()
         np.testing.assert_allclose(found.x0[i], sum(s * x0 for s, (x0, _) in zip(share, parts, strict=True)), atol=1e-4)
-    one = mixture_denoiser(
-        means=means[:1], variances=variances[:1], weights=weights[:1], schedule=SCHEDULE, basis=basis
-    )
-    single = gaussian_denoiser(mean=means[0], variance=variances[0], schedule=SCHEDULE, basis=basis)
-    np.testing.assert_allclose(one(X, T).eps, single(X, T).eps, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden_networks import quick
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxpr.core import InputError
@@ -41,11 +42,10 @@ CASES = {
 }
 FLOAT32 = 1e-5  # of x in [0, 1]; another batch sums in another order
 GUIDED = Guidance(2.0, 0.02)
-FEW = pytest.mark.parametrize(
-    "name", ["dps", *(pytest.param(n, marks=pytest.mark.thorough) for n in CASES if n != "dps")]
-)
+FEW = pytest.mark.parametrize("name", quick(CASES, "dps", thorough=CASES))
 
 
+@functools.cache
 def sampler(name, **changed):
     """(key, y, noise) -> result, compiled."""
     fn, operator, options = CASES[name]
@@ -88,7 +88,7 @@ def test_sets_have_no_order_and_equal_answers_are_no_trouble(name):
     assert np.all(run(KEY, measured(name), same).finite)
 
 
-@pytest.mark.parametrize("name", ["ddrm", *(pytest.param(n, marks=pytest.mark.thorough) for n in CASES if n != "ddrm")])
+@pytest.mark.parametrize("name", quick(CASES, "repaint", thorough=CASES))
 def test_an_image_alone_is_the_image_in_its_batch(name):
     """With guidance, whose sets are of one image each; given the image's own key."""
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(KEY, jnp.arange(COUNT))
@@ -155,8 +155,8 @@ def test_answers_without_noise_agree_with_y(fn, operator):
 
 def test_known_pixels_are_those_of_y():
     y = measured("repaint")
-    found = sampler("repaint", jump_repeat=1, samples=2)(KEY, y)
-    np.testing.assert_array_equal(np.where(MASK.mask[None, None, :, :, None], found.x, 0), np.stack([y] * 2))
+    found = sampler("repaint", guidance=GUIDED)(KEY, y)
+    np.testing.assert_array_equal(np.where(MASK.mask[None, None, :, :, None], found.x, 0), np.stack([y] * SAMPLES))
     assert not np.any(found.residual)
 
 

@@ -45,7 +45,7 @@ def digits28(split: str) -> ImageSource:
     return ImageSource(
         name=f"digits28-{split}",
         names=tuple(f"mnist-{i:04d}" for i in chosen),
-        reader=Arrays(levels[chosen].astype(np.float32) / 255),
+        reader=Arrays([levels[i].astype(np.float32) / 255 for i in chosen]),
         labels=tuple(int(labels[i]) for i in chosen),
     )
 

@@ -14,7 +14,7 @@ from jaxpr.diffusion import Denoiser, Schedule, cosine_schedule, from_eps, linea
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
 from jaxpr.models.layers import Compute
 from jaxpr.models.naming import abstract_parameters
-from jaxpr.weights.native import pack_weights, unpack_weights
+from jaxpr.weights.native import pack_weights, parameters_like, unpack_weights, with_text_keys
 
 __all__ = ["SCHEDULES", "PackedDenoiser", "bound_denoiser", "pack_denoiser", "read_denoiser", "unpack_denoiser"]
 
@@ -59,7 +59,7 @@ def pack_denoiser(
 ) -> bytes:
     """A denoiser as the bytes of a safetensors file; equal input, equal bytes."""
     record = {"network": config._asdict(), "side": side, "schedule": schedule}
-    return pack_weights(jax.device_get(params), {**metadata, "denoiser": record})
+    return pack_weights(with_text_keys(jax.device_get(params)), {**metadata, "denoiser": record})
 
 
 def unpack_denoiser(content: bytes, *, path: Path | None = None) -> PackedDenoiser:
@@ -71,7 +71,7 @@ def unpack_denoiser(content: bytes, *, path: Path | None = None) -> PackedDenois
     try:
         params, metadata = unpack_weights(content)
         record = metadata.pop("denoiser")
-        sizes = {name: tuple(of) if isinstance(of, list) else of for name, of in record["network"].items()}
+        sizes: dict[str, Any] = {n: tuple(of) if isinstance(of, list) else of for n, of in record["network"].items()}
         config, side, schedule = ADMUNetConfig(**sizes), int(record["side"]), record["schedule"]
         SCHEDULES[schedule]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -79,10 +79,7 @@ def unpack_denoiser(content: bytes, *, path: Path | None = None) -> PackedDenois
             raise
         reason = printable(first_line(error))
         raise InputError(f"content: found weights without a denoiser ({reason}), expected a packed one") from error
-    wanted = abstract_parameters(adm_unet(config))
-    params = jax.tree.map(lambda leaf: leaf.astype("float32"), params)
-    if jax.tree.map(lambda leaf: leaf.shape, params) != jax.tree.map(lambda leaf: leaf.shape, wanted):
-        raise InputError("content: found parameters of another network, expected those of its config")
+    params = parameters_like(abstract_parameters(adm_unet(config)), params)
     return PackedDenoiser(config, side, schedule, params, metadata, path, hashlib.sha256(content).hexdigest())
 
 

@@ -25,6 +25,8 @@ __all__ = [
     "read_member",
     "unpack_restorer",
     "unpack_weights",
+    "parameters_like",
+    "with_text_keys",
 ]
 
 _METADATA = "jaxpr"
@@ -125,7 +127,7 @@ def pack_restorer(config: RestorerConfig, params: Mapping[Any, Any], metadata: M
     """
     kind = next(name for name, sizes in _NETWORKS.items() if isinstance(config.network, sizes))
     record = config._asdict() | {"network": {"kind": kind, **config.network._asdict()}}
-    return pack_weights(_with_text_keys(jax.device_get(params)), {**metadata, "restorer": record})
+    return pack_weights(with_text_keys(jax.device_get(params)), {**metadata, "restorer": record})
 
 
 def unpack_restorer(content: bytes) -> PackedRestorer:
@@ -144,7 +146,7 @@ def unpack_restorer(content: bytes) -> PackedRestorer:
             raise
         reason = printable(first_line(error))
         raise InputError(f"content: found weights without a restorer ({reason}), expected a packed one") from error
-    return PackedRestorer(config, _like(_wanted(config, text_params), text_params), metadata)
+    return PackedRestorer(config, parameters_like(_wanted(config, text_params), text_params), metadata)
 
 
 def _wanted(config: RestorerConfig, params: Mapping[str, Any]) -> Any:
@@ -167,11 +169,12 @@ def _abstract(config: RestorerConfig) -> Any:
     return jax.eval_shape(network_of(config, Compute()).init, jax.random.key(0))
 
 
-def _with_text_keys(tree: Any) -> Any:
-    return {str(name): _with_text_keys(leaf) for name, leaf in tree.items()} if isinstance(tree, Mapping) else tree
+def with_text_keys(tree: Any) -> Any:
+    """A tree of parameters with all keys as texts, those of lists among them, as files have them."""
+    return {str(name): with_text_keys(leaf) for name, leaf in tree.items()} if isinstance(tree, Mapping) else tree
 
 
-def _like(wanted: Any, found: Any, path: str = "") -> Any:
+def parameters_like(wanted: Any, found: Any, path: str = "") -> Any:
     """`found`, whose keys are texts, with the keys of `wanted`, lists among them."""
     if not isinstance(wanted, Mapping):
         if not isinstance(found, np.ndarray) or found.shape != wanted.shape:
@@ -181,8 +184,8 @@ def _like(wanted: Any, found: Any, path: str = "") -> Any:
         return found.astype(np.float32)
     names = {str(name): name for name in wanted}
     if not isinstance(found, Mapping) or set(found) != set(names):
-        raise InputError(f"content: found other parameters under {path[1:] or 'the root'!r} than the restorer has")
-    return {name: _like(wanted[name], found[text], f"{path}.{text}") for text, name in names.items()}
+        raise InputError(f"content: found other parameters under {path[1:] or 'the root'!r} than its network has")
+    return {name: parameters_like(wanted[name], found[text], f"{path}.{text}") for text, name in names.items()}
 
 
 def _flat(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

@@ -15,7 +15,8 @@ import numpy as np
 
 from jaxpr.core import Array, InputError, Key, check_count, seed_key
 from jaxpr.data import ImageSource
-from jaxpr.diffusion import Denoiser, Schedule, from_eps, levels, respaced
+from jaxpr.diffusion import Denoiser, Schedule, from_eps, respaced
+from jaxpr.diffusion.denoiser import levels
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet, check_unet_sizes
 from jaxpr.models.functional import Model
 from jaxpr.training.classifier import AdamW

@@ -8,15 +8,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import safetensors
 
 from jaxpr.core import InputError, file_at, first_line, printable
 from jaxpr.diffusion import Denoiser, Schedule, cosine_schedule, from_eps, linear_schedule
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
 from jaxpr.models.layers import Compute
 from jaxpr.models.naming import abstract_parameters
-from jaxpr.weights.native import pack_weights, parameters_like, unpack_weights, with_text_keys
+from jaxpr.weights.native import METADATA, pack_weights, parameters_like, unpack_weights, with_text_keys
 
-__all__ = ["SCHEDULES", "PackedDenoiser", "bound_denoiser", "pack_denoiser", "read_denoiser", "unpack_denoiser"]
+__all__ = [
+    "SCHEDULES",
+    "PackedDenoiser",
+    "bound_denoiser",
+    "is_denoiser",
+    "pack_denoiser",
+    "read_denoiser",
+    "unpack_denoiser",
+]
 
 SCHEDULES = {"linear": linear_schedule, "cosine": cosine_schedule}
 """Noise schedules of 1,000 timesteps by the names that files and recipes have for them."""
@@ -81,6 +90,15 @@ def unpack_denoiser(content: bytes, *, path: Path | None = None) -> PackedDenois
         raise InputError(f"content: found weights without a denoiser ({reason}), expected a packed one") from error
     params = parameters_like(abstract_parameters(adm_unet(config)), params)
     return PackedDenoiser(config, side, schedule, params, metadata, path, hashlib.sha256(content).hexdigest())
+
+
+def is_denoiser(path: Path) -> bool:
+    """Whether a file is one of `jaxpr train` with a denoiser; only its header is read."""
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            return '"denoiser"' in (file.metadata() or {}).get(METADATA, "")
+    except (OSError, safetensors.SafetensorError):
+        return False
 
 
 def read_denoiser(path: str | os.PathLike[str]) -> PackedDenoiser:

@@ -18,6 +18,7 @@ from jaxpr.models.rrdbnet import RRDBNetConfig
 from jaxpr.models.unet import UNetConfig
 
 __all__ = [
+    "METADATA",
     "PackedRestorer",
     "pack_family",
     "pack_restorer",
@@ -29,7 +30,7 @@ __all__ = [
     "with_text_keys",
 ]
 
-_METADATA = "jaxpr"
+METADATA = "jaxpr"
 _ALIGNMENT = 8  # bytes of the header's length, and what the header is filled up to
 _DTYPES = {"float16": "F16", "float32": "F32", "float64": "F64"}
 _NETWORKS: dict[str, Any] = {"unet": UNetConfig, "rrdbnet": RRDBNetConfig}
@@ -62,7 +63,7 @@ def pack_weights(params: Mapping[Any, Any], metadata: Mapping[str, Any]) -> byte
     """
     arrays = {name: np.asarray(leaf) for name, leaf in _flat(params).items()}
     arrays = {name: arrays[name] for name in sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))}
-    header: dict[str, Any] = {"__metadata__": {_METADATA: json.dumps(dict(metadata), sort_keys=True)}}
+    header: dict[str, Any] = {"__metadata__": {METADATA: json.dumps(dict(metadata), sort_keys=True)}}
     end = 0
     for name, array in arrays.items():
         begin, end = end, end + array.nbytes
@@ -82,7 +83,7 @@ def unpack_weights(content: bytes) -> tuple[dict[Any, Any], dict[str, Any]]:
     try:
         flat = safetensors.numpy.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        metadata = json.loads(header["__metadata__"][_METADATA])
+        metadata = json.loads(header["__metadata__"][METADATA])
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise InputError(f"content: found no packed weights ({type(error).__name__}), expected safetensors") from error
     return _nested(flat), metadata
@@ -108,7 +109,7 @@ def read_member(path: Path, name: str) -> bytes:
     start = f"{name}/"
     try:
         with safetensors.safe_open(path, "numpy") as file:
-            metadata = json.loads(file.metadata()[_METADATA])[name]
+            metadata = json.loads(file.metadata()[METADATA])[name]
             names = [key for key in file.keys() if key.startswith(start)]  # noqa: SIM118 (no mapping)
             found = {key.removeprefix(start): file.get_tensor(key) for key in names}
         return pack_weights(found, metadata)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxpr.core import InputError
-from jaxpr.diffusion import gaussian_denoiser, levels, linear_schedule
+from jaxpr.diffusion import gaussian_denoiser, linear_schedule
+from jaxpr.diffusion.denoiser import levels
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
 from jaxpr.models.functional import Model
 from jaxpr.training import AdamW, DenoiserCrops, DenoiserRecipe, drive, load_recipes, task_of

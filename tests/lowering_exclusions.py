@@ -168,6 +168,7 @@ EXCLUDED = {
     "restorers.restorer.Restorer.described_as": BUILDS,
     "restorers.restorer.as_restorer": BUILDS,
     "restorers.restorer.joined_variant": "host: words",
+    "restorers.sampled.": "static: puts files and parameters into samplers of the table",
     "restorers.stored.": FILES,
     "restorers.torch_bridge.from_torch": "host: torch; refused for TPUs with an error of its own",
     "restorers.trained.trained_channels": FILES,

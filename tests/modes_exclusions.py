@@ -11,6 +11,8 @@ EXCLUDED = {
     "restorers.from_host": "runs outside of JAX",
     "restorers.from_torch": "PyTorch computes, in NumPy's types",
     "restorers.published_restorer": "needs files; its networks are among the models",
+    "restorers.read_prior": "files, no function",
+    "restorers.sampled_restorer": "a value; samplers are in the sweep",
     "restorers.trained_degradation": "names, no arrays",
     "restorers.as_restorer": "a value, no arrays",
     **{

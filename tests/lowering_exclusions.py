@@ -221,6 +221,7 @@ EXCLUDED = {
     "uncertainty.plane.": FLOAT64,
     "weights.addresses.": FILES,
     "weights.denoisers.PackedDenoiser.": SIZES,
+    "weights.denoisers.is_denoiser": FILES,
     "weights.denoisers.pack_denoiser": FILES,
     "weights.denoisers.read_denoiser": FILES,
     "weights.denoisers.unpack_denoiser": FILES,

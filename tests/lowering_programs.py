@@ -51,7 +51,9 @@ from jaxpr.training import (
     supervised,
     tasks,
 )
+from jaxpr.training.denoiser import denoising_loss
 from jaxpr.training.restorer_task import build_procedure
+from jaxpr.weights.denoisers import PackedDenoiser, bound_denoiser
 
 PIXELS, TINY = floats(1, 8, 8, 3), RRDBNetConfig(num_feat=4, num_block=1, num_grow_ch=2)
 TIMES = floats(1)
@@ -339,6 +341,19 @@ def tied(config: Any) -> tuple[Any, ...]:
     return run, jax.eval_shape(made.init, KEY), KEY, y
 
 
+def denoiser_loss() -> tuple[Callable[..., Any], ...]:
+    """The gradient of a denoiser's loss beside one prediction of it."""
+    config = ADMUNetConfig(1, 32, 1, 1, (), (1,), num_head_channels=32)
+    model, packed = adm_unet(config), PackedDenoiser(config, 4, "linear", {}, {}, None, "")
+
+    def run(params: Any, keys: jax.Array, x: jax.Array, t: jax.Array) -> Any:
+        loss = functools.partial(denoising_loss, schedule=packed.noise_schedule())
+        slope = jax.grad(lambda found: loss(keys, model, found, x, t))(params)
+        return slope, bound_denoiser(packed, params)(x, t)
+
+    return run, jax.eval_shape(model.init, KEY), keys(2), floats(2, 4, 4, 1), jax.ShapeDtypeStruct((2,), jnp.int32)
+
+
 POINTS_XY = (np.zeros((6, 1), np.float32), np.zeros((6, 1), np.float32))
 WEIGHTS = np.ones(2, np.float32)
 STEP = "adversarial_robustness critic_loss generator_loss r1_penalty fit_gan gan_step"
@@ -400,5 +415,6 @@ TRAINING = [
         ),
         supervised_chunk,
     ),
+    Case(("training.denoiser.denoising_loss", "weights.denoisers.bound_denoiser"), denoiser_loss),
 ]
 CASES = NETWORKS + EVALUATION + TRAINING

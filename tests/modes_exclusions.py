@@ -2,6 +2,8 @@
 
 EXCLUDED = {
     "degradations.LinearOperator": "the base class of the operators",
+    **{f"samplers.{name}": "numbers of steps" for name in ("network_calls", "travel_times")},
+    "samplers.guidance_preset": "a table of published numbers",
     "toys.JointLaw": "the base class of the laws",
     "degradations.Separable": "the base class of the downsampling operators",
     "restorers.default_restorers": "names, no arrays",
@@ -9,8 +11,14 @@ EXCLUDED = {
     "restorers.from_host": "runs outside of JAX",
     "restorers.from_torch": "PyTorch computes, in NumPy's types",
     "restorers.published_restorer": "needs files; its networks are among the models",
+    "restorers.read_prior": "files, no function",
+    "restorers.sampled_restorer": "a value; samplers are in the sweep",
     "restorers.trained_degradation": "names, no arrays",
     "restorers.as_restorer": "a value, no arrays",
+    **{
+        f"diffusion.{name}": "tables in NumPy's float64"
+        for name in ("Schedule", "cosine_schedule", "linear_schedule", "respaced", "strided")
+    },
     "evaluation.Protocol": "settings, no arrays",
     "evaluation.compare": "reads finished evaluations",
     "evaluation.export_results": "reads finished evaluations",

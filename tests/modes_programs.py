@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from modes_measures import COV, KEY, MEAN, X, Y, on_device, uniform
+from modes_samplers import DIFFUSION, SAMPLERS
 
 from jaxpr import attacks, degradations, restorers, toys
 
@@ -288,4 +289,6 @@ PROGRAMS = {
     "degradations": DEGRADATIONS,
     "restorers": ESTIMATORS,
     "attacks": ATTACKS,
+    "diffusion": DIFFUSION,
+    "samplers": SAMPLERS,
 }

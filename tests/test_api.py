@@ -11,7 +11,19 @@ import numpy as np
 import pytest
 
 import jaxpr
-from jaxpr import attacks, data, degradations, evaluation, metrics, numerics, restorers, uncertainty, weights
+from jaxpr import (
+    attacks,
+    data,
+    degradations,
+    diffusion,
+    evaluation,
+    metrics,
+    numerics,
+    restorers,
+    samplers,
+    uncertainty,
+    weights,
+)
 from jaxpr.core.versions import enable_x64
 from jaxpr.numerics import Moments
 
@@ -75,6 +87,7 @@ OPTIONAL_DATA = {
     "jaxpr.cli.main": {"arguments"},
     "jaxpr.cli.commands.main": {"arguments"},
     "jaxpr.reproduce.running.main": {"arguments"},
+    "jaxpr.diffusion.schedule.linear_schedule": {"steps", "start", "end"},  # fixed by outsiders
     "jaxpr.numerics.statistics.grouped_mean": {"groups"},
     "jaxpr.report.decisions.figure_decisions": {"samples"},
     "jaxpr.report.page.write_report": {"strips"},
@@ -110,6 +123,7 @@ OPERATORS = {
     degradations.Grayscale: "(shape)",
     degradations.Blur: "(shape, kernel)",
 }
+SAMPLER = "(key, denoiser, y, operator, *, schedule, samples, noise_std, guidance=None, noise=None, steps=None, "
 FIXED = [
     *OPERATORS.items(),
     (degradations.gaussian_noise, "(key, x, *, std)"),
@@ -149,6 +163,25 @@ FIXED = [
     (uncertainty.knn_entropy, "(samples, *, k)"),
     (uncertainty.renyi_gaussian, "(mean_a, cov_a, mean_b, cov_b, *, order)"),
     (uncertainty.eta, "(divergence, dim)"),
+    (diffusion.linear_schedule, "(steps=1000, start=0.0001, end=0.02)"),
+    (diffusion.respaced, "(schedule, steps)"),
+    (diffusion.from_eps, "(model, *, schedule, learned_variance=None)"),
+    (
+        samplers.ddrm,
+        SAMPLER + "eta=0.85, eta_b=1.0, clip=False, cutoff=1e-05, convention=None, trace=False)",
+    ),
+    (
+        samplers.ddnm,
+        SAMPLER + "eta=0.85, travel_length=1, travel_repeat=1, clip=False, cutoff=1e-05, convention=None, trace=False)",
+    ),
+    (
+        samplers.dps,
+        SAMPLER + "scale=1.0, conditioning='ps', shape=None, clip=True, convention=None, trace=False)",
+    ),
+    (
+        samplers.repaint,
+        SAMPLER + "jump_length=10, jump_repeat=10, clip=True, convention=None, trace=False)",
+    ),
     (data.photos, "(split)"),
     (data.digits, "(split)"),
     (data.paired_folder, "(low, high, *, channels=3, pattern=None)"),

@@ -17,7 +17,7 @@ from modes_programs import PROGRAMS
 
 from jaxpr.core import InputError
 
-PACKAGES = ("attacks", "metrics", "transport", "selection", "uncertainty", "degradations")
+PACKAGES = ("attacks", "metrics", "transport", "selection", "uncertainty", "degradations", "diffusion", "samplers")
 CASES = {
     f"{package}.{name}": case
     for package in PACKAGES
@@ -31,6 +31,8 @@ ANY_UNITS = {
     *(f"attacks.{name}" for name in ("lipschitz_ratio", "local_lipschitz", "output_shift", "range_coverage")),
     "attacks.shift_ratio",
     "degradations.gaussian_noise",
+    "diffusion.gaussian_denoiser",
+    "diffusion.mixture_denoiser",
     "metrics.crop_border",
     "metrics.extract_patches",
     "metrics.residual_noise",
@@ -153,7 +155,11 @@ def floats(value):
     return isinstance(value, np.ndarray | jax.Array) and jnp.issubdtype(value.dtype, jnp.floating) and value.ndim > 0
 
 
-@pytest.mark.parametrize("name", CASES)
+# Those of the samplers have results, which take seconds to compile.
+EDGES = [pytest.param(n, marks=[pytest.mark.thorough] if n.startswith("samplers.") else []) for n in CASES]
+
+
+@pytest.mark.parametrize("name", EDGES)
 def test_edges_are_refused_or_have_a_result(name, monkeypatch):
     """No examples, zero and infinite numbers: an error that names the argument, or a result."""
     fn, call = captured(name, monkeypatch)

@@ -17,12 +17,13 @@ from lowering_cases import COV, MEAN, Case, floats, gradient
 from lowering_exclusions import EXCLUDED, PART
 from lowering_measures import CASES as MEASURE_CASES
 from lowering_programs import CASES as PROGRAM_CASES
+from lowering_samplers import CASES as SAMPLER_CASES
 from test_api import FUNCTIONS
 
 from jaxpr import transport
 from jaxpr.core.versions import enable_x64
 
-CASES = FUNCTION_CASES + MEASURE_CASES + PROGRAM_CASES
+CASES = FUNCTION_CASES + MEASURE_CASES + PROGRAM_CASES + SAMPLER_CASES
 NAMED = {name for case in CASES for name in case.names}
 PUBLIC = {name.removeprefix("jaxpr."): value for name, value in FUNCTIONS.items()}
 PLATFORMS = ("tpu", "cuda")
@@ -32,7 +33,17 @@ KNOWN_CALLS = {
     "cuda": {"cu_lu_pivots_to_permutation", "cusolver_gesvdj_ffi", "cusolver_getrf_ffi", "cusolver_syevd_ffi"},
 }
 # Numbers that are reported: their products are not rounded to the bfloat16 of a TPU's default.
-FULL_WIDTH = ("attacks.", "degradations.", "toys.", "restorers.", "metrics.", "numerics.", "selection.")
+FULL_WIDTH = (
+    "attacks.",
+    "degradations.",
+    "diffusion.",
+    "toys.",
+    "restorers.",
+    "metrics.",
+    "numerics.",
+    "samplers.",
+    "selection.",
+)
 FULL_WIDTH += ("transport.", "uncertainty.")
 PRODUCTS = re.compile(r"stablehlo\.(?:dot_general|convolution)\b(?!.*HIGHEST).*f32.*")
 TRAINED = "toys.gans."  # networks, as those of `models.`

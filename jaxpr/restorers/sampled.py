@@ -1,0 +1,235 @@
+"""Diffusion samplers as restorers: each draw is an answer to y from the prior that a denoiser is.
+
+Papers: those of `jaxpr.samplers`; [cohen2024md] compares them.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxpr.core import Array, InputError, given_path, is_number, printable
+from jaxpr.degradations import Degradation, Inpainting
+from jaxpr.diffusion import Denoiser, LearnedVariance, Schedule, from_eps, linear_schedule
+from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
+from jaxpr.models.ddpm_unet import DDPMUNetConfig
+from jaxpr.models.functional import Model
+from jaxpr.restorers.restorer import Restorer
+from jaxpr.samplers import ddnm, ddrm, dps, network_calls, repaint
+from jaxpr.weights.denoisers import is_denoiser, read_denoiser
+from jaxpr.weights.networks import load_network
+
+__all__ = ["SAMPLERS", "Prior", "Sampler", "read_prior", "sampled_restorer", "sampling_options"]
+
+
+class Sampler(NamedTuple):
+    """A sampler that restorers can be made of.
+
+    Attributes:
+        sample: its function.
+        steps: visited timesteps if none are asked for, as published.
+        options: what else can be chosen, numbers with their defaults.
+        calls: (steps, options) -> calls of the network for one answer.
+    """
+
+    sample: Callable[..., Any]
+    steps: int
+    options: Mapping[str, float]
+    calls: Callable[[int, Mapping[str, float]], int]
+
+
+def _one_each(steps: int, _: Mapping[str, float]) -> int:
+    return network_calls(steps)
+
+
+def _with_jumps(steps: int, options: Mapping[str, float]) -> int:
+    return network_calls(steps, length=int(options["jump_length"]), repeats=int(options["jump_repeat"]))
+
+
+def _with_travel(steps: int, options: Mapping[str, float]) -> int:
+    return network_calls(steps, length=int(options["travel_length"]), repeats=int(options["travel_repeat"]))
+
+
+SAMPLERS = {
+    "ddrm": Sampler(ddrm, 20, {"eta": 0.85, "eta_b": 1.0}, _one_each),
+    "ddnm": Sampler(ddnm, 100, {"eta": 0.85, "travel_length": 1, "travel_repeat": 1}, _with_travel),
+    "dps": Sampler(dps, 1000, {"scale": 1.0}, _one_each),
+    "repaint": Sampler(repaint, 250, {"jump_length": 10, "jump_repeat": 10}, _with_jumps),
+}
+"""By the words of the command line; defaults are the published ones."""
+
+_WHOLE = ("steps", "travel_length", "travel_repeat", "jump_length", "jump_repeat")
+
+
+class Prior(NamedTuple):
+    """A network that knows images, with what samplers need to know of it.
+
+    Attributes:
+        model: predicts the noise of (parameters, x_t, t).
+        params: its parameters.
+        schedule: its noise levels.
+        learned_variance: see `from_eps`.
+        channels: of its images.
+        multiple: of the height and width of its images.
+        record: JSON-able: its file and hash.
+    """
+
+    model: Model
+    params: Any
+    schedule: Schedule
+    learned_variance: LearnedVariance | None
+    channels: int
+    multiple: int
+    record: dict[str, Any]
+
+
+def read_prior(source: str | Path) -> Prior:
+    """The denoiser in a file: of `jaxpr train`, or a published U-Net of ADM (unconditional) or DDPM.
+
+    Raises:
+        InputError: no such file, or another network.
+    """
+    path = given_path(source)
+    if not os.path.exists(path):
+        raise InputError(f"source: found no file {printable(source)}, expected weights of a denoiser")
+    if is_denoiser(path):
+        packed = read_denoiser(path)
+        record = {"file": path.name, "sha256": packed.sha256, "schedule": packed.schedule}
+        model, config = adm_unet(packed.config), packed.config
+        return Prior(model, packed.params, packed.noise_schedule(), None, config.in_channels, config.multiple, record)
+    loaded = load_network(path)
+    config, record = loaded.config, {"file": path.name, "sha256": loaded.checkpoint.sha256}
+    variance: LearnedVariance | None = None
+    if isinstance(config, ADMUNetConfig) and config.num_classes is None:
+        channels, multiple = config.in_channels, config.multiple
+        variance = "range" if config.out_channels == 2 * channels else None
+    elif isinstance(config, DDPMUNetConfig):
+        channels, multiple = config.in_channels, config.multiple
+    else:
+        raise InputError(f"source: found {loaded.name} in {printable(path)}, expected an unconditional denoiser")
+    return Prior(loaded.model, loaded.params, linear_schedule(), variance, channels, multiple, record)
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    """Draws one answer to each measurement; no arrays of parameters are held."""
+
+    sample: Callable[..., Any]
+    model: Model
+    schedule: Schedule
+    learned_variance: LearnedVariance | None
+    channels: int
+    multiple: int
+    degradation: Degradation
+    steps: int
+    options: tuple[tuple[str, float], ...]
+
+    def __call__(self, params: Any, key: Any, y: Array) -> Array:
+        height, width = (self.degradation.factor * side for side in y.shape[1:3])
+        if height % self.multiple or width % self.multiple:
+            found = f"found {height}×{width} pixels of x"
+            raise InputError(f"y: {found}, expected multiples of {self.multiple}, as the denoiser needs")
+        operator = self.degradation.operator((height, width, self.channels))
+
+        def model(x: Array, t: Array) -> Array:
+            return self.model.apply(params, x, t)
+
+        denoiser: Denoiser = from_eps(model, schedule=self.schedule, learned_variance=self.learned_variance)
+        noise_std = self.degradation.noise_std
+        options = {name: int(value) if name in _WHOLE else value for name, value in self.options}
+        found = self.sample(
+            key,
+            denoiser,
+            y,
+            operator,
+            schedule=self.schedule,
+            samples=1,
+            noise_std=noise_std,
+            steps=self.steps,
+            **options,
+        )
+        return found.x[0]
+
+
+def sampled_restorer(
+    sampler: str,
+    prior: Prior,
+    degradation: Degradation,
+    *,
+    steps: int | None = None,
+    options: Mapping[str, float] = {},
+    attacked: bool = False,
+) -> Restorer:
+    """A stochastic restorer (key, y) -> x̂ of posterior samples.
+
+    Args:
+        sampler: one of `SAMPLERS`.
+        prior: of the images.
+        degradation: what made y; linear, with or without Gaussian noise.
+        steps: visited timesteps; None for the published number.
+        options: of the sampler, see there.
+        attacked: whether an evaluation may attack it, which differentiates through all steps.
+
+    Returns:
+        The restorer; one key for all of y, or one for each.
+
+    Raises:
+        InputError: no such sampler or option, or a degradation that the sampler is not for, with the one that is.
+    """
+    if sampler not in SAMPLERS:
+        raise InputError(f"sampler: found {sampler!r}, expected one of {', '.join(SAMPLERS)}")
+    chosen = SAMPLERS[sampler]
+    for name, value in options.items():
+        if name not in chosen.options or not is_number(value):
+            raise InputError(f"options: found {name}={value}, expected numbers for {', '.join(chosen.options)}")
+    _check_degradation(sampler, degradation)
+    steps, given = chosen.steps if steps is None else steps, {**chosen.options, **options}
+    apply = _Sampled(
+        chosen.sample,
+        prior.model,
+        prior.schedule,
+        prior.learned_variance,
+        prior.channels,
+        prior.multiple,
+        degradation,
+        steps,
+        tuple(given.items()),
+    )
+    return Restorer(
+        apply,
+        prior.params,
+        stochastic=True,
+        scale=degradation.factor,
+        differentiable=None if attacked else False,
+        cost=chosen.calls(steps, given),
+        weights={**prior.record, "sampler": sampler, "steps": steps, **given},
+    )
+
+
+def sampling_options(sampler: str, text: str) -> tuple[int | None, dict[str, float], bool]:
+    """Steps, the sampler's own options, and whether it may be attacked, of text like `steps=20&eta=0.85&attack=yes`.
+
+    Raises:
+        InputError: an option that the sampler does not have, twice, or with another kind of value.
+    """
+    known, found = SAMPLERS[sampler].options, {}
+    for part in filter(None, text.split("&")):
+        name, _, value = part.partition("=")
+        kind = "yes|no" if name == "attack" else r"\d+" if name in _WHOLE else r"\d+(\.\d+)?"
+        if name not in ("steps", "attack", *known) or name in found or not re.fullmatch(kind, value):
+            names = ", ".join(("steps", *known))
+            raise InputError(f"options: found {part!r}, expected NAME=NUMBER, once each of {names}, or attack=yes")
+        found[name] = float(value == "yes") if name == "attack" else float(value)
+    steps, attacked = found.pop("steps", None), bool(found.pop("attack", 0))
+    return None if steps is None else int(steps), found, attacked
+
+
+def _check_degradation(sampler: str, degradation: Degradation) -> None:
+    found = f"degradation: found {degradation.name!r} with {sampler}"
+    if not degradation.has_operator or degradation.jpeg_quality is not None:
+        raise InputError(f"{found}, expected a linear one, with Gaussian noise or none")
+    inpainting = isinstance(degradation.operator((16, 16, 1)), Inpainting)
+    if sampler == "repaint" and not (inpainting and degradation.noise_std == 0):
+        raise InputError(f"{found}, expected inpainting without noise; ddnm or ddrm take others")

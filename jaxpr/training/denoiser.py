@@ -1,0 +1,174 @@
+r"""Denoisers for diffusion: their recipes, and the task that `drive` trains.
+
+The loss is that of Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models", NeurIPS 2020, eq. (14): the mean
+squared error of the predicted noise, over all timesteps alike. Each example of a batch draws its crop, timestep and
+noise with a key of its own, and timesteps are stratified over the batch, which lowers the variance of the loss.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpr.core import Array, InputError, Key, check_count, seed_key
+from jaxpr.data import ImageSource
+from jaxpr.diffusion import Denoiser, Schedule, from_eps, respaced
+from jaxpr.diffusion.denoiser import levels
+from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet, check_unet_sizes
+from jaxpr.models.functional import Model
+from jaxpr.training.classifier import AdamW
+from jaxpr.training.pool import ImagePool, Symmetries, draw_crops, image_pool
+from jaxpr.training.recipes import Images, Recipe, check_choice
+from jaxpr.training.runner import Step
+from jaxpr.training.sharding import sharded
+from jaxpr.training.supervised import TrainState, start, train_step
+from jaxpr.training.tasks import Task
+from jaxpr.weights.denoisers import SCHEDULES, pack_denoiser, unpack_denoiser
+
+__all__ = ["DenoiserCrops", "DenoiserRecipe", "denoiser_task", "denoising_loss"]
+
+_SHOWN, _SAMPLE_STEPS = 16, 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoiserCrops(Images):
+    """Random crops of clean images."""
+
+    size: int
+    """Side of the crops in pixels."""
+
+    symmetries: Symmetries = 1
+    """Of the crops: 1 none, 2 reflections, 8 all of the square."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("size", self.size)
+        check_choice("symmetries", self.symmetries, get_args(Symmetries))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoiserRecipe(Recipe):
+    """How one denoiser is trained."""
+
+    data: DenoiserCrops
+    """Clean images."""
+
+    network: ADMUNetConfig
+    """Sizes of the network, which predicts the noise; without a learned variance."""
+
+    schedule: Literal["linear", "cosine"] = "linear"
+    """Noise levels of the 1,000 timesteps."""
+
+    optimizer: AdamW
+    """How."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("schedule", self.schedule, tuple(SCHEDULES))
+        if not isinstance(self.network, ADMUNetConfig):
+            raise InputError(f"network: found {self.network!r}, expected an ADMUNetConfig")
+        check_unet_sizes(self.network)
+        if self.network.out_channels != self.network.in_channels or self.network.num_classes is not None:
+            found = f"found out_channels {self.network.out_channels} and num_classes {self.network.num_classes}"
+            raise InputError(f"network: {found}, expected {self.network.in_channels} and None")
+        if self.data.size % self.network.multiple:
+            raise InputError(f"size: found {self.data.size}, expected a multiple of {self.network.multiple}")
+
+
+def denoiser_task(recipe: DenoiserRecipe) -> Task:
+    """What `drive` needs to train a denoiser. Batches are spread over all devices whose number divides them."""
+    model, optimizer = adm_unet(recipe.network), recipe.optimizer.rule()
+    schedule = SCHEDULES[recipe.schedule]()
+    k_init, k_fit, k_samples = jax.random.split(seed_key("seed", recipe.seed), 3)
+
+    def begin(source: ImageSource, before: bytes | None) -> tuple[TrainState, Any]:
+        pool = image_pool(source, smallest=recipe.data.size)
+        if pool.pixels.shape[1] != recipe.network.in_channels:
+            found = f"found images of {pool.pixels.shape[1]} channels"
+            raise InputError(f"source: {found}, expected {recipe.network.in_channels}, those of the network")
+        params = model.init(k_init) if before is None else _weights_of(before, recipe)
+        slots = sharded(jnp.arange(recipe.optimizer.batch))
+        everywhere = jax.sharding.NamedSharding(slots.sharding.mesh, jax.P())
+        state, key, pool = jax.device_put((start(params, optimizer), k_fit, pool), everywhere)
+        return state, (key, pool, slots)
+
+    def export(params: Any, metadata: dict[str, Any]) -> bytes:
+        return pack_denoiser(recipe.network, params, metadata, side=recipe.data.size, schedule=recipe.schedule)
+
+    shape = (_SHOWN, recipe.data.size, recipe.data.size, recipe.network.in_channels)
+
+    @jax.jit
+    def samples(params: Any) -> Array:
+        denoiser = from_eps(functools.partial(model.apply, params), schedule=schedule)
+        return _unconditional(k_samples, denoiser, schedule, shape)
+
+    def show(params: Any) -> list[np.ndarray]:
+        return [np.clip(np.asarray(samples(params)), 0, 1)]
+
+    return Task(recipe, begin, _step(recipe, model, schedule), export, show=show)
+
+
+def denoising_loss(keys: Key, model: Model, params: Any, x: Array, t: Array, *, schedule: Schedule) -> Array:
+    """Mean squared error of the predicted noise.
+
+    Args:
+        keys: (N,), of the noise.
+        model: predicts the noise of (params, x_t, t).
+        params: of the network.
+        x: clean images (N, H, W, C) on [-1, 1].
+        t: timesteps (N,).
+        schedule: noise levels.
+    """
+    noise = jax.vmap(lambda key: jax.random.normal(key, x.shape[1:], x.dtype))(keys)
+    signal, spread = levels(schedule, x, t)
+    return jnp.mean(jnp.square(model.apply(params, signal * x + spread * noise, t) - noise))
+
+
+def _step(recipe: DenoiserRecipe, model: Model, schedule: Schedule) -> Step[TrainState]:
+    """Its data are (key, pool, slots), as those of `crop_step`."""
+    optimizer, crops, batch = recipe.optimizer.rule(), recipe.data, recipe.optimizer.batch
+
+    def loss(params: Any, keys: Key, drawn: tuple[Array, Array]) -> Array:
+        return denoising_loss(keys, model, params, *drawn, schedule=schedule)
+
+    def step(number: Array, state: TrainState, data: tuple[Key, ImagePool, Array]) -> Any:
+        key, pool, slots = data
+        keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.fold_in(key, number)))(slots)
+        k_crops, k_times, k_noise = jax.vmap(functools.partial(jax.random.split, num=3), out_axes=1)(keys)
+        x = 2 * draw_crops(k_crops, pool, size=crops.size, symmetries=crops.symmetries) - 1
+        # One timestep out of each of as many equal ranges as there are examples.
+        within = jax.vmap(lambda k: jax.random.uniform(k, (), jnp.float32))(k_times)
+        t = jnp.floor((slots + within) / batch * schedule.original_steps).astype(jnp.int32)
+        t = jnp.minimum(t, schedule.original_steps - 1)
+        new, (value, norm) = train_step(k_noise, state, (x, t), loss=loss, optimizer=optimizer)
+        return new, {"loss": value, "gradient": norm}
+
+    return step
+
+
+def _unconditional(key: Key, denoiser: Denoiser, schedule: Schedule, shape: tuple[int, ...]) -> Array:
+    """Samples (N, H, W, C) about [0, 1] of the prior, without further noise (DDIM, eta = 0)."""
+    visited = respaced(schedule, _SAMPLE_STEPS)
+    times = jnp.asarray(visited.timesteps[::-1])
+    after = jnp.sqrt(jnp.asarray(np.append(visited.alpha_bar[:-1][::-1], 1.0), jnp.float32))
+
+    def step(x: Array, at: tuple[Array, Array]) -> tuple[Array, None]:
+        t, signal = at
+        found = denoiser(x, t)
+        # Clipped as the truth is, and the noise made to fit.
+        x0 = jnp.clip(found.x0, -1, 1)
+        before, spread = levels(schedule, x, t)
+        return signal * x0 + jnp.sqrt(1 - signal**2) * (x - before * x0) / spread, None
+
+    final, _ = jax.lax.scan(step, jax.random.normal(key, shape, jnp.float32), (times, after))
+    return (final + 1) / 2
+
+
+def _weights_of(content: bytes, recipe: DenoiserRecipe) -> Any:
+    packed = unpack_denoiser(content)
+    if packed.config != recipe.network:
+        raise InputError(f"begin_with: found {packed.config}, expected {recipe.network}")
+    return jax.tree.map(jnp.asarray, packed.params)

@@ -1,0 +1,116 @@
+"""Denoisers that `jaxpr train` made: their files, and the denoiser in canonical form."""
+
+import functools
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import safetensors
+
+from jaxpr.core import InputError, file_at, first_line, printable
+from jaxpr.diffusion import Denoiser, Schedule, cosine_schedule, from_eps, linear_schedule
+from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
+from jaxpr.models.layers import Compute
+from jaxpr.models.naming import abstract_parameters
+from jaxpr.weights.native import METADATA, pack_weights, parameters_like, unpack_weights, with_text_keys
+
+__all__ = [
+    "SCHEDULES",
+    "PackedDenoiser",
+    "bound_denoiser",
+    "is_denoiser",
+    "pack_denoiser",
+    "read_denoiser",
+    "unpack_denoiser",
+]
+
+SCHEDULES = {"linear": linear_schedule, "cosine": cosine_schedule}
+"""Noise schedules of 1,000 timesteps by the names that files and recipes have for them."""
+
+
+class PackedDenoiser(NamedTuple):
+    """A trained denoiser as a file holds it.
+
+    Attributes:
+        config: sizes of its network, which predicts the noise.
+        side: height and width of the images that it was trained on.
+        schedule: name of the noise schedule.
+        params: nested dict of arrays, float32.
+        metadata: recipe, command and data that made it.
+        path: of its file; None if it was not read from one.
+        sha256: of its content.
+    """
+
+    config: ADMUNetConfig
+    side: int
+    schedule: str
+    params: dict[Any, Any]
+    metadata: dict[str, Any]
+    path: Path | None
+    sha256: str
+
+    def noise_schedule(self) -> Schedule:
+        """The schedule that it was trained with."""
+        return SCHEDULES[self.schedule]()
+
+
+def bound_denoiser(packed: PackedDenoiser, params: Any, *, compute: Compute = Compute()) -> Denoiser:  # noqa: B008
+    """The denoiser with parameters of its network, which may be traced: members of a family share a program."""
+    model = adm_unet(packed.config, compute=compute)
+    return from_eps(functools.partial(model.apply, params), schedule=packed.noise_schedule())
+
+
+def pack_denoiser(
+    config: ADMUNetConfig, params: Mapping[Any, Any], metadata: Mapping[str, Any], *, side: int, schedule: str
+) -> bytes:
+    """A denoiser as the bytes of a safetensors file; equal input, equal bytes."""
+    record = {"network": config._asdict(), "side": side, "schedule": schedule}
+    return pack_weights(with_text_keys(jax.device_get(params)), {**metadata, "denoiser": record})
+
+
+def unpack_denoiser(content: bytes, *, path: Path | None = None) -> PackedDenoiser:
+    """What `pack_denoiser` packed; parameters in float32, in whatever precision they were stored.
+
+    Raises:
+        InputError: not such bytes, or parameters that are not those of the config.
+    """
+    try:
+        params, metadata = unpack_weights(content)
+        record = metadata.pop("denoiser")
+        sizes: dict[str, Any] = {n: tuple(of) if isinstance(of, list) else of for n, of in record["network"].items()}
+        config, side, schedule = ADMUNetConfig(**sizes), int(record["side"]), record["schedule"]
+        SCHEDULES[schedule]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = printable(first_line(error))
+        raise InputError(f"content: found weights without a denoiser ({reason}), expected a packed one") from error
+    params = parameters_like(abstract_parameters(adm_unet(config)), params)
+    return PackedDenoiser(config, side, schedule, params, metadata, path, hashlib.sha256(content).hexdigest())
+
+
+def is_denoiser(path: Path) -> bool:
+    """Whether a file is one of `jaxpr train` with a denoiser; only its header is read."""
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            return '"denoiser"' in (file.metadata() or {}).get(METADATA, "")
+    except (OSError, safetensors.SafetensorError):
+        return False
+
+
+def read_denoiser(path: str | os.PathLike[str]) -> PackedDenoiser:
+    """Read the weights of a denoiser that `jaxpr train` wrote.
+
+    Raises:
+        InputError: no such file, or none with a denoiser.
+    """
+    path = file_at("path", path, expected="weights of jaxpr train")
+    try:
+        return unpack_denoiser(path.read_bytes(), path=path)
+    except OSError as error:
+        raise InputError(f"{printable(path)}: cannot be read ({error.strerror}), expected weights") from error
+    except InputError as error:
+        raise InputError(f"{printable(path)}: {error}") from error

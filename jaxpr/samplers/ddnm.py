@@ -64,8 +64,8 @@ def ddnm(
 
     Note:
         The published program weighs noise without Vᵀ before (harmless) and ε too (a change of basis that the paper does
-        not have); that depends on its bases and is not reproduced, nor is its denoising without ε. Here the weight of ε
-        is zero on all of A's row space, as there.
+        not have); that depends on its bases and is not reproduced. The weight of ε is zero on all of A's row space, as
+        there.
 
     Args:
         key: one key, or one for each image of y.

@@ -124,7 +124,7 @@ def push_apart(guidance: Guidance, rule: Rule, x0: Array, factor: Array, first: 
     free = first if rule.free_first else jnp.zeros((), bool)
     seen = still if rule.near is None else still * (rule.near | free).astype(x0.dtype)[None, None]
     nearest = _nearest(seen)
-    gaps = x0 - x0[nearest, jnp.arange(count)[None]]
+    gaps = x0 - jax.vmap(lambda of_one, i: of_one[i], in_axes=1, out_axes=1)(x0, nearest)
     counted = jax.lax.stop_gradient(gaps)
     if rule.norm is not None:
         counted = counted * rule.norm.astype(x0.dtype)[None, None]

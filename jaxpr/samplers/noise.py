@@ -39,9 +39,12 @@ class Supply(NamedTuple):
     dtype: Any
 
     def draw(self, purpose: Purpose, transition: Array, given: Mapping[str, Array]) -> Array:
-        """Standard normal numbers for one transition; `given` is the slice of `self.given` for it."""
+        """Standard normal numbers for one transition; `given` is the slice of `self.given` for it.
+
+        Zeros where none were given because no transition uses them.
+        """
         if self.keys is None:
-            return given[purpose]
+            return given[purpose] if purpose in given else jnp.zeros(self.shapes[purpose], self.dtype)
         return _from_keys(self.keys, purpose, transition, self.shapes[purpose], self.dtype)
 
 

@@ -23,7 +23,7 @@ from jaxpr.degradations import Degradation, Inpainting
 from jaxpr.diffusion import Denoiser, Prediction, Schedule
 from jaxpr.samplers.guidance import Convention, Guidance, Rule, check_convention, push_apart
 from jaxpr.samplers.noise import Noise, Purpose, supply
-from jaxpr.samplers.units import image_outside, residual_inside
+from jaxpr.samplers.units import image_outside
 
 __all__ = [
     "Method",
@@ -68,7 +68,8 @@ class PosteriorSamples(NamedTuple):
         residual: (samples, N), root of the mean squared A x - y over what was measured, in units of [0, 1]: about the
             noise level for a consistent answer, about zero without noise.
         pushed: (samples, N), share of predictions that guidance moved; zero without it.
-        network_calls: how often the network was asked for each image of each sample.
+        network_calls: how often the network was asked for each image of each sample; an integer, known before the run
+            (see `network_calls`), under `jit` an array like all results.
         trace: the way, if asked for.
     """
 
@@ -209,6 +210,7 @@ def checked_task(
     check_convention(convention)
     y = jnp.asarray(y)
     y = y if y.dtype == jnp.float64 else y.astype(jnp.float32)
+    y = operator(y) if isinstance(operator, Inpainting) else y  # zeros where nothing is known, whatever is there
     plain = guidance is None or guidance.is_plain
     shape = tuple(shape)
     task = SamplingTask(denoiser, y, operator, shape, samples, schedule, None if plain else guidance, convention, clip)
@@ -223,6 +225,8 @@ def refuse_degradation(operator: Any) -> None:
 
 
 def _check_denoiser(denoiser: Denoiser, shape: tuple[int, ...], dtype: Any) -> None:
+    if not callable(denoiser):
+        raise InputError(f"denoiser: found {described(denoiser)}, expected a function of images and timesteps")
     images, times = jax.ShapeDtypeStruct(shape, dtype), jax.ShapeDtypeStruct(shape[:1], jnp.int32)
     found = jax.eval_shape(denoiser, images, times)
     if not isinstance(found, Prediction):
@@ -272,7 +276,7 @@ def sample_sets(
         x=x,
         finite=jnp.all(jnp.isfinite(x), axis=(2, 3, 4)),
         saturated=jnp.mean(((x < 0) | (x > 1)).astype(x.dtype), axis=(2, 3, 4)),
-        residual=_residual(task, state.x if exact is None else 2 * x - 1),
+        residual=_residual(task, x),
         pushed=pushed.astype(x.dtype) / method.network_calls,
         network_calls=method.network_calls,
         trace=kept,
@@ -284,8 +288,8 @@ def _numbers(values: np.ndarray, dtype: Any) -> Array:
 
 
 def _residual(task: SamplingTask, x: Array) -> Array:
-    """Over what was measured: the known pixels alone where y has zeros for the others."""
-    gaps = residual_inside(task.operator, merged(x), task.repeated(task.y)) / 2
+    """Of images in [0, 1], over what was measured: the known pixels alone where y has zeros for the others."""
+    gaps = task.operator(merged(x)) - task.repeated(task.y)
     squares = jnp.sum(split(gaps, task.samples) ** 2, axis=(2, 3, 4))
     size = jnp.asarray(math.prod(task.y.shape[1:]), x.dtype)
     if isinstance(task.operator, Inpainting):

@@ -21,7 +21,7 @@ from golden_samplers import (
 
 from jaxpr.samplers import Guidance, ddnm, travel_times
 
-# Weighs noise and ε in a basis of its own choice, or leaves ε out; see the README of the golden numbers.
+# Weigh noise and ε in a basis of their own choice; see the README of the golden numbers.
 NOT_REPRODUCED = {"plus_avg", "plus_avg_guided"}
 RUNS = [name for name in with_arrays("ddnm") if name not in NOT_REPRODUCED]
 

@@ -156,6 +156,8 @@ def test_answers_without_noise_agree_with_y(fn, operator):
 def test_known_pixels_are_those_of_y():
     y = measured("repaint")
     found = sampler("repaint", guidance=GUIDED)(KEY, y)
+    for filled in (y, jnp.where(MASK.mask[None, :, :, None], y, 0.7)):  # what is in unknown pixels does not matter
+        np.testing.assert_array_equal(sampler("repaint", guidance=GUIDED)(KEY, filled).x, found.x)
     np.testing.assert_array_equal(np.where(MASK.mask[None, None, :, :, None], found.x, 0), np.stack([y] * SAMPLES))
     assert not np.any(found.residual)
 
@@ -203,6 +205,7 @@ def call(name, **changed):
         (call("dps", operator=lambda x: x, shape=SHAPE), r"y: found shape \(2, 3, 4, 2\), expected \(2, 5, 7, 2\)"),
         (call("dps", conditioning="both"), "conditioning: found 'both'"),
         (call("ddrm", denoiser=lambda x, t: x), "denoiser: found an output of type"),
+        (call("ddrm", denoiser=None), "denoiser: found None"),
         (call("ddrm", y=255 * TRUTH), "y: found"),
         (call("ddrm", steps=2000), "steps: found 2000"),
         (call("ddrm", schedule=respaced(SCHEDULE, 10)), "steps: found 3"),

@@ -175,8 +175,17 @@ def with_text_keys(tree: Any) -> Any:
     return {str(name): with_text_keys(leaf) for name, leaf in tree.items()} if isinstance(tree, Mapping) else tree
 
 
-def parameters_like(wanted: Any, found: Any, path: str = "") -> Any:
-    """`found`, whose keys are texts, with the keys of `wanted`, lists among them."""
+def parameters_like(wanted: Any, found: Any, *, path: str = "") -> Any:
+    """Parameters whose keys are texts, with the keys of others, lists among them, in float32.
+
+    Args:
+        wanted: parameters of a network, or their shapes.
+        found: of a file.
+        path: where they lie, for messages.
+
+    Raises:
+        InputError: other names or shapes, or values that are not finite.
+    """
     if not isinstance(wanted, Mapping):
         if not isinstance(found, np.ndarray) or found.shape != wanted.shape:
             raise InputError(f"content: found {np.shape(found)} for {path[1:]}, expected shape {wanted.shape}")
@@ -186,7 +195,7 @@ def parameters_like(wanted: Any, found: Any, path: str = "") -> Any:
     names = {str(name): name for name in wanted}
     if not isinstance(found, Mapping) or set(found) != set(names):
         raise InputError(f"content: found other parameters under {path[1:] or 'the root'!r} than its network has")
-    return {name: parameters_like(wanted[name], found[text], f"{path}.{text}") for text, name in names.items()}
+    return {name: parameters_like(wanted[name], found[text], path=f"{path}.{text}") for text, name in names.items()}
 
 
 def _flat(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

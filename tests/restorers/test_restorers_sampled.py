@@ -27,7 +27,8 @@ TINY = ADMUNetConfig(
 )
 AVERAGE = parse_degradation("average-x2")
 EXACT = gaussian_denoiser(mean=np.zeros((8, 6, 1)), variance=np.full((8, 6, 1), 0.1), schedule=SCHEDULE)
-GAUSSIAN = Prior(Model(lambda key: {}, lambda params, x, t: EXACT(x, t).eps), {}, SCHEDULE, None, 1, 1, {"file": "none"})
+NETWORK = Model(lambda key: {}, lambda params, x, t: EXACT(x, t).eps)
+GAUSSIAN = Prior(NETWORK, {}, SCHEDULE, None, 1, 1, {"file": "none"})
 Y = jax.random.uniform(jax.random.key(0), (2, 4, 3, 1), minval=0.3, maxval=0.7)
 
 
@@ -111,7 +112,7 @@ def test_words_are_refused_in_one_line(weights, word, degradation, expected):
 
 
 def test_options_of_the_function_are_the_samplers_own():
-    with pytest.raises(InputError, match="options: found eta=0.5, expected numbers for scale"):
+    with pytest.raises(InputError, match=r"options: found eta=0\.5, expected numbers for scale"):
         sampled_restorer("dps", GAUSSIAN, AVERAGE, options={"eta": 0.5})
     with pytest.raises(InputError, match="sampler: found 'ddim', expected one of ddrm, ddnm, dps, repaint"):
         sampled_restorer("ddim", GAUSSIAN, AVERAGE)

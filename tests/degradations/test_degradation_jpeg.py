@@ -119,6 +119,7 @@ def test_gradient_is_that_of_the_codec_without_rounding():
     np.testing.assert_allclose(found, w, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_surrogate_jit_vmap_and_range(photograph):
     x = jnp.asarray(photograph[:, :33, :30])
     eager = jpeg_surrogate(x, quality=25)

@@ -19,6 +19,7 @@ def images(count=3, height=18, width=23, seed=0):
     return jnp.asarray(np.random.default_rng(seed).random((count, height, width, 3)).astype(np.float32))
 
 
+@pytest.mark.thorough
 def test_without_blur_noise_and_compression_it_is_bicubic():
     x = images()
     expected = jnp.clip(BicubicDownsample((18, 23, 3), 4)(x), 0, 1)

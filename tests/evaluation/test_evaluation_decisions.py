@@ -201,6 +201,7 @@ def test_eight_devices_find_the_same(images, targeted):
     assert found.input_psnr == pytest.approx(targeted.restorers[0].input_psnr, rel=1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("pages")
 def test_they_are_a_measure_of_an_evaluation(images, targeted, tmp_path):
     """The same numbers as alone, beside all others; what cannot be attacked has none."""

@@ -57,6 +57,7 @@ def test_full_disk_keeps_the_earlier_results(tmp_path):
     assert json.loads((out / "results.json").read_text())["restorers"][0] == before[0]
 
 
+@pytest.mark.thorough
 def test_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
     found = evaluate(tmp_path / "file" / "run", "nearest")

@@ -62,6 +62,7 @@ def test_features_and_distance_are_niqe_and_refuse_other_shapes():
         niqe_distance(features, parameters=MODEL)
 
 
+@pytest.mark.thorough
 def test_parameters_of_the_user_s_decide_the_numbers_and_are_recorded(tmp_path):
     file = tmp_path / "other_params.npz"
     np.savez(file, mu_pris_param=MODEL.mean[None] + 0.1, cov_pris_param=2 * MODEL.covariance)

@@ -151,6 +151,7 @@ def on_host(y):
     return np.asarray(bicubic(np.array(y), factor=2), np.float64)
 
 
+@pytest.mark.thorough
 def test_a_restorer_on_the_host_has_the_same_numbers_and_a_bound_from_below(folders, tmp_path):
     found = run(folders, tmp_path / "run", {"traced": functools.partial(bicubic, factor=2), "host": from_host(on_host)})
     ours, theirs = metrics(found, "host"), metrics(found, "traced")

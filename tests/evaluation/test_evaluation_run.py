@@ -168,6 +168,7 @@ def test_record_and_results_are_the_same(complete):
     assert to_record(again) == json.loads(json.dumps(to_record(results)))
 
 
+@pytest.mark.thorough
 def test_a_leaderboard_shows_the_images_that_a_run_keeps(finished, tmp_path):
     out, results = finished
     leaderboard([out], out=tmp_path / "board")
@@ -240,7 +241,9 @@ def test_attack_stays_within_one_grey_level(finished):
         assert restorer.metrics["adversarial_input_psnr"].value >= 48.13
 
 
-@pytest.mark.parametrize("batch_size", [3, pytest.param(1, marks=pytest.mark.slow), 16])
+@pytest.mark.parametrize(
+    "batch_size", [3, pytest.param(1, marks=pytest.mark.slow), pytest.param(16, marks=pytest.mark.thorough)]
+)
 def test_numbers_do_not_depend_on_the_batch_size(finished, tmp_path, batch_size):
     expected, found = numbers(finished[1]), numbers(run(tmp_path / "run", batch_size=batch_size))
     assert found.keys() == expected.keys()

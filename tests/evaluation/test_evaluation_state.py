@@ -322,6 +322,7 @@ def probed(restorer):
     return program((), keys, x, x[:, ::4, ::4])
 
 
+@pytest.mark.thorough
 def test_a_backward_rule_of_ones_own_has_a_spectral_norm():
     (found,) = probed(with_backward(blocks)).metrics["local_lipschitz"]
     (expected,) = probed(up).metrics["local_lipschitz"]
@@ -329,6 +330,7 @@ def test_a_backward_rule_of_ones_own_has_a_spectral_norm():
     assert float(found) == pytest.approx(float(expected), rel=1e-5)
 
 
+@pytest.mark.thorough
 def test_a_backward_rule_without_derivative_has_none_and_the_record_says_why(tmp_path):
     protocol = FAST._replace(lipschitz_iterations=3, probes=1, limit=1)
     results = evaluated(tmp_path / "run", {"mine": with_backward(on_the_host)}, protocol=protocol)

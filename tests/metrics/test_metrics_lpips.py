@@ -33,7 +33,7 @@ def draw(name, shape):
     return (rng.standard_normal(shape) * math.sqrt(2) / math.sqrt(math.prod(shape[1:]))).astype(np.float32)
 
 
-@pytest.fixture(scope="module", params=["alex", "vgg"])
+@pytest.fixture(scope="module", params=["alex", pytest.param("vgg", marks=pytest.mark.thorough)])
 def drawn(request):
     """The golden values' network: name, channel weights, and (a, b, channel weights) -> LPIPS and the taps of a."""
     spec = SPECS[request.param]

@@ -148,6 +148,7 @@ def test_order_and_block_do_not_matter():
     np.testing.assert_array_equal(found.real_in_fake, expected.real_in_fake[order])
 
 
+@pytest.mark.thorough
 def test_jit_dtypes_and_common_offset():
     real, fake = points(5, REAL), points(6, FAKE, offset=0.4)
     expected = manifold_scores(real, fake, k=3)

@@ -95,6 +95,7 @@ def test_gradients_are_finite(temperature):
     assert (gradient != 0).any()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("temperature", [1e-3])
 def test_compiled_gradients_equal_eager_ones_at_low_temperatures(temperature):
     def gradient(y):

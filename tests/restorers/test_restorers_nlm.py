@@ -113,6 +113,7 @@ def test_each_image_has_its_own_noise():
     np.testing.assert_allclose(mapped, found, atol=FLOAT32)
 
 
+@pytest.mark.thorough
 def test_gradients():
     options = {"patch": 3, "window": 5}
     with enable_x64(True):

@@ -121,6 +121,7 @@ def test_invariances():
     assert base.indices.tolist() == moved.indices.tolist() == order[permuted.indices].tolist()
 
 
+@pytest.mark.thorough
 def test_jit_and_vmap_change_nothing():
     # The shapes of the authors' features, which are compiled already.
     batch, keys = np.stack([points(s, 60, 25) for s in range(3)]), jax.random.split(KEY, 3)

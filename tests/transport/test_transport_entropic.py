@@ -145,6 +145,7 @@ def test_line_closed_forms():
     np.testing.assert_allclose(wasserstein_1d(jnp.zeros(1), x, p=3), np.cbrt(12), rtol=FLOAT32)
 
 
+@pytest.mark.thorough
 def test_line_transforms():
     rng = np.random.default_rng(0)
     x, y = (jnp.asarray(rng.standard_normal(n), jnp.float32) for n in (8, 12))
@@ -172,6 +173,7 @@ def test_sliced_of_one_coordinate_is_exact():
     np.testing.assert_allclose(found, wasserstein_1d(x[:, 0], y[:, 0], p=2), rtol=FLOAT32)
 
 
+@pytest.mark.thorough
 def test_sliced_is_below_the_full_distance_and_transforms():
     x, y = clouds()
     key = jax.random.key(0)

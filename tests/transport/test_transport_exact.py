@@ -12,7 +12,7 @@ from jaxpr.core.versions import enable_x64
 from jaxpr.transport import emd, joint_emd, wasserstein_1d
 
 COSTS = ["l1", "l2", "squared_l2"]
-METHODS = ["dense", "sparse"]
+METHODS = ["dense", pytest.param("sparse", marks=pytest.mark.thorough)]  # numba compiles for long
 METRIC = {"l1": "cityblock", "l2": "euclidean", "squared_l2": "sqeuclidean"}
 EXACT = 1e-11  # relative; float64 sums of up to a few thousand costs
 GAP = 2e-12  # relative to the largest cost; rounding of potentials

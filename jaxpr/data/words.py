@@ -10,7 +10,7 @@ from jaxpr.data.folder import folder_source
 __all__ = ["PACKAGED", "named_images"]
 
 PACKAGED = {"photos": photos, "digits": digits, "digits28": digits28}
-"""Image sets that are installed with jaxpr, or with an extra of it, by name."""
+"""Image sets that are installed with jaxpr, and digits28, whose package is not, by name."""
 
 
 def named_images(spec: str, split: Literal["train", "test"], *, skip_bad: bool = False) -> ImageSource:

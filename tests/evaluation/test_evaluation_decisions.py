@@ -237,6 +237,7 @@ def test_they_are_a_measure_of_an_evaluation(images, targeted, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.thorough
 def test_restorers_with_one_function_share_a_program(images, monkeypatch):
     made = []
     monkeypatch.setattr(
@@ -284,6 +285,7 @@ def test_what_is_written_of_a_limited_run(images, tmp_path):
     np.testing.assert_allclose(results.samples[2].x, images[10], atol=1 / 65535)  # kept with 16 bits
 
 
+@pytest.mark.thorough
 def test_an_example_is_attacked_alike_under_any_limit(images):
     """Noise and start belong to its place in the data."""
     all_of_them, few = (run(images, target=2, limit=limit, restorers={"repeat": repeat}) for limit in (None, 3))

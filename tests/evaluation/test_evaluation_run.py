@@ -393,6 +393,7 @@ def test_border_and_luma_are_part_of_the_protocol(tmp_path):
     assert results.restorers[0].metrics["psnr"].value == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.thorough
 def test_l2_attack_stays_in_its_ball(tmp_path):
     protocol = PROTOCOL._replace(attack="l2_adam", epsilon=0.2, attack_steps=3, measurement_bits=None)
     results = run(tmp_path / "run", {"bicubic": RESTORERS["bicubic"]}, protocol=protocol)

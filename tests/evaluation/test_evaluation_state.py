@@ -166,6 +166,7 @@ def test_a_run_from_before_codes_were_kept_is_other_code(copied):
         evaluated(copied)
 
 
+@pytest.mark.thorough
 def test_comparisons_name_versions_that_differ(copied, finished, tmp_path):
     path = copied / "results.json"
     record = json.loads(path.read_text())

@@ -68,6 +68,7 @@ def test_u_nets_see_the_pseudo_inverse_and_rrdbnets_the_measurement():
     np.testing.assert_array_equal(found, jax.jit(rrdbnet(RRDB).apply)(params, y))
 
 
+@pytest.mark.thorough
 def test_masked_pixels_of_the_measurement_do_not_matter():
     tied = made("inpaint-top-0.75", SMALL)
     params, y = tied.init(KEY), jax.random.uniform(KEY, (1, 8, 8, 1))
@@ -76,6 +77,7 @@ def test_masked_pixels_of_the_measurement_do_not_matter():
     np.testing.assert_array_equal(apply(params, y.at[:, :6].set(7.0), z), apply(params, y, z))
 
 
+@pytest.mark.thorough
 def test_seeds():
     y = jnp.zeros((3, 8, 8, 1))
     drawn = made("inpaint-top-0.75", UNetConfig(1, 2, 2), stochastic=True).seeds

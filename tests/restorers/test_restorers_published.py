@@ -167,6 +167,7 @@ def test_another_depth_is_another_network(file, sized, monkeypatch):
     assert published_restorer(file("rrdb-x4")).scale == 4
 
 
+@pytest.mark.thorough
 def test_one_restorer_beside_other_networks(file, tmp_path):
     """A perceptual loss in a checkpoint of training is no restorer."""
     path, random = tmp_path / "both.safetensors", np.random.default_rng(0)

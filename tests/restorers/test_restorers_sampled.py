@@ -81,6 +81,7 @@ def test_every_sampler_makes_images_and_counts_its_calls(sampler):
         np.testing.assert_allclose(found[:, 4:], y[:, 4:], atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_weights_of_a_file_become_a_restorer_by_a_word(weights):
     restorer = words(f"ddrm:{weights}?steps=2&eta=0.5&attack=yes")
     assert restorer.cost == 2

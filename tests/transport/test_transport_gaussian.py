@@ -250,6 +250,7 @@ def test_points_draw_their_own_noise_independent_of_batches():
     np.testing.assert_array_equal(transport_points(key, x + 1, mapping, zero, zero, alpha=1.0), x + 1)
 
 
+@pytest.mark.thorough
 def test_points_under_transformations():
     source, target = (jnp.asarray(c, jnp.float32) for c in pair(3, 3, 3, 4))
     x, zero = jnp.ones((2, 3)), jnp.zeros(3)

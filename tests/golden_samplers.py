@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxpr.degradations import AverageDownsample, BicubicDownsample, Identity, Inpainting, LinearOperator
 from jaxpr.diffusion import from_eps, linear_schedule
+from jaxpr.samplers import Guidance
 
 FOLDER = Path(__file__).parent / "golden"
 SHAPE, SAMPLES = (8, 8, 3), 4
@@ -96,6 +97,25 @@ def measured(name: str, y: np.ndarray, made_by) -> np.ndarray:
     with jax.ensure_compile_time_eval():
         white = np.asarray(made_by(jnp.ones((1, *SHAPE))))
     return (y + white) / 2
+
+
+def golden_run(sampler, name: str, y: np.ndarray, made_by, *, guided, learned: bool = False, **options):
+    """A run with the authors' denoiser and guidance, compiled, with its whole way."""
+    guidance = Guidance(*guided, convention="official")
+    compiled = jax.jit(
+        lambda key: sampler(
+            key,
+            denoiser(name, learned=learned),
+            y,
+            made_by,
+            schedule=SCHEDULE,
+            samples=SAMPLES,
+            guidance=guidance,
+            trace=True,
+            **options,
+        )
+    )
+    return compiled(jax.random.key(0))
 
 
 def start_noise(sampler: str) -> np.ndarray:

@@ -31,7 +31,9 @@ __all__ = ["Evaluate", "print_report"]
 
 _DICTIONARY = {"smoke": 256, "small": 4096, "paper": 16384}
 
-_PRESETS = "What papers set; the record says what that is. " + "; ".join(f"{n}: {p.means}" for n, p in PRESETS.items())
+_PRESETS = "What papers set; the record says what that is. " + "; ".join(
+    f"{name}: {preset.means} ({preset.source})" for name, preset in PRESETS.items()
+)
 
 _RESTORERS = (
     "By default classical ones, and those that were trained for the degradation. Their words are "

@@ -1,5 +1,6 @@
 """Protocols of the field by name: what papers set, so that numbers can be put beside theirs."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -20,32 +21,72 @@ class Preset(NamedTuple):
     Attributes:
         means: what it is for, in a line.
         source: who measures so.
+        changes: maps a degradation to the settings, as `Protocol.replace` takes them; its errors say what it is for.
     """
 
     means: str
     source: str
+    changes: Callable[[Degradation], dict[str, Any]]
+
+
+def _sr_benchmark(degradation: Degradation) -> dict[str, Any]:
+    return {**_enlarged(degradation), "channel": "y", "border": degradation.factor}
+
+
+def _div2k(degradation: Degradation) -> dict[str, Any]:
+    return {**_enlarged(degradation), "channel": "rgb", "border": 6 + degradation.factor}
+
+
+def _enlarged(degradation: Degradation) -> dict[str, Any]:
+    """Whole images of 8 bits, where there is something to enlarge."""
+    if degradation.factor == 1:
+        raise InputError(f"found degradation {degradation.name!r}, expected super-resolution, such as bicubic-x4")
+    return {"crop": 0, "measurement_bits": 8}
+
+
+def _denoising(degradation: Degradation) -> dict[str, Any]:
+    if not degradation.only_noise:
+        raise InputError(f"found degradation {degradation.name!r}, expected noise-STD")
+    return {"crop": 0, "measurement_bits": None, "channel": "rgb", "border": 0}
+
+
+def _fid(degradation: Degradation) -> dict[str, Any]:
+    if _FID_SIDE % degradation.factor:
+        raise InputError(f"found factor {degradation.factor}, expected one that divides {_FID_SIDE}")
+    side = _FID_SIDE // degradation.factor
+    return {"crop": _FID_SIDE, "patch_size": side, "patch_stride": side}
+
+
+def _ohayon2024(_: Degradation) -> dict[str, Any]:
+    found = settings(SCALES["paper"])
+    return {"crop": 0} | {name: found[name] for name in ("patch_size", "patch_stride", "attack", "attack_steps")}
 
 
 PRESETS = {
     "sr-benchmark": Preset(
         "PSNR and SSIM of super-resolution on luma, whole images without a border of the scale factor",
         "Set5, Set14, BSD100 and Urban100 since VDSR and EDSR",
+        _sr_benchmark,
     ),
     "div2k": Preset(
         "PSNR of super-resolution on colours, whole images without a border of 6 + scale factor",
         "DIV2K validation: Lim et al. 2017 (EDSR), Section 4.4",
+        _div2k,
     ),
     "denoising": Preset(
         "PSNR of whole images with noise that is neither rounded nor clipped",
         "CBSD68, Kodak24: Zhang et al. 2017 (DnCNN) and after",
+        _denoising,
     ),
     "fid-imagenet": Preset(
         "FID, KID and inception score of whole images of 256×256, with --features inception:FILE",
         "ImageNet at 256×256, as of diffusion restorers",
+        _fid,
     ),
     "ohayon2024": Preset(
         "patches and attack of the study of perception and robustness: whole images, patches of 32, steps of 16",
         "[ohayon2024], Section 4.2",
+        _ohayon2024,
     ),
 }
 """By the names that `jaxpr evaluate --protocol` takes."""
@@ -63,32 +104,10 @@ def preset_changes(name: str, degradation: Degradation) -> dict[str, Any]:
     """
     if name not in PRESETS:
         raise InputError(f"protocol: found {name!r}, expected one of {', '.join(PRESETS)}{did_you_mean(name, PRESETS)}")
-    factor = degradation.factor
-    if name in ("sr-benchmark", "div2k"):
-        if factor == 1:
-            found = f"found {name!r} with degradation {degradation.name!r}"
-            raise InputError(f"protocol: {found}, expected super-resolution, such as bicubic-x4")
-        whole = {"crop": 0, "measurement_bits": 8}
-        return whole | ({"channel": "y", "border": factor} if name == "sr-benchmark" else _colours(6 + factor))
-    if name == "denoising":
-        if not degradation.only_noise:
-            raise InputError(f"protocol: found {name!r} with degradation {degradation.name!r}, expected noise-STD")
-        return {"crop": 0, "measurement_bits": None} | _colours(0)
-    if name == "fid-imagenet":
-        if _FID_SIDE % factor:
-            raise InputError(
-                f"protocol: found {name!r} with factor {factor}, expected a factor that divides {_FID_SIDE}"
-            )
-        side = _FID_SIDE // factor
-        return {"crop": _FID_SIDE, "patch_size": side, "patch_stride": side} | _colours(0)
-    paper = SCALES["paper"]
-    return {
-        "crop": 0,
-        "patch_size": paper.patches.size,
-        "patch_stride": paper.patches.stride,
-        "attack": "ifgsm",
-        "attack_steps": settings(paper)["attack_steps"],
-    }
+    try:
+        return PRESETS[name].changes(degradation)
+    except InputError as error:
+        raise InputError(f"protocol: {name}: {error}") from error
 
 
 def presets_met(examples: Examples, degradation: Degradation, protocol: Protocol) -> dict[str, dict[str, Any]]:
@@ -134,7 +153,3 @@ def _departures(wanted: dict[str, Any], protocol: Protocol) -> list[str]:
     """The settings that are not as wanted; whole images are both 0 and None."""
     has = settings(protocol) | {"crop": protocol.crop or 0}
     return [name for name, value in wanted.items() if has.get(name) != value]
-
-
-def _colours(border: int) -> dict[str, Any]:
-    return {"channel": "rgb", "border": border}

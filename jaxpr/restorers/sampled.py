@@ -3,6 +3,7 @@
 Papers: those of `jaxpr.samplers`; [cohen2024md] compares them.
 """
 
+import functools
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 from jaxpr.core import Array, InputError, given_path, is_number, printable
 from jaxpr.degradations import Degradation, Inpainting
-from jaxpr.diffusion import Denoiser, LearnedVariance, Schedule, from_eps, linear_schedule
+from jaxpr.diffusion import LearnedVariance, Schedule, from_eps, linear_schedule
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
 from jaxpr.models.ddpm_unet import DDPMUNetConfig
 from jaxpr.models.functional import Model
@@ -30,37 +31,30 @@ class Sampler(NamedTuple):
     Attributes:
         sample: its function.
         steps: visited timesteps if none are asked for, as published.
-        options: what else can be chosen, numbers with their defaults.
-        calls: (steps, options) -> calls of the network for one answer.
+        options: what else can be chosen, numbers with their defaults; integers are counts.
+        jumps: the options that say how long jumps back in time are, and how often each stretch is walked.
     """
 
     sample: Callable[..., Any]
     steps: int
     options: Mapping[str, float]
-    calls: Callable[[int, Mapping[str, float]], int]
+    jumps: tuple[str, str] | None = None
 
-
-def _one_each(steps: int, _: Mapping[str, float]) -> int:
-    return network_calls(steps)
-
-
-def _with_jumps(steps: int, options: Mapping[str, float]) -> int:
-    return network_calls(steps, length=int(options["jump_length"]), repeats=int(options["jump_repeat"]))
-
-
-def _with_travel(steps: int, options: Mapping[str, float]) -> int:
-    return network_calls(steps, length=int(options["travel_length"]), repeats=int(options["travel_repeat"]))
+    def calls(self, steps: int, options: Mapping[str, float]) -> int:
+        """Calls of the network for one answer."""
+        length, repeats = (1, 1) if self.jumps is None else (int(options[name]) for name in self.jumps)
+        return network_calls(steps, length=length, repeats=repeats)
 
 
 SAMPLERS = {
-    "ddrm": Sampler(ddrm, 20, {"eta": 0.85, "eta_b": 1.0}, _one_each),
-    "ddnm": Sampler(ddnm, 100, {"eta": 0.85, "travel_length": 1, "travel_repeat": 1}, _with_travel),
-    "dps": Sampler(dps, 1000, {"scale": 1.0}, _one_each),
-    "repaint": Sampler(repaint, 250, {"jump_length": 10, "jump_repeat": 10}, _with_jumps),
+    "ddrm": Sampler(ddrm, 20, {"eta": 0.85, "eta_b": 1.0}),
+    "ddnm": Sampler(
+        ddnm, 100, {"eta": 0.85, "travel_length": 1, "travel_repeat": 1}, jumps=("travel_length", "travel_repeat")
+    ),
+    "dps": Sampler(dps, 1000, {"scale": 1.0}),
+    "repaint": Sampler(repaint, 250, {"jump_length": 10, "jump_repeat": 10}, jumps=("jump_length", "jump_repeat")),
 }
 """By the words of the command line; defaults are the published ones."""
-
-_WHOLE = ("steps", "travel_length", "travel_repeat", "jump_length", "jump_repeat")
 
 
 class Prior(NamedTuple):
@@ -133,12 +127,8 @@ class _Sampled:
             raise InputError(f"y: {found}, expected multiples of {self.multiple}, as the denoiser needs")
         operator = self.degradation.operator((height, width, self.channels))
 
-        def model(x: Array, t: Array) -> Array:
-            return self.model.apply(params, x, t)
-
-        denoiser: Denoiser = from_eps(model, schedule=self.schedule, learned_variance=self.learned_variance)
-        noise_std = self.degradation.noise_std
-        options = {name: int(value) if name in _WHOLE else value for name, value in self.options}
+        predict = functools.partial(self.model.apply, params)
+        denoiser = from_eps(predict, schedule=self.schedule, learned_variance=self.learned_variance)
         found = self.sample(
             key,
             denoiser,
@@ -146,9 +136,9 @@ class _Sampled:
             operator,
             schedule=self.schedule,
             samples=1,
-            noise_std=noise_std,
+            noise_std=self.degradation.noise_std,
             steps=self.steps,
-            **options,
+            **dict(self.options),
         )
         return found.x[0]
 
@@ -214,15 +204,21 @@ def sampling_options(sampler: str, text: str) -> tuple[int | None, dict[str, flo
     Raises:
         InputError: an option that the sampler does not have, twice, or with another kind of value.
     """
-    known, found = SAMPLERS[sampler].options, {}
+    known = {"steps": SAMPLERS[sampler].steps, **SAMPLERS[sampler].options}
+    found: dict[str, float] = {}
+    attacked = False
     for part in filter(None, text.split("&")):
         name, _, value = part.partition("=")
-        kind = "yes|no" if name == "attack" else r"\d+" if name in _WHOLE else r"\d+(\.\d+)?"
-        if name not in ("steps", "attack", *known) or name in found or not re.fullmatch(kind, value):
-            names = ", ".join(("steps", *known))
-            raise InputError(f"options: found {part!r}, expected NAME=NUMBER, once each of {names}, or attack=yes")
-        found[name] = float(value == "yes") if name == "attack" else float(value)
-    steps, attacked = found.pop("steps", None), bool(found.pop("attack", 0))
+        if part in ("attack=yes", "attack=no"):
+            attacked = value == "yes"
+            continue
+        whole = isinstance(known.get(name), int)
+        if name not in known or name in found or not re.fullmatch(r"\d+" if whole else r"\d+(\.\d+)?", value):
+            raise InputError(
+                f"options: found {part!r}, expected NAME=NUMBER, once each of {', '.join(known)}, or attack=yes"
+            )
+        found[name] = int(value) if whole else float(value)
+    steps = found.pop("steps", None)
     return None if steps is None else int(steps), found, attacked
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxpr.core import Array, ArrayLike, InputError, Key, check_count, is_traced
 from jaxpr.degradations import CUTOFF, LinearOperator
 from jaxpr.diffusion import Denoiser, Schedule, strided
-from jaxpr.samplers.guidance import Convention, Guidance, Rule, paper_rule, unknown_entries, unknown_pixels
+from jaxpr.samplers.guidance import Convention, Guidance, Rule, unknown_entries, unknown_pixels
 from jaxpr.samplers.noise import Noise, Purpose
 from jaxpr.samplers.spectrum import Spectrum, check_linear, spectrum_of
 from jaxpr.samplers.times import travel_times
@@ -100,8 +100,6 @@ def ddnm(
         denoiser,
         y,
         operator,
-        shape=operator.shape,
-        output_shape=operator.output_shape,
         schedule=chosen,
         samples=samples,
         noise_std=noise_std,
@@ -129,7 +127,9 @@ def _method(
         "signal": np.sqrt(levels[following]),  # position -1 is the image itself
         "noise": np.sqrt(1 - levels[following]),
     }
-    rule = _rule(task, operator, plan["t"], timesteps, following)
+    factors = np.where(following < 0, 0, timesteps[np.maximum(following, 0)]) / task.schedule.original_steps
+    official = Rule(unknown_pixels(operator), None, unknown_entries(operator, task.shape), factors)
+    rule = task.rule(plan["t"], official)
     plan["factor"] = rule.factors
     spectrum = spectrum_of(task, operator, cutoff=cutoff) if noise_std > 0 else None
     y = task.repeated(measurement_inside(operator, task.y))
@@ -177,12 +177,3 @@ def _noisy_step(
     corrected = predicted - correction * jnp.where(spectrum.observed, predicted - spectrum.data, 0)
     kept = jnp.where(spectrum.observed, 0, rest * level)
     return spectrum.back(signal * corrected + fresh * spectrum.to(z) + kept * spectrum.to(eps))
-
-
-def _rule(
-    task: SamplingTask, operator: LinearOperator, t: np.ndarray, timesteps: np.ndarray, following: np.ndarray
-) -> Rule:
-    if task.guidance is None or task.guidance.convention == "paper":
-        return paper_rule(operator, task.shape, t / task.schedule.original_steps)
-    factors = np.where(following < 0, 0, timesteps[np.maximum(following, 0)]) / task.schedule.original_steps
-    return Rule(unknown_pixels(operator), None, unknown_entries(operator, task.shape), factors)

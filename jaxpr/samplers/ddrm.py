@@ -11,7 +11,7 @@ import numpy as np
 from jaxpr.core import Array, ArrayLike, Key
 from jaxpr.degradations import CUTOFF, LinearOperator
 from jaxpr.diffusion import Denoiser, Schedule, strided
-from jaxpr.samplers.guidance import Convention, Guidance, Rule, paper_rule
+from jaxpr.samplers.guidance import Convention, Guidance, Rule
 from jaxpr.samplers.noise import Noise
 from jaxpr.samplers.spectrum import check_linear, spectrum_of
 from jaxpr.samplers.trajectory import (
@@ -92,8 +92,6 @@ def ddrm(
         denoiser,
         y,
         operator,
-        shape=operator.shape,
-        output_shape=operator.output_shape,
         schedule=visited(schedule, steps, strided, _STEPS),
         samples=samples,
         noise_std=noise_std,
@@ -120,7 +118,8 @@ def _method(
         "next_signal": np.sqrt(following),
         "level": np.sqrt((1 - following) / following),
     }
-    rule = _rule(task, operator, plan["t"], timesteps[-2::-1])
+    factors = np.maximum(timesteps[-2::-1], 0) / task.schedule.original_steps
+    rule = task.rule(plan["t"], Rule(None, None, jnp.float32(math.prod(task.shape)), factors))
     plan["factor"] = rule.factors
     spectrum, dtype = spectrum_of(task, operator, cutoff=cutoff), task.y.dtype
     noise_level = std_inside(noise_std).astype(dtype)
@@ -158,10 +157,3 @@ def _method(
 
     steps = task.schedule.steps
     return Method(init, step, plan, [("step",)] * steps, steps)
-
-
-def _rule(task: SamplingTask, operator: LinearOperator, t: np.ndarray, following: np.ndarray) -> Rule:
-    if task.guidance is None or task.guidance.convention == "paper":
-        return paper_rule(operator, task.shape, t / task.schedule.original_steps)
-    factors = np.maximum(following, 0) / task.schedule.original_steps
-    return Rule(None, None, jnp.float32(math.prod(task.shape)), factors)

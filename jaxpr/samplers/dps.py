@@ -16,7 +16,7 @@ from jaxpr.degradations.linear import check_shape
 from jaxpr.diffusion import Denoiser, Prediction, Schedule, respaced
 from jaxpr.numerics import safe_sqrt
 from jaxpr.samplers.ancestral import ancestral_plan, ancestral_step
-from jaxpr.samplers.guidance import Convention, Guidance, Rule, paper_rule, unknown_entries, unknown_pixels
+from jaxpr.samplers.guidance import Convention, Guidance, Rule, unknown_entries, unknown_pixels
 from jaxpr.samplers.noise import Noise, Purpose
 from jaxpr.samplers.trajectory import (
     Draw,
@@ -105,7 +105,6 @@ def dps(
         y,
         operator,
         shape=_shape_of(operator, shape),
-        output_shape=None if linear is None else linear.output_shape,
         schedule=visited(schedule, steps, respaced, _STEPS),
         samples=samples,
         noise_std=noise_std,
@@ -151,7 +150,7 @@ def _method(task: SamplingTask, *, scale: ArrayLike, projected: LinearOperator |
     plan = ancestral_plan(task.schedule, positions)
     levels = np.append(1.0, task.schedule.alpha_bar)[positions]
     plan |= {"next_signal": np.sqrt(levels), "next_noise": np.sqrt(1 - levels)}
-    rule = _rule(task, plan["t"], positions)
+    rule = task.rule(plan["t"], _official_rule(task, positions))
     plan["factor"] = rule.factors
     y, length = task.repeated(task.y), jnp.asarray(scale, task.y.dtype)
 
@@ -183,9 +182,7 @@ def _project(task: SamplingTask, operator: LinearOperator, x: Array, now: Number
     return split(operator.project(merged(x), noisy), task.samples)
 
 
-def _rule(task: SamplingTask, t: np.ndarray, positions: np.ndarray) -> Rule:
-    if task.guidance is None or task.guidance.convention == "paper":
-        return paper_rule(task.operator, task.shape, t / task.schedule.original_steps)
+def _official_rule(task: SamplingTask, positions: np.ndarray) -> Rule:
     size = unknown_entries(task.operator, task.shape)
     if isinstance(task.operator, Inpainting):
         size /= task.shape[2]  # pixels, not entries

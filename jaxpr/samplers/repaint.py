@@ -12,7 +12,7 @@ from jaxpr.core import Array, ArrayLike, InputError, Key, check_count, is_traced
 from jaxpr.degradations import Inpainting, LinearOperator
 from jaxpr.diffusion import Denoiser, Schedule, respaced
 from jaxpr.samplers.ancestral import ancestral_plan, ancestral_step
-from jaxpr.samplers.guidance import Convention, Guidance, Rule, paper_rule, unknown_entries, unknown_pixels
+from jaxpr.samplers.guidance import Convention, Guidance, Rule, unknown_entries, unknown_pixels
 from jaxpr.samplers.noise import Noise, Purpose
 from jaxpr.samplers.times import travel_times
 from jaxpr.samplers.trajectory import (
@@ -98,8 +98,6 @@ def repaint(
         denoiser,
         y,
         operator,
-        shape=operator.shape,
-        output_shape=operator.output_shape,
         schedule=visited(schedule, steps, respaced, _STEPS),
         samples=samples,
         noise_std=noise_std,
@@ -124,7 +122,9 @@ def _method(task: SamplingTask, operator: Inpainting, times: list[int]) -> Metho
         "kept": np.sqrt(1 - betas),  # of a step back in time
         "added": np.sqrt(betas),
     }
-    rule = _rule(task, operator, plan["t"], now)
+    size = task.samples * unknown_entries(operator, task.shape)
+    official = Rule(unknown_pixels(operator), None, size, now / task.schedule.steps, free_first=True)
+    rule = task.rule(plan["t"], official)
     plan["factor"] = rule.factors
     known = _known(operator)[None, None]
     y = measurement_inside(operator, task.y)[None]
@@ -154,10 +154,3 @@ def _method(task: SamplingTask, operator: Inpainting, times: list[int]) -> Metho
 def _known(operator: Inpainting) -> Array:
     """(H, W, 1), true where a pixel is known."""
     return jnp.asarray(operator.mask)[:, :, None]
-
-
-def _rule(task: SamplingTask, operator: Inpainting, t: np.ndarray, positions: np.ndarray) -> Rule:
-    if task.guidance is None or task.guidance.convention == "paper":
-        return paper_rule(operator, task.shape, t / task.schedule.original_steps)
-    size = task.samples * unknown_entries(operator, task.shape)
-    return Rule(unknown_pixels(operator), None, size, positions / task.schedule.steps, free_first=True)

@@ -19,9 +19,9 @@ from jaxpr.core import (
     described,
     is_traced,
 )
-from jaxpr.degradations import Degradation, Inpainting
+from jaxpr.degradations import Degradation, Inpainting, LinearOperator
 from jaxpr.diffusion import Denoiser, Prediction, Schedule
-from jaxpr.samplers.guidance import Convention, Guidance, Rule, check_convention, push_apart
+from jaxpr.samplers.guidance import Convention, Guidance, Rule, check_convention, paper_rule, push_apart
 from jaxpr.samplers.noise import Noise, Purpose, supply
 from jaxpr.samplers.units import image_outside
 
@@ -152,6 +152,12 @@ class SamplingTask(NamedTuple):
         """X0 within [-1, 1] if asked for."""
         return jnp.clip(x0, -1, 1) if self.clip else x0
 
+    def rule(self, t: np.ndarray, official: Rule) -> Rule:
+        """The documented convention for predictions at timesteps t, (transitions,), or that of a sampler's program."""
+        if self.guidance is None or self.guidance.convention == "paper":
+            return paper_rule(self.operator, self.shape, t / self.schedule.original_steps)
+        return official
+
     def guided(self, rule: Rule | None, x0: Array, now: Numbers) -> tuple[Array, Array]:
         """Predictions after guidance, and which of them it moved."""
         if self.guidance is None or rule is None:
@@ -179,8 +185,7 @@ def checked_task(
     y: ArrayLike,
     operator: Any,
     *,
-    shape: Sequence[int],
-    output_shape: Sequence[int] | None,
+    shape: Sequence[int] | None = None,
     schedule: Schedule,
     samples: int,
     noise_std: ArrayLike,
@@ -190,6 +195,8 @@ def checked_task(
 ) -> SamplingTask:
     """Check what all samplers are given; nothing is computed yet but shapes.
 
+    Linear operators tell the shapes of images and of y; for a function `shape` is that of an image.
+
     Raises:
         InputError: y does not fit the operator, samples is no positive integer or 1 with guidance, noise_std is
             negative, guidance is none, or the denoiser gives no `Prediction` of the images' shape.
@@ -197,8 +204,10 @@ def checked_task(
     check_images("y", y, overshoot=1.0)
     if np.shape(y)[0] == 0:
         raise InputError("y: found no measurements, expected at least one")
-    if output_shape is not None and np.shape(y)[1:] != tuple(output_shape):
-        raise InputError(f"y: found shape {np.shape(y)}, expected (N, {', '.join(map(str, output_shape))})")
+    if isinstance(operator, LinearOperator):
+        shape, made = operator.shape, operator.output_shape
+        if np.shape(y)[1:] != tuple(made):
+            raise InputError(f"y: found shape {np.shape(y)}, expected (N, {', '.join(map(str, made))})")
     check_count("samples", samples)
     check_positive("noise_std", noise_std, or_zero=True, scalar=True)
     if guidance is not None and not isinstance(guidance, Guidance):
@@ -212,7 +221,7 @@ def checked_task(
     y = y if y.dtype == jnp.float64 else y.astype(jnp.float32)
     y = operator(y) if isinstance(operator, Inpainting) else y  # zeros where nothing is known, whatever is there
     plain = guidance is None or guidance.is_plain
-    shape = tuple(shape)
+    shape = tuple(shape or ())
     task = SamplingTask(denoiser, y, operator, shape, samples, schedule, None if plain else guidance, convention, clip)
     _check_denoiser(denoiser, (samples * y.shape[0], *shape), y.dtype)
     return task

@@ -12,13 +12,16 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from jaxpr.core import Array, InputError, Key, check_count, seed_key
 from jaxpr.data import ImageSource
-from jaxpr.diffusion import Denoiser, Schedule, from_eps, respaced
+from jaxpr.degradations import Inpainting
+from jaxpr.diffusion import Schedule, from_eps
 from jaxpr.diffusion.denoiser import levels
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet, check_unet_sizes
 from jaxpr.models.functional import Model
+from jaxpr.samplers import ddnm
 from jaxpr.training.classifier import AdamW
 from jaxpr.training.pool import ImagePool, Symmetries, draw_crops, image_pool
 from jaxpr.training.recipes import Images, Recipe, check_choice
@@ -98,17 +101,28 @@ def denoiser_task(recipe: DenoiserRecipe) -> Task:
     def export(params: Any, metadata: dict[str, Any]) -> bytes:
         return pack_denoiser(recipe.network, params, metadata, side=recipe.data.size, schedule=recipe.schedule)
 
-    shape = (_SHOWN, recipe.data.size, recipe.data.size, recipe.network.in_channels)
+    shape = (recipe.data.size, recipe.data.size, recipe.network.in_channels)
 
     @jax.jit
     def samples(params: Any) -> Array:
-        denoiser = from_eps(functools.partial(model.apply, params), schedule=schedule)
-        return _unconditional(k_samples, denoiser, schedule, shape)
+        """Of the prior: an image of which nothing is known, without further noise (DDIM)."""
+        found = ddnm(
+            k_samples,
+            from_eps(functools.partial(model.apply, params), schedule=schedule),
+            jnp.zeros((1, *shape)),
+            Inpainting(np.zeros(shape[:2], bool), channels=shape[2]),
+            schedule=schedule,
+            samples=_SHOWN,
+            noise_std=0.0,
+            steps=_SAMPLE_STEPS,
+            eta=0.0,
+        )
+        return found.x[:, 0]
 
     def show(params: Any) -> list[np.ndarray]:
         return [np.clip(np.asarray(samples(params)), 0, 1)]
 
-    return Task(recipe, begin, _step(recipe, model, schedule), export, show=show)
+    return Task(recipe, begin, _step(recipe, model, optimizer, schedule), export, show=show)
 
 
 def denoising_loss(keys: Key, model: Model, params: Any, x: Array, t: Array, *, schedule: Schedule) -> Array:
@@ -127,9 +141,11 @@ def denoising_loss(keys: Key, model: Model, params: Any, x: Array, t: Array, *, 
     return jnp.mean(jnp.square(model.apply(params, signal * x + spread * noise, t) - noise))
 
 
-def _step(recipe: DenoiserRecipe, model: Model, schedule: Schedule) -> Step[TrainState]:
+def _step(
+    recipe: DenoiserRecipe, model: Model, optimizer: optax.GradientTransformation, schedule: Schedule
+) -> Step[TrainState]:
     """Its data are (key, pool, slots), as those of `crop_step`."""
-    optimizer, crops, batch = recipe.optimizer.rule(), recipe.data, recipe.optimizer.batch
+    crops, batch = recipe.data, recipe.optimizer.batch
 
     def loss(params: Any, keys: Key, drawn: tuple[Array, Array]) -> Array:
         return denoising_loss(keys, model, params, *drawn, schedule=schedule)
@@ -147,24 +163,6 @@ def _step(recipe: DenoiserRecipe, model: Model, schedule: Schedule) -> Step[Trai
         return new, {"loss": value, "gradient": norm}
 
     return step
-
-
-def _unconditional(key: Key, denoiser: Denoiser, schedule: Schedule, shape: tuple[int, ...]) -> Array:
-    """Samples (N, H, W, C) about [0, 1] of the prior, without further noise (DDIM, eta = 0)."""
-    visited = respaced(schedule, _SAMPLE_STEPS)
-    times = jnp.asarray(visited.timesteps[::-1])
-    after = jnp.sqrt(jnp.asarray(np.append(visited.alpha_bar[:-1][::-1], 1.0), jnp.float32))
-
-    def step(x: Array, at: tuple[Array, Array]) -> tuple[Array, None]:
-        t, signal = at
-        found = denoiser(x, t)
-        # Clipped as the truth is, and the noise made to fit.
-        x0 = jnp.clip(found.x0, -1, 1)
-        before, spread = levels(schedule, x, t)
-        return signal * x0 + jnp.sqrt(1 - signal**2) * (x - before * x0) / spread, None
-
-    final, _ = jax.lax.scan(step, jax.random.normal(key, shape, jnp.float32), (times, after))
-    return (final + 1) / 2
 
 
 def _weights_of(content: bytes, recipe: DenoiserRecipe) -> Any:

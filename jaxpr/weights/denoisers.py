@@ -1,7 +1,7 @@
-"""Denoisers that `jaxpr train` made: their files, and the denoiser in canonical form."""
+"""Denoisers that `jaxpr train` made: their files."""
 
-import functools
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,16 +11,14 @@ import jax
 import safetensors
 
 from jaxpr.core import InputError, file_at, first_line, printable
-from jaxpr.diffusion import Denoiser, Schedule, cosine_schedule, from_eps, linear_schedule
+from jaxpr.diffusion import Schedule, cosine_schedule, linear_schedule
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
-from jaxpr.models.layers import Compute
 from jaxpr.models.naming import abstract_parameters
 from jaxpr.weights.native import METADATA, pack_weights, parameters_like, unpack_weights, with_text_keys
 
 __all__ = [
     "SCHEDULES",
     "PackedDenoiser",
-    "bound_denoiser",
     "is_denoiser",
     "pack_denoiser",
     "read_denoiser",
@@ -57,12 +55,6 @@ class PackedDenoiser(NamedTuple):
         return SCHEDULES[self.schedule]()
 
 
-def bound_denoiser(packed: PackedDenoiser, params: Any, *, compute: Compute = Compute()) -> Denoiser:  # noqa: B008
-    """The denoiser with parameters of its network, which may be traced: members of a family share a program."""
-    model = adm_unet(packed.config, compute=compute)
-    return from_eps(functools.partial(model.apply, params), schedule=packed.noise_schedule())
-
-
 def pack_denoiser(
     config: ADMUNetConfig, params: Mapping[Any, Any], metadata: Mapping[str, Any], *, side: int, schedule: str
 ) -> bytes:
@@ -96,8 +88,8 @@ def is_denoiser(path: Path) -> bool:
     """Whether a file is one of `jaxpr train` with a denoiser; only its header is read."""
     try:
         with safetensors.safe_open(path, "numpy") as file:
-            return '"denoiser"' in (file.metadata() or {}).get(METADATA, "")
-    except (OSError, safetensors.SafetensorError):
+            return "denoiser" in json.loads((file.metadata() or {}).get(METADATA, "{}"))
+    except (OSError, safetensors.SafetensorError, ValueError):
         return False
 
 

@@ -1,17 +1,14 @@
 """DDNM and DDNM+ against the authors' program."""
 
-import jax
 import numpy as np
 import pytest
 from golden_networks import quick
 from golden_samplers import (
     EARLY,
     OUTPUT,
-    SAMPLES,
-    SCHEDULE,
     arrays,
-    denoiser,
     description,
+    golden_run,
     measured,
     nhwc,
     operator,
@@ -19,7 +16,7 @@ from golden_samplers import (
     with_arrays,
 )
 
-from jaxpr.samplers import Guidance, ddnm, travel_times
+from jaxpr.samplers import ddnm, travel_times
 
 # Weigh noise and ε in a basis of their own choice; see the README of the golden numbers.
 NOT_REPRODUCED = {"plus_avg", "plus_avg_guided"}
@@ -30,26 +27,20 @@ def run(name: str, **options):
     golden, config = arrays("ddnm"), description("ddnm")["runs"][name]
     made_by = operator(config["operator"], golden)
     travel = config["time_travel"]
-    compiled = jax.jit(
-        lambda key: ddnm(
-            key,
-            denoiser("ddnm"),
-            measured(config["operator"], golden[f"{name}_y"], made_by),
-            made_by,
-            schedule=SCHEDULE,
-            samples=SAMPLES,
-            noise_std=config["sigma_y"] / 2,
-            guidance=Guidance(config["guidance_eta"], config["guidance_dist"], convention="official"),
-            noise=stream("ddnm"),
-            steps=travel["T_sampling"],
-            eta=config["eta"],
-            travel_length=travel["travel_length"],
-            travel_repeat=travel["travel_repeat"],
-            trace=True,
-            **options,
-        )
+    return golden_run(
+        ddnm,
+        "ddnm",
+        measured(config["operator"], golden[f"{name}_y"], made_by),
+        made_by,
+        noise_std=config["sigma_y"] / 2,
+        guided=(config["guidance_eta"], config["guidance_dist"]),
+        noise=stream("ddnm"),
+        steps=travel["T_sampling"],
+        eta=config["eta"],
+        travel_length=travel["travel_length"],
+        travel_repeat=travel["travel_repeat"],
+        **options,
     )
-    return compiled(jax.random.key(0))
 
 
 @pytest.mark.parametrize("name", quick(RUNS, "plus_avg_rotated", thorough=RUNS))

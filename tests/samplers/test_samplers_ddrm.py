@@ -2,7 +2,6 @@
 
 import functools
 
-import jax
 import numpy as np
 import pytest
 from golden_networks import quick
@@ -13,8 +12,8 @@ from golden_samplers import (
     SCHEDULE,
     SHAPE,
     arrays,
-    denoiser,
     description,
+    golden_run,
     measured,
     nhwc,
     operator,
@@ -22,7 +21,7 @@ from golden_samplers import (
 )
 
 from jaxpr.diffusion import strided
-from jaxpr.samplers import Guidance, ddrm
+from jaxpr.samplers import ddrm
 
 SIZE = int(np.prod(SHAPE))
 
@@ -73,24 +72,18 @@ def given_noise(config: dict, golden: dict[str, np.ndarray]):
 def run(name: str):
     golden, config = arrays("ddrm"), description("ddrm")["runs"][name]
     made_by = operator(config["operator"], golden)
-    compiled = jax.jit(
-        lambda key: ddrm(
-            key,
-            denoiser("ddrm"),
-            measured(config["operator"], golden[f"{name}_y"], made_by),
-            made_by,
-            schedule=SCHEDULE,
-            samples=SAMPLES,
-            noise_std=config["sigma_0"] / 2,
-            guidance=Guidance(config["guidance_eta"], config["guidance_dist"], convention="official"),
-            noise=given_noise(config, golden),
-            steps=config["steps"],
-            eta=config["eta(A,C)"],
-            eta_b=config["etaB"],
-            trace=True,
-        )
+    return golden_run(
+        ddrm,
+        "ddrm",
+        measured(config["operator"], golden[f"{name}_y"], made_by),
+        made_by,
+        noise_std=config["sigma_0"] / 2,
+        guided=(config["guidance_eta"], config["guidance_dist"]),
+        noise=given_noise(config, golden),
+        steps=config["steps"],
+        eta=config["eta(A,C)"],
+        eta_b=config["etaB"],
     )
-    return compiled(jax.random.key(0))
 
 
 @pytest.mark.parametrize("name", quick(with_arrays("ddrm"), "bic_s01_guided_dist", thorough=with_arrays("ddrm")))

@@ -1,6 +1,5 @@
 """DPS against the authors' program."""
 
-import jax
 import numpy as np
 import pytest
 from golden_networks import quick
@@ -8,10 +7,9 @@ from golden_samplers import (
     EARLY,
     OUTPUT,
     SAMPLES,
-    SCHEDULE,
     arrays,
-    denoiser,
     description,
+    golden_run,
     measured,
     nhwc,
     operator,
@@ -19,7 +17,7 @@ from golden_samplers import (
     with_arrays,
 )
 
-from jaxpr.samplers import Guidance, dps
+from jaxpr.samplers import dps
 
 CONFIGS = description("dps")["runs"]
 
@@ -49,24 +47,19 @@ def run(name: str):
     y = measured(config["operator"], golden[f"{name}_y"].reshape(1, 3, *golden[f"{name}_y"].shape[-2:]), made_by)
     projects = config["conditioning"] == "mcg"
     draw, shape = given_noise(projects), (SAMPLES, *y.shape)
-    compiled = jax.jit(
-        lambda key: dps(
-            key,
-            denoiser("dps", learned=config["model_var_type"] == "learned_range"),
-            y,
-            made_by,
-            schedule=SCHEDULE,
-            samples=SAMPLES,
-            noise_std=config["sigma"] / 2,
-            guidance=Guidance(config["guidance_eta"], config["guidance_dist"], convention="official"),
-            noise=lambda *asked: draw(*asked, measured_shape=shape),
-            steps=config["respacing"],
-            scale=config["scale"],
-            conditioning=config["conditioning"],
-            trace=True,
-        )
+    return golden_run(
+        dps,
+        "dps",
+        y,
+        made_by,
+        learned=config["model_var_type"] == "learned_range",
+        noise_std=config["sigma"] / 2,
+        guided=(config["guidance_eta"], config["guidance_dist"]),
+        noise=lambda *asked: draw(*asked, measured_shape=shape),
+        steps=config["respacing"],
+        scale=config["scale"],
+        conditioning=config["conditioning"],
     )
-    return compiled(jax.random.key(0))
 
 
 @pytest.mark.parametrize("name", quick(with_arrays("dps"), "sr_noisy_guided_dist", thorough=with_arrays("dps")))

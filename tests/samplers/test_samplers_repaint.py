@@ -1,17 +1,14 @@
 """RePaint against the authors' program."""
 
-import jax
 import numpy as np
 import pytest
 from golden_networks import quick
 from golden_samplers import (
     EARLY,
     OUTPUT,
-    SAMPLES,
-    SCHEDULE,
     arrays,
-    denoiser,
     description,
+    golden_run,
     measured,
     nhwc,
     operator,
@@ -19,7 +16,7 @@ from golden_samplers import (
     with_arrays,
 )
 
-from jaxpr.samplers import Guidance, network_calls, repaint, travel_times
+from jaxpr.samplers import network_calls, repaint, travel_times
 
 CONFIGS = description("repaint")["runs"]
 
@@ -27,24 +24,19 @@ CONFIGS = description("repaint")["runs"]
 def run(name: str):
     golden, config = arrays("repaint"), CONFIGS[name]
     made_by = operator("inpaint", golden)
-    compiled = jax.jit(
-        lambda key: repaint(
-            key,
-            denoiser("repaint", learned=True),
-            measured("inpaint", golden["x_orig"].reshape(1, 3, 8, 8), made_by),
-            made_by,
-            schedule=SCHEDULE,
-            samples=SAMPLES,
-            noise_std=0.0,
-            guidance=Guidance(config["guidance_eta"] or 0, config["guidance_dist"], convention="official"),
-            noise=stream("repaint"),
-            steps=config["t_T / respacing"],
-            jump_length=config["jump_length"],
-            jump_repeat=config["jump_n_sample"],
-            trace=True,
-        )
+    return golden_run(
+        repaint,
+        "repaint",
+        measured("inpaint", golden["x_orig"].reshape(1, 3, 8, 8), made_by),
+        made_by,
+        learned=True,
+        noise_std=0.0,
+        guided=(config["guidance_eta"] or 0, config["guidance_dist"]),
+        noise=stream("repaint"),
+        steps=config["t_T / respacing"],
+        jump_length=config["jump_length"],
+        jump_repeat=config["jump_n_sample"],
     )
-    return compiled(jax.random.key(0))
 
 
 @pytest.mark.parametrize("name", quick(with_arrays("repaint"), "nojump", thorough=with_arrays("repaint")))

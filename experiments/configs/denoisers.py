@@ -9,7 +9,9 @@ crops of the six packaged training photographs, in colour, mirrored at random. s
 from jaxpr.models.adm_unet import ADMUNetConfig
 from jaxpr.training import AdamW, DenoiserCrops, DenoiserRecipe
 
-_STEPS = {"smoke": 20, "small": 20_000, "paper": 200_000}
+_STEPS = {"smoke": 20, "small": 4_000, "paper": 200_000}
+_BATCH = {"smoke": 8, "small": 16, "paper": 64}
+_RATE = {"smoke": 1e-3, "small": 1e-3, "paper": 5e-4}
 
 
 def _network(channels: int, width: int, levels: int) -> ADMUNetConfig:
@@ -28,7 +30,8 @@ def _network(channels: int, width: int, levels: int) -> ADMUNetConfig:
 def recipes(scale: str) -> list[DenoiserRecipe]:
     """Digits, and photographs of two sizes."""
     steps = _STEPS[scale]
-    optimizer = AdamW(steps=steps, batch=8 if scale == "smoke" else 64, rate=5e-4, average=0.999, weight_decay=1e-3)
+    batch, rate, average = _BATCH[scale], _RATE[scale], 0.9998 if scale == "paper" else 0.998
+    optimizer = AdamW(steps=steps, batch=batch, rate=rate, average=average, weight_decay=1e-3)
     return [
         DenoiserRecipe(
             name="digits28",

@@ -6,6 +6,7 @@ from typing import Literal
 
 import jax
 
+from jaxpr import report
 from jaxpr.core import InputError, check_count, given_path, seed_key
 from jaxpr.data import digits
 from jaxpr.degradations import parse_degradation
@@ -14,7 +15,6 @@ from jaxpr.evaluation import AttackedDecisions, DecisionAttack, evaluate_decisio
 from jaxpr.evaluation.measure import degrader
 from jaxpr.evaluation.state import check_unclaimed
 from jaxpr.records.decisions import decisions_record
-from jaxpr.report.decisions import decisions_table
 from jaxpr.restorers import Training, build_restorers
 from jaxpr.weights.classifiers import digit_classifier
 
@@ -123,5 +123,5 @@ class Decisions:
             progress=self.progress,
             accept_other_code=self.accept_other_code,
         )
-        print(decisions_table(decisions_record(results)))
+        print(report.decisions_table(decisions_record(results)))
         print(f"\nFigure: {out / 'decisions.png'}")

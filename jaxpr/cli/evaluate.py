@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import jax
 import tyro
 
+from jaxpr import report
 from jaxpr.cli.decisions import digit_decisions
 from jaxpr.cli.options import ProtocolOptions, changes_of
 from jaxpr.core import InputError, check_count, first_line, given_path, seed_key
@@ -23,8 +24,7 @@ from jaxpr.evaluation.measure import degrader
 from jaxpr.evaluation.presets import PRESETS, preset_changes
 from jaxpr.evaluation.state import check_unclaimed
 from jaxpr.records import to_record
-from jaxpr.report import published_text, text_table
-from jaxpr.restorers import Training, build_restorers, default_restorers
+from jaxpr.restorers import Restorer, Training, build_restorers, default_restorers
 from jaxpr.restorers.words import words_table
 
 __all__ = ["Evaluate", "print_report"]
@@ -69,6 +69,10 @@ class _RunOptions:
 
     baseline: str | None = None
     """The restorer that the others' differences are from, on the same images; by default the first."""
+
+    reference: bool = True
+    """Also measure bicubic interpolation, without attack, as a row to compare with, where it is not among the
+    restorers."""
 
     protocol: Annotated[Literal[tuple(PRESETS)] | None, tyro.conf.arg(help=_PRESETS)] = None
 
@@ -191,9 +195,11 @@ class Evaluate(ProtocolOptions, _RunOptions):
         warn_of_idle_accelerator()
         specs = self.restorers or default_restorers(degradation, training.channels)
         restorers = build_restorers(specs, training)
+        measured = isinstance(images, PairedSource) or not degradation.is_unknown
+        beside = _interpolation(restorers, training) if self.reference and measured else {}
         results = evaluate(
             k_evaluate,
-            restorers,
+            restorers | beside,
             images,
             degradation,
             protocol=protocol,
@@ -202,11 +208,20 @@ class Evaluate(ProtocolOptions, _RunOptions):
             progress=self.progress and jax.process_index() == 0,
             decisions=None if self.classifiers is None else digit_decisions(),
             baseline=self.baseline,
+            reference=next(iter(beside), None),
             accept_other_code=self.accept_other_code,
             command=shlex.join(["jaxpr", *typed]) if typed else None,
         )
         if jax.process_index() == 0:
             print_report(to_record(results), out)
+
+
+def _interpolation(restorers: Mapping[str, Restorer], training: Training) -> dict[str, Restorer]:
+    """Bicubic interpolation by the name of its row, or y itself where it has the size of x; none if it is there."""
+    (bicubic,) = build_restorers(["bicubic"], training).values()
+    if any(restorer.apply == bicubic.apply for restorer in restorers.values()):
+        return {}
+    return {"bicubic, to compare" if training.degradation.factor > 1 else "y, to compare": bicubic}
 
 
 def _join(coordinator: str | None, processes: int | None, process_id: int | None) -> None:
@@ -222,8 +237,8 @@ def _join(coordinator: str | None, processes: int | None, process_id: int | None
 
 def print_report(record: Mapping[str, Any], out: Path) -> None:
     """The table of a record, what papers report beside it, and where the page is."""
-    print(text_table(record))
-    if words := published_text(record):
+    print(report.text_table(record))
+    if words := report.published_text(record):
         print(f"\n{words}")
     print(f"\nReport: {out / 'report.html'}")
 

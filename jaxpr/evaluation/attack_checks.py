@@ -1,8 +1,8 @@
 """Whether an attack is strong enough to be believed, and how the worst case compares with what happens by itself.
 
-On the probes: half the steps, twice the steps from another start; random directions of the same size, and one step of
-that size (an attack whose gradient is masked loses to them); and changes of the same Euclidean norm that nobody chose:
-Gaussian noise, rounding, JPEG, and a shift by one pixel.
+On the probes: half the steps, twice the steps from another start; random directions of the same size, one step of
+that size, and what attacks another restorer (an attack whose gradient is masked loses to them); and changes of the same
+Euclidean norm that nobody chose: Gaussian noise, rounding, JPEG, and a shift by one pixel.
 """
 
 import dataclasses
@@ -23,7 +23,11 @@ from jaxpr.records.results import Metric
 __all__ = ["CHECKS", "attack_checks", "doubt"]
 
 _ATTACK = ("attack_growth", "attack_half_growth", "attack_ratio")
-_MASKED = {"random_ratio": "random directions reach", "step_ratio": "one step of its size reaches"}
+_MASKED = {
+    "random_ratio": "random directions reach",
+    "step_ratio": "one step of its size reaches",
+    "transfer_ratio": "what attacks another restorer reaches",
+}
 _BY_ITSELF = {
     "noise_ratio": "noise of equal norm reaches",
     "rounding_ratio": "rounding, brought to equal norm, reaches",
@@ -40,7 +44,13 @@ _COLOURS = (1, 3)  # channels that JPEG knows
 
 
 def attack_checks(
-    keys: Key, estimator: Estimator, y: Array, *, attack: Attack, bounds: tuple[float, float] | None
+    keys: Key,
+    estimator: Estimator,
+    y: Array,
+    *,
+    attack: Attack,
+    bounds: tuple[float, float] | None,
+    transferred: Array | None = None,
 ) -> dict[str, Array]:
     """Ratios of the change of the output to that of y, by metric, (N,); of JPEG only where y has one or three channels.
 
@@ -50,6 +60,7 @@ def attack_checks(
         y: measurements (N, h, w, C).
         attack: whose ratio is checked.
         bounds: valid range of measurements, or None.
+        transferred: y as it attacks another restorer; None if there is none.
     """
     first, other, random, noise = (jax.vmap(lambda key, i=i: jax.random.fold_in(key, i))(keys) for i in range(4))
     objective, steps = output_shift(estimator, y), attack.steps
@@ -61,6 +72,7 @@ def attack_checks(
         "noise_ratio": [_scaled(_normal(noise, y, number), size) for number in range(_DRAWS)],
     } | {name: [_scaled(change, size) for change in kinds] for name, kinds in _unchosen(y).items()}
     near = {name: [point] for name, point in attacked.items()}
+    near |= {} if transferred is None else {"transfer_ratio": [transferred]}
     near |= {name: [_inside(y + change, bounds) for change in kinds] for name, kinds in changes.items()}
     before = estimator(y)  # once for all
     everywhere = jnp.stack([point for kind in near.values() for point in kind])
@@ -69,7 +81,7 @@ def attack_checks(
     parts = dict(zip(near, jnp.split(ratios, ends[:-1]), strict=True))
     reached, half, again = (parts[name][0] for name in starts)
     values = jnp.maximum(again / reached - 1, 0), reached / half - 1, reached
-    masked = {name: jnp.max(parts[name], axis=0) for name in _MASKED}
+    masked = {name: jnp.max(parts[name], axis=0) for name in _MASKED if name in parts}
     # A constant image, moved, does not change: the mean is over the ratios that are defined.
     ours = dict(zip(_ATTACK, values, strict=True)) | masked
     return ours | {name: jnp.nanmean(parts[name], axis=0) for name in _BY_ITSELF if name in parts}
@@ -86,7 +98,8 @@ def doubt(checks: dict[str, Metric], reached: Metric) -> str:
     by_itself, words = _largest(checks, _BY_ITSELF)
     growth = checks["attack_growth"].value if "attack_growth" in checks else math.nan
     clearly = (1 + SETTLED) * checks.get("attack_ratio", reached).value
-    if masked > clearly:
+    # What twice the steps reach as well was only not reached yet.
+    if masked > clearly * (1 + (growth if growth > 0 else 0)):
         return f"the gradient is masked: {masked_words} {masked:.3g}, more than the attack"
     if growth > SETTLED:
         more = "attack=apgd with a larger attack_effort goes on until it settles"

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxpr import report
 from jaxpr.core import InputError, claim_folder, given_path, printable, write_atomically
 from jaxpr.evaluation.finished import FinishedRun, check_own_folder, finished_runs, merged_runs, samples_of
 from jaxpr.records.differences import compared
 from jaxpr.records.results import record_csv, record_json, to_record
-from jaxpr.report import write_report
 
 __all__ = ["compare"]
 
@@ -45,7 +45,7 @@ def compare(runs: Sequence[Path | str], *, out: Path | str, baseline: str | None
     claim_folder("out", out)
     write_atomically(out / "results.csv", record_csv(record))
     write_atomically(out / "results.json", record_json(record))
-    write_report(record, samples_of(found, merged.names), out=out)
+    report.write_report(record, samples_of(found, merged.names), out=out)
     return record
 
 

@@ -22,7 +22,7 @@ from jaxpr.evaluation.trial import Trial, traceable, try_on_host, try_outputs, t
 from jaxpr.restorers import Restorer, as_restorer
 from jaxpr.restorers.stored import StoredRestorer
 
-__all__ = ["REFERENCE", "Compiled", "Entered", "claimed", "entered", "named_restorers"]
+__all__ = ["REFERENCE", "Compiled", "Entered", "claimed", "entered", "most_telling", "named_restorers"]
 
 REFERENCE = "reference images"
 """Name of the natural images among the stores of a run."""
@@ -127,7 +127,7 @@ def entered(
     asked, restorers = restorers, {n: _placed(run, n, restorer, compiled) for n, restorer in restorers.items()}
     traced = {name: restorer for name, restorer in restorers.items() if not restorer.host}
     trials = {name: _tried(run, name, restorer, compiled) for name, restorer in traced.items()}
-    transferred = _most_telling(traced, trials)
+    transferred = most_telling(traced, trials)
     transfer = trials[transferred].programs.attack if transferred else None
     for name in restorers:
         if name not in trials:
@@ -152,9 +152,17 @@ def _tried(run: Run, name: str, restorer: Restorer, compiled: Compiled) -> Trial
     return try_restorer(run, name, compiled.programs(name), differentiable=restorer.differentiable)
 
 
-def _most_telling(restorers: Mapping[str, Restorer], trials: Mapping[str, Trial]) -> str | None:
-    """Of those that can be attacked the first network, or the first of all: others are tried with its attack."""
-    attacked = [name for name, trial in trials.items() if trial.differentiable]
+def most_telling(
+    restorers: Mapping[str, Restorer], trials: Mapping[str, Trial], *, but: str | None = None
+) -> str | None:
+    """Of those that can be attacked the first network, or the first of all: others are tried with its attack.
+
+    Args:
+        restorers: by name.
+        trials: what the first batch showed of them.
+        but: one that is not asked for.
+    """
+    attacked = [name for name, trial in trials.items() if trial.differentiable and name != but]
     return next((name for name in attacked if restorers[name].cost), attacked[0] if attacked else None)
 
 

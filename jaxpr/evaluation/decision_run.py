@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxpr import report
 from jaxpr.core import Estimator, InputError, Key, Sampler, check_count, given_path
 from jaxpr.data import ImageSource, PairedSource
 from jaxpr.degradations import Degradation, LinearOperator, as_degradation
@@ -24,7 +25,6 @@ from jaxpr.evaluation.provenance import data_record, provenance_record
 from jaxpr.evaluation.state import BatchStore, check_unclaimed, keeping_what_cannot_be_written
 from jaxpr.evaluation.stream import Part, computed
 from jaxpr.records.decisions import DecisionResults, decisions_record
-from jaxpr.report.decisions import write_decisions
 
 __all__ = ["Judged", "evaluate_decisions"]
 
@@ -182,4 +182,4 @@ def _write(found: Sequence[DecisionResults], out: Path) -> None:
     with keeping_what_cannot_be_written(out, "decisions.json" if len(found) == 1 else "decisions-0.json"):
         for number, results in enumerate(found):
             name = "decisions" if len(found) == 1 else f"decisions-{number}"
-            write_decisions(decisions_record(results), results.samples, out, name=name)
+            report.write_decisions(decisions_record(results), results.samples, out, name=name)

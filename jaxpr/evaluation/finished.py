@@ -9,7 +9,7 @@ from jaxpr.evaluation.pictures import load_strips
 from jaxpr.evaluation.state import BatchStore
 from jaxpr.records.reading import read_record
 from jaxpr.records.results import Results, from_record
-from jaxpr.report import Strip
+from jaxpr.report.samples import Strip
 
 __all__ = ["FinishedRun", "Merged", "check_own_folder", "finished_runs", "merged_runs", "samples_of"]
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxpr import report
 from jaxpr.core import claim_folder, given_path, utf8, write_atomically
 from jaxpr.evaluation.finished import FinishedRun, check_own_folder, finished_runs, merged_runs, samples_of
 from jaxpr.records import to_record
-from jaxpr.report.leaderboard import Board, protocol_titles, write_leaderboard
 
 __all__ = ["leaderboard"]
 
@@ -37,7 +37,7 @@ def leaderboard(runs: Sequence[Path | str], *, out: Path | str) -> dict[str, Any
     out = given_path(out)
     check_own_folder(out, runs)
     groups = _by_protocol(finished_runs(runs, at_least=1))
-    titles = protocol_titles([alike[0].record["protocol"] for alike in groups])
+    titles = report.protocol_titles([alike[0].record["protocol"] for alike in groups])
     boards = [_board(title, alike) for title, alike in zip(titles, groups, strict=True)]
     found = {
         "leaderboard_version": _VERSION,
@@ -46,7 +46,7 @@ def leaderboard(runs: Sequence[Path | str], *, out: Path | str) -> dict[str, Any
     claim_folder("out", out)
     text = json.dumps(found, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     write_atomically(out / "leaderboard.json", utf8(text))
-    write_leaderboard(boards, out=out)
+    report.write_leaderboard(boards, out=out)
     return found
 
 
@@ -63,7 +63,7 @@ def _by_protocol(runs: Sequence[FinishedRun]) -> list[list[FinishedRun]]:
     return groups
 
 
-def _board(title: str, runs: Sequence[FinishedRun]) -> Board:
+def _board(title: str, runs: Sequence[FinishedRun]) -> "report.Board":
     merged = merged_runs(runs)
     run_of = {shown: position for (position, _), shown in merged.names.items()}
-    return Board(title, to_record(merged.results), run_of, tuple(samples_of(runs, merged.names)))
+    return report.Board(title, to_record(merged.results), run_of, tuple(samples_of(runs, merged.names)))

@@ -7,7 +7,7 @@ import numpy as np
 from jaxpr.core import AnyArray, Array
 from jaxpr.evaluation.arrays import ReferenceArrays, RestorerArrays, read_arrays
 from jaxpr.evaluation.state import BatchStore
-from jaxpr.report import Answer, Strip
+from jaxpr.report.samples import Answer, Strip
 
 __all__ = ["load_strips", "packed_pictures", "unpacked_picture"]
 

@@ -35,11 +35,12 @@ _GREY_LEVEL = 1 / 255
 def probe_program(computation: Computation, protocol: Protocol) -> Callable[..., ProbeArrays]:
     """Compiled `(params, keys, x, y) -> ProbeArrays` for all differentiable restorers that compute so.
 
+    A fifth argument is y as it attacks another restorer, for a look whether that reaches more than the own attack.
     A stochastic restorer is probed at one seed per example. The spectral norm is NaN for a restorer whose backward
     rule (a `custom_vjp`) JAX cannot differentiate.
     """
 
-    def measure(params: Any, keys: Key, x: Array, y: Array) -> ProbeArrays:
+    def measure(params: Any, keys: Key, x: Array, y: Array, transferred: Array | None = None) -> ProbeArrays:
         seeds, starts = jax.vmap(jax.random.split, out_axes=1)(keys)
         estimator = functools.partial(computation.draw, params, seeds)
         metrics: dict[str, Array] = {}
@@ -52,7 +53,7 @@ def probe_program(computation: Computation, protocol: Protocol) -> Callable[...,
             curve = {name: getattr(sweep, name).T for name in SWEEP}
         if protocol.attack is not None and protocol.probes.attack_checks:
             attack, bounds = protocol.attack, protocol.bounds
-            metrics |= attack_checks(starts, estimator, y, attack=attack, bounds=bounds)
+            metrics |= attack_checks(starts, estimator, y, attack=attack, bounds=bounds, transferred=transferred)
         if protocol.probes.lipschitz_iterations:
             iterations = protocol.probes.lipschitz_iterations
             found, once = _spectral_norm(starts, estimator, y, iterations=iterations, bounds=protocol.bounds)

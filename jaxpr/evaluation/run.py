@@ -1,5 +1,8 @@
 """`evaluate`: stream images through restorers, attack and metrics; resume; write the record and the report."""
 
+import dataclasses
+import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxpr import report
 from jaxpr.core import (
     AnyArray,
     Array,
@@ -25,7 +29,7 @@ from jaxpr.core import (
 from jaxpr.data import ImageSource, PairedSource
 from jaxpr.degradations import Degradation, LinearOperator, as_degradation
 from jaxpr.evaluation.arrays import ProbeArrays, ReferenceArrays, RestorerArrays, stored
-from jaxpr.evaluation.compiled import REFERENCE, Entered, claimed, entered, named_restorers
+from jaxpr.evaluation.compiled import REFERENCE, Entered, claimed, entered, most_telling, named_restorers
 from jaxpr.evaluation.decision_results import decision_metrics
 from jaxpr.evaluation.decision_run import Judged
 from jaxpr.evaluation.decisions import AttackedDecisions
@@ -58,14 +62,21 @@ from jaxpr.records.decisions import DecisionResults, decisions_record
 from jaxpr.records.differences import compared
 from jaxpr.records.metric_table import in_order
 from jaxpr.records.reading import read_record
-from jaxpr.records.results import RestorerResult, Results, from_record, to_csv, to_json, to_record
-from jaxpr.report import write_report
-from jaxpr.report.decisions import write_decisions
+from jaxpr.records.results import (
+    RestorerResult,
+    Results,
+    from_record,
+    metric_cell,
+    to_csv,
+    to_json,
+    to_record,
+)
 from jaxpr.restorers import Restorer, StoredRestorer
 
 __all__ = ["evaluate"]
 
 _LARGER = 4
+_KEPT = 64  # attacked batches
 
 
 def evaluate(
@@ -80,6 +91,7 @@ def evaluate(
     progress: bool = True,
     decisions: AttackedDecisions | None = None,
     baseline: str | None = None,
+    reference: str | None = None,
     accept_other_code: bool = False,
     command: str | None = None,
 ) -> Results:
@@ -109,6 +121,8 @@ def evaluate(
         decisions: classifiers whose decisions are attacked, once, behind every deterministic restorer that JAX can
             differentiate; `out` then has `decisions.json`, `decisions.txt` and `decisions.png`, too.
         baseline: name of the restorer that the others' differences are from; None for the first. It decides no number.
+        reference: name of a restorer, such as bicubic interpolation, that is only there to compare with: its numbers
+            are among the references of the record, not ranked, and it is not attacked.
         accept_other_code: go on with a run that another version of this code began; the record lists both.
         command: the command line that makes this run, for the provenance of the record; None where there is none.
 
@@ -122,9 +136,7 @@ def evaluate(
     out, degradation = given_path(out), as_degradation(degradation)
     check_unclaimed(out)
     check_count("batch_size", batch_size)
-    known = named_restorers(restorers)
-    if baseline is not None and baseline not in known:
-        raise InputError(f"baseline: found {baseline!r}, expected one of the restorers {', '.join(known)}")
+    known = _with_roles(named_restorers(restorers), baseline, reference)
     if degradation.is_unknown and not isinstance(images, PairedSource):
         protocol = _without_measurements(known, images, protocol)
     examples = examples_of(images, degradation, protocol)
@@ -138,7 +150,7 @@ def evaluate(
     stores = computed(run, state, parts if judged is None else [*parts, *judged.parts()])
 
     def conclude() -> Results:
-        found = _finished(key, ready, record, stores, probed)
+        found = _beside(_finished(key, ready, record, stores, probed), reference)
         behind = None if judged is None else judged.results(record, stores)[0]
         found = compared(found if behind is None else _with_decisions(found, behind), baseline=baseline)
         results = _with_origin(_beside_papers(found, ready, degradation), out, command)
@@ -146,6 +158,22 @@ def evaluate(
         return results
 
     return main_first(conclude) or from_record(read_record(out, name="out"))
+
+
+def _with_roles(restorers: dict[str, Restorer], baseline: str | None, reference: str | None) -> dict[str, Restorer]:
+    """The restorers, that which is only there to compare with one that is not attacked.
+
+    Raises:
+        InputError: there is none of such a name, or one for both.
+    """
+    if reference is not None and reference not in restorers:
+        raise InputError(f"reference: found {reference!r}, expected one of the restorers {', '.join(restorers)}")
+    ranked = [name for name in restorers if name != reference]
+    if baseline is not None and baseline not in ranked:
+        raise InputError(f"baseline: found {baseline!r}, expected one of the restorers {', '.join(ranked)}")
+    if not ranked:
+        raise InputError(f"reference: found {reference!r}, the only restorer, expected others beside it")
+    return {n: dataclasses.replace(r, differentiable=False) if n == reference else r for n, r in restorers.items()}
 
 
 def _finished(
@@ -188,11 +216,14 @@ def _probes(name: str) -> str:
 def _parts(ready: Entered, work: "_Work", probed: Sequence[str]) -> list[Part]:
     """The work on each restorer, in order, and last on the natural images, so that a first number is there soon."""
     parts = []
+    attacked = functools.cache(lambda name: work.attacked(ready.trials[name].programs))
     for name, trial in ready.trials.items():
         compute = work.restorer(name, trial.programs) if trial.outputs is None else work.outputs(name, trial.outputs)
         parts.append(Part(name, compute))
         if name in probed:
-            parts.append(Part(_probes(name), work.probe(name, ready.compiled.probe(name)), ready.run.probes))
+            other = most_telling(ready.restorers, ready.trials, but=name)
+            compute = work.probe(name, ready.compiled.probe(name), None if other is None else attacked(other))
+            parts.append(Part(_probes(name), compute, ready.run.probes))
     return [*parts, Part(REFERENCE, work.reference())]
 
 
@@ -202,6 +233,18 @@ def _judged(ready: Entered, decisions: AttackedDecisions) -> Judged:
         found = f"found {len(decisions.attacks)}, expected one"
         raise InputError(f"attacks: {found}; `evaluate_decisions` takes several")
     return Judged(ready, decisions)
+
+
+def _beside(results: Results, reference: str | None) -> Results:
+    """The results with what is only there to compare with among the references."""
+    if reference is None:
+        return results
+    (found,) = (result for result in results.restorers if result.name == reference)
+    defined = {name: metric_cell(metric) for name, metric in found.metrics.items() if not math.isnan(metric.value)}
+    return results._replace(
+        restorers=tuple(result for result in results.restorers if result is not found),
+        references=results.references | {"restorer": {"name": reference, "metrics": defined}},
+    )
 
 
 def _with_decisions(results: Results, behind: DecisionResults) -> Results:
@@ -243,8 +286,8 @@ def _write(
         write_atomically(out / "results.csv", to_csv(results))
         write_atomically(out / "results.json", to_json(results))
         if decisions is not None:
-            write_decisions(decisions_record(decisions), decisions.samples, out, name="decisions")
-        write_report(to_record(results), strips, out=out, decisions=decisions)
+            report.write_decisions(decisions_record(decisions), decisions.samples, out, name="decisions")
+        report.write_report(to_record(results), strips, out=out, decisions=decisions)
 
 
 class _Work:
@@ -322,14 +365,28 @@ class _Work:
         natural, shown = natural_blocks(restored), packed_pictures(pictures)
         return stored(RestorerArrays(metrics, gradient, seen.features, blocks, seen.classes, natural, shown))
 
-    def probe(self, name: str, program: Callable[..., ProbeArrays]) -> Compute:
-        """The costly measures of a restorer."""
+    def attacked(self, found: Programs) -> Callable[[tuple[int, ...]], Array]:
+        """Examples to their measurements as they attack a restorer; what was computed for one other serves the next."""
         run = self.run
+
+        @functools.lru_cache(maxsize=_KEPT)
+        def compute(numbers: tuple[int, ...]) -> Array:
+            return found.attack(run.attack_keys[np.array(numbers)], run.inputs(list(numbers))[1])[0]
+
+        return compute
+
+    def probe(
+        self, name: str, program: Callable[..., ProbeArrays], attacked: Callable[[tuple[int, ...]], Array] | None
+    ) -> Compute:
+        """The costly measures of a restorer; `attacked` of another one, if there is one."""
+        run = self.run
+        wanted = run.protocol.attack is not None and run.protocol.probes.attack_checks
 
         def compute(numbers: list[int]) -> dict[str, np.ndarray]:
             x, y = run.inputs(numbers)
             keys = run.attack_keys[np.array(numbers)]
+            others = () if attacked is None or not wanted else (attacked(tuple(numbers)),)
             with users_code(f"restorer {name}"):
-                return stored(program(keys, x, y))
+                return stored(program(keys, x, y, *others))
 
         return compute

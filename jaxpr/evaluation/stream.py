@@ -1,9 +1,9 @@
 """The stream of a run: examples to batches, batches through compiled programs, results to the stores."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -158,13 +158,11 @@ def stream(run: Run, store: BatchStore, title: str, compute: Compute, *, numbers
             if not store.done(batch):
                 start = time.perf_counter()
                 examples = [wanted[position] for position in batch]
-                arrays = _by_piece(run, examples, compute)
+                arrays = _by_piece(run, examples, compute, lambda found: shown.add(bar, found))
                 if not set(examples) & set(run.strips):
                     arrays = without_pictures(arrays)
                 seconds = np.full(len(batch), (time.perf_counter() - start) / len(batch))
                 store.save(batch, {**arrays, "seconds": seconds})
-                shown.add(metric_values(arrays, "psnr"))
-                bar.set_postfix_str(str(shown), refresh=False)
             bar.update(len(batch))
 
 
@@ -174,19 +172,32 @@ class _RunningPsnr:
     def __init__(self) -> None:
         self._sum, self._count = 0.0, 0
 
-    def add(self, values: np.ndarray) -> None:
-        self._sum, self._count = self._sum + float(np.sum(values)), self._count + len(values)
+    def add(self, bar: Any, arrays: Mapping[str, np.ndarray]) -> None:
+        """Show it with further examples; the first at once."""
+        values = metric_values(arrays, "psnr")
+        if len(values) == 0:
+            return
+        first, self._count = self._count == 0, self._count + len(values)
+        self._sum += float(np.sum(values))
+        bar.set_postfix_str(f"PSNR {self._sum / self._count:.2f} dB", refresh=first)
 
-    def __str__(self) -> str:
-        return f"PSNR {self._sum / self._count:.2f} dB" if self._count else ""
 
+def _by_piece(
+    run: Run, batch: list[int], compute: Compute, seen: Callable[[dict[str, np.ndarray]], None]
+) -> dict[str, np.ndarray]:
+    """Compute a batch piece by piece, the last piece filled up so that one program serves all of a shape.
 
-def _by_piece(run: Run, batch: list[int], compute: Compute) -> dict[str, np.ndarray]:
-    """Compute a batch piece by piece, the last piece filled up so that one program serves all of a shape."""
+    Args:
+        run: examples and settings.
+        batch: numbers of its examples.
+        compute: the work.
+        seen: called with what was found for each piece.
+    """
     size = run.piece(run.examples.shapes[batch[0]])
     parts = []
     for start in range(0, len(batch), size):
         numbers = batch[start : start + size]
         arrays = compute(numbers + numbers[-1:] * (size - len(numbers)))
         parts.append({name: array[: len(numbers)] for name, array in arrays.items()})
+        seen(parts[-1])
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

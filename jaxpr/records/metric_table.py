@@ -214,6 +214,11 @@ METRICS = (
         "probes. Clearly more than the attack's would mean that the gradient misleads it on its way.",
     ),
     _row(
+        "transfer_ratio", "K, another's attack", NUMBER, NEITHER, _ROBUST, PROBES, "[ohayon2024] Section 4.2",
+        "The ratio under the perturbation that attacks another restorer, the first network of the run that is not this "
+        "one, on the probes. Clearly more than the attack's would mean that the gradient misleads it.",
+    ),
+    _row(
         "noise_ratio", "K, noise", NUMBER, NEITHER, _ROBUST, PROBES, "[ohayon2024] Section 4.2",
         "The mean ratio under Gaussian noise as large as the attack, on the probes: what happens by itself.",
     ),

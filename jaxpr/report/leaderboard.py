@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from jaxpr.core import claim_folder, utf8, write_atomically
 from jaxpr.records.metric_table import MetricInfo, metric_info
 from jaxpr.records.reading import measured, metric_names
-from jaxpr.report.strips import Strip
+from jaxpr.report.samples import Strip
 from jaxpr.report.tables import flattened, metric_rows, metric_tables
 from jaxpr.report.templates import render
 from jaxpr.report.text import elide

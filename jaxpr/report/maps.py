@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from jaxpr.core import InputError
-from jaxpr.report.strips import Strip
+from jaxpr.report.samples import Strip
 from jaxpr.report.style import MUTED, dashes, drawable, looks, new_figure, styled
 
 __all__ = ["attacked_names", "band_powers", "figure_maps"]

@@ -25,8 +25,9 @@ from jaxpr.report.curves import figure_sweep
 from jaxpr.report.decisions import figure_decisions
 from jaxpr.report.maps import attacked_names, figure_maps
 from jaxpr.report.published import published_shown
+from jaxpr.report.samples import Strip
 from jaxpr.report.scatter import figure_distortion_perception, figure_manifold, figure_tradeoff
-from jaxpr.report.strips import Strip, figure_strip
+from jaxpr.report.strips import figure_strip
 from jaxpr.report.style import png_bytes
 from jaxpr.report.tables import flattened, metric_tables
 from jaxpr.report.templates import render

@@ -4,7 +4,7 @@ Images are drawn without interpolation, each image pixel as a square of whole sc
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +12,11 @@ from matplotlib.figure import Figure
 
 from jaxpr.core import InputError
 from jaxpr.numerics.errors import peak_ratio
+from jaxpr.report.samples import Strip
 from jaxpr.report.style import INK, MUTED, drawable, new_figure, styled
 
 __all__ = [
     "DIFFERENCE_GAIN",
-    "Answer",
-    "Strip",
     "check_strip",
     "figure_strip",
     "psnr_words",
@@ -31,36 +30,6 @@ LARGEST_PIXELS = 512
 COLUMN_INCHES = 1.75
 DIFFERENCE_GAIN = 20.0
 MAGENTA = (1.0, 0.0, 1.0)
-
-
-class Answer(NamedTuple):
-    """What a restorer makes of one example.
-
-    Attributes:
-        restored: its restoration of y, (H, W, C).
-        attacked: its restoration of the attacked y; None where no attack was run.
-        y_adv: the attacked y, (h, w, c); None where it was not kept.
-    """
-
-    restored: np.ndarray
-    attacked: np.ndarray | None = None
-    y_adv: np.ndarray | None = None
-
-
-class Strip(NamedTuple):
-    """One example of an evaluation run, to be looked at.
-
-    Attributes:
-        name: the example's name.
-        x: the clean image, (H, W, C), floats in [0, 1].
-        y: the measurement, (h, w, c), any size; it is shown enlarged by pixel replication.
-        outputs: for each restorer's name what it makes of y.
-    """
-
-    name: str
-    x: np.ndarray
-    y: np.ndarray
-    outputs: Mapping[str, Answer]
 
 
 class _Geometry(NamedTuple):

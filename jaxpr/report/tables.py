@@ -30,14 +30,19 @@ def metric_tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def metric_rows(record: Mapping[str, Any], columns: Sequence[MetricInfo]) -> list[dict[str, Any]]:
-    """Rows of a table: the truth's, where it has any of the columns, and those of the restorers that do."""
+    """Rows of a table: references first; each of those that have any of the columns."""
     marks = {info.key: _marks(record, info) for info in columns}
-    truth = {"name": "the truth", "metrics": (record.get("references") or {}).get("truth") or {}}
-    reference = [{"name": truth["name"], "cells": [_cell(truth, info, {}) for info in columns], "reference": True}]
-    known = any(info.key in truth["metrics"] for info in columns)
-    return (reference if known else []) + [
-        {"name": entry["name"], "cells": [_cell(entry, info, marks[info.key]) for info in columns], "reference": False}
-        for entry in record["restorers"]
+    references = record.get("references") or {}
+    beside = [{"name": "the truth", "metrics": references.get("truth") or {}}]
+    beside += [references["restorer"]] if "restorer" in references else []
+    rows = [(entry, True) for entry in beside] + [(entry, False) for entry in record["restorers"]]
+    return [
+        {
+            "name": entry["name"],
+            "cells": [_cell(entry, info, {} if reference else marks[info.key]) for info in columns],
+            "reference": reference,
+        }
+        for entry, reference in rows
         if any(info.key in entry["metrics"] for info in columns)
     ]
 

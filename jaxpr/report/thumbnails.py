@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from jaxpr.report.strips import Strip, check_strip, psnr_words, replicated_to, shown_colours
+from jaxpr.report.samples import Strip
+from jaxpr.report.strips import check_strip, psnr_words, replicated_to, shown_colours
 
 __all__ = ["LARGEST_SIDE", "Thumbnail", "thumbnails"]
 

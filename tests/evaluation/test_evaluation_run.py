@@ -285,6 +285,20 @@ def test_a_restorer_can_be_added_to_a_finished_run(tmp_path):
     assert second.restorers[1].name == "bicubic"
 
 
+@pytest.mark.thorough
+def test_what_is_only_there_to_compare_with_is_no_restorer_of_the_record(finished, tmp_path):
+    out = tmp_path / "run"
+    results = run(out, reference="bicubic", batch_size=4)
+    assert results.restorers[0].metrics == finished[1].restorers[0].metrics
+    assert [result.name for result in results.restorers] == ["nearest"]
+    beside, ranked = results.references["restorer"], finished[1].restorers[1]
+    assert beside["name"] == "bicubic"
+    assert beside["metrics"]["psnr"]["value"] == ranked.metrics["psnr"].value
+    assert not {"lipschitz_mean", *CHECKS} & set(beside["metrics"])
+    assert read_record(out, name="out")["references"]["restorer"] == json.loads(json.dumps(beside))
+    assert '<tr class="reference">' in (out / "report.html").read_text()
+
+
 @pytest.mark.slow
 def test_perfect_restorer_and_perfect_consistency(tmp_path):
     estimator = consistent(RESTORERS["bicubic"], BICUBIC_X2)
@@ -529,6 +543,14 @@ class TestBadInput:
             run(tmp_path / "run", degradation=lambda x: x)
         with pytest.raises(InputError, match=r"found measurements of 8×8 pixels .* by its factor 2"):
             run(tmp_path / "run", degradation=Degradation("odd", parse_degradation("average-x4").build, factor=2))
+
+    def test_something_to_compare_with_that_is_not_there_or_is_the_baseline(self, tmp_path):
+        with pytest.raises(
+            InputError, match="reference: found 'lanczos', expected one of the restorers nearest, bicubic"
+        ):
+            run(tmp_path / "run", reference="lanczos")
+        with pytest.raises(InputError, match="baseline: found 'bicubic', expected one of the restorers nearest"):
+            run(tmp_path / "run", reference="bicubic", baseline="bicubic")
 
     def test_no_restorers(self, tmp_path):
         with pytest.raises(InputError, match="restorers: found none"):

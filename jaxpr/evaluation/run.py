@@ -56,7 +56,8 @@ from jaxpr.evaluation.stream import Compute, Part, Run, computed
 from jaxpr.evaluation.trial import check_restored
 from jaxpr.records.decisions import DecisionResults, decisions_record
 from jaxpr.records.differences import compared
-from jaxpr.records.metric_table import in_order
+from jaxpr.records.metric_info import ATTACK
+from jaxpr.records.metric_table import in_order, of_source
 from jaxpr.records.reading import read_record
 from jaxpr.records.results import RestorerResult, Results, from_record, to_csv, to_json, to_record
 from jaxpr.report import write_report
@@ -283,8 +284,13 @@ class _Work:
             x, y = run.inputs(numbers)
             draw_keys, attack_keys = run.draw_keys[np.array(numbers)], run.attack_keys[np.array(numbers)]
             with users_code(f"restorer {name}"):
-                restored = jax.block_until_ready(found.restore(draw_keys, y))
-            check_restored(run, name, numbers, np.asarray(restored))
+                draws = found.draws and jax.block_until_ready(found.draws(draw_keys, y))
+                if draws is not None and found.sets:
+                    restored = draws[:, 0]
+                else:
+                    restored = jax.block_until_ready(found.restore(draw_keys, y))
+            for answers in (restored,) if draws is None else (restored, draws):
+                check_restored(run, name, numbers, np.asarray(answers))
             with users_code(f"restorer {name}"):
                 y_adv, gradient = found.attack(attack_keys, y)
                 responses = found.respond and jax.block_until_ready(found.respond(draw_keys, y, y_adv))
@@ -293,7 +299,10 @@ class _Work:
             if responses is not None:
                 metrics |= self.score_attack(y, y_adv, responses)
                 pictures |= {"restored_adv": responses.restored_adv, "y_adv": y_adv}
-            metrics |= found.diversity(draw_keys, y) if found.diversity is not None else {}
+            elif run.protocol.attack is not None:  # what cannot be attacked: the record says why there is nothing
+                metrics |= dict.fromkeys(of_source(ATTACK), np.full(len(numbers), np.nan, np.float32))
+                pictures |= {"restored_adv": restored, "y_adv": y}
+            metrics |= {} if draws is None else self.score_diversity(draws)
             return self._restored(metrics, gradient, y, pictures)
 
         return compute

@@ -41,11 +41,11 @@ class Computation(NamedTuple):
             return self._sample(params, None, y)
         return jax.vmap(lambda key, single: self._sample(params, key, single[None])[0])(keys, y)
 
-    def first(self, params: Any, keys: Key, y: Array, *, count: int) -> Array:
-        """Draw number 0 of `count` for each measurement, (N, H, W, C); alone, if the others do not change it."""
+    def first(self, params: Any, keys: Key, y: Array) -> Array:
+        """Draw number 0 of each measurement, (N, H, W, C), where the others do not change it."""
         if self.apply_set is None:
             return self.draw(params, jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, 0), y)
-        return self.draws(params, keys, y, count=count if self.together else 1)[0]
+        return self.draws(params, keys, y, count=1)[0]
 
     def draws(self, params: Any, keys: Key, y: Array, *, count: int) -> Array:
         """`count` restorations of each measurement, (count, N, H, W, C), see `Restorer.draws`."""

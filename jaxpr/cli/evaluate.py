@@ -93,6 +93,10 @@ class _RunOptions:
     seed: int = 0
     """Decides noise, the attacks' starts and the choice of exemplars."""
 
+    budget: str | None = None
+    """Most time for all answers of each diffusion sampler, such as 90s, 20m or 1.5h: its steps are lowered to what that
+    allows by a timed short walk, to ten at least, unless it has ?steps= of its own."""
+
     batch_size: int = 8
     """Images restored together; changes memory and speed, not the numbers."""
 
@@ -137,6 +141,7 @@ class Evaluate(ProtocolOptions, _RunOptions):
             raise InputError(
                 f"classifiers: found {self.classifiers!r} with --data {self.data}, expected --data {self.classifiers}"
             )
+        _seconds(self.budget)
         self._check_processes()
         SCALES[self.scale].replace(**changes_of(self))
 
@@ -211,6 +216,7 @@ class Evaluate(ProtocolOptions, _RunOptions):
             reference=next(iter(beside), None),
             accept_other_code=self.accept_other_code,
             command=shlex.join(["jaxpr", *typed]) if typed else None,
+            budget=_seconds(self.budget),
         )
         if jax.process_index() == 0:
             print_report(to_record(results), out)
@@ -222,6 +228,16 @@ def _interpolation(restorers: Mapping[str, Restorer], training: Training) -> dic
     if any(restorer.apply == bicubic.apply for restorer in restorers.values()):
         return {}
     return {"bicubic, to compare" if training.degradation.factor > 1 else "y, to compare": bicubic}
+
+
+def _seconds(text: str | None) -> float | None:
+    """A length of time in seconds, of a number with or without a unit."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)?", text)
+    if match is None or float(match[1]) == 0:
+        raise InputError(f"budget: found {text!r}, expected a length of time such as 90s, 20m or 1.5h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2] or "s"]
 
 
 def _join(coordinator: str | None, processes: int | None, process_id: int | None) -> None:

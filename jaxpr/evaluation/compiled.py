@@ -104,6 +104,7 @@ def entered(
     batch_size: int,
     progress: bool,
     together: int | None = None,
+    chosen: Callable[[dict[str, Restorer], Run], dict[str, Restorer]] | None = None,
 ) -> Entered:
     """Prepare a run and try the restorers; nothing is written.
 
@@ -116,6 +117,7 @@ def entered(
         batch_size: as of `Run`.
         progress: as of `Run`.
         together: as of `Run`.
+        chosen: changes restorers once the run is known, before they are tried.
 
     Raises:
         InputError: a restorer fails, or returns another shape, layout, dtype or range, or NaN.
@@ -123,6 +125,7 @@ def entered(
     degrade = degrader(degradation, bits=protocol.measurement_bits)
     run = prepare(key, examples, degrade, protocol=protocol)
     run = run._replace(batch_size=batch_size, progress=progress, together=together)
+    restorers = restorers if chosen is None else chosen(restorers, run)
     compiled = Compiled(restorers, protocol)
     asked, restorers = restorers, {n: _placed(run, n, restorer, compiled) for n, restorer in restorers.items()}
     traced = {name: restorer for name, restorer in restorers.items() if not restorer.host}

@@ -26,6 +26,7 @@ from jaxpr.restorers.restorer import Restorer
 
 __all__ = ["finish"]
 
+_CONSISTENT = 10 ** (-45 / 20)  # [cohen2024md] asks for an LR-PSNR of 45 dB where y has no noise
 _NO_SECOND_DERIVATIVE = "undefined: JAX cannot differentiate the restorer's backward rule, which this measure needs"
 
 
@@ -96,11 +97,14 @@ def _with_note(result: RestorerResult, note: str) -> RestorerResult:
 
 
 def _described(result: RestorerResult, restorer: Restorer) -> RestorerResult:
-    """A result with what its restorer says of itself."""
-    return result._replace(
-        described_as=restorer.described_as,
-        weights=None if restorer.weights is None else dict(restorer.weights),
-    )
+    """A result with what its restorer says of itself, and whether a sampler's answers agree with y."""
+    weights = None if restorer.weights is None else dict(restorer.weights)
+    metrics = dict(result.metrics)
+    residual, noise_std = metrics.get("measurement_rmse"), (weights or {}).get("noise_std")
+    if residual is not None and noise_std is not None and residual.value > max(_CONSISTENT, 2 * noise_std):
+        words = f"far beyond the noise of {noise_std:g} that the sampler was told of"
+        metrics["measurement_rmse"] = residual._replace(note=words)
+    return result._replace(metrics=metrics, described_as=restorer.described_as, weights=weights)
 
 
 def _restorer(

@@ -15,7 +15,6 @@ import numpy as np
 from jaxpr.core import Key, users_code
 from jaxpr.evaluation.ascents import L2Adam
 from jaxpr.evaluation.measure import Programs, Responses
-from jaxpr.evaluation.outputs import diversity_scorer
 from jaxpr.evaluation.protocol import Protocol
 from jaxpr.metrics import psnr
 from jaxpr.restorers import Restorer
@@ -60,7 +59,6 @@ def host_programs(name: str, restorer: Restorer, protocol: Protocol, transfer: T
         transfer: the attack on another restorer of the run; None if there is none.
     """
     draws = protocol.attack_draws if restorer.stochastic else 1
-    score_diversity = diversity_scorer(protocol)
 
     def answers(keys: Key, y: Any, count: int) -> np.ndarray:
         return np.stack([called(name, restorer, keys, y, draw=draw) for draw in range(count)])
@@ -82,15 +80,14 @@ def host_programs(name: str, restorer: Restorer, protocol: Protocol, transfer: T
         level = jax.vmap(functools.partial(psnr, data_range=1.0))(jnp.asarray(after), jnp.asarray(before))
         return Responses(jnp.asarray(shift, jnp.float32), jnp.mean(level, axis=0), jnp.asarray(after[0]))
 
-    def diversity(keys: Key, y: Any) -> dict[str, Any]:
-        samples = np.moveaxis(answers(keys, y, protocol.samples), 0, 1)
-        return score_diversity(jnp.asarray(samples))
+    def several(keys: Key, y: Any) -> Any:
+        return jnp.asarray(np.moveaxis(answers(keys, y, protocol.samples), 0, 1))
 
     return Programs(
         lambda keys, y: called(name, restorer, keys, y),
         attack,
         respond if protocol.attack is not None else None,
-        diversity if restorer.stochastic else None,
+        several if restorer.stochastic else None,
     )
 
 

@@ -19,9 +19,11 @@ from jaxpr.evaluation.devices import spread
 from jaxpr.evaluation.draws import Computation
 from jaxpr.evaluation.protocol import Protocol
 from jaxpr.metrics import (
+    KURTOSIS_DRAWS,
     NIQE_SMALLEST,
     crop_border,
     extract_patches,
+    first_component_kurtosis,
     lpips,
     luma,
     pairwise_diversity,
@@ -96,14 +98,16 @@ class Programs(NamedTuple):
         restore: `(keys, y) -> x̂`, one draw.
         attack: `(keys, y) -> (y_adv, gradient)`; `gradient` (N,) is the size of the restorer's gradient at y: where it
             is zero or NaN the attack is blind.
-        respond: `(keys, y, y_adv) -> Responses`; None where the protocol has no attack.
-        diversity: `(keys, y) -> {metric: (N,)}` of several draws; None for a deterministic restorer.
+        respond: `(keys, y, y_adv) -> Responses`; None where there is no attack.
+        draws: `(keys, y) -> (N, samples, H, W, C)`, as many draws as the protocol says; None for a deterministic one.
+        sets: whether `draws` draws them together, so that the first of them costs nothing more.
     """
 
     restore: Callable[..., Array]
     attack: Callable[..., tuple[Array, Array]]
     respond: Callable[..., Responses] | None
-    diversity: Callable[..., dict[str, Array]] | None
+    draws: Callable[..., Array] | None
+    sets: bool = False
 
     def of(self, params: Any) -> "Programs":
         """The programs of one restorer, out of those that `programs` makes for all that share a computation."""
@@ -111,7 +115,8 @@ class Programs(NamedTuple):
             functools.partial(self.restore, params),
             functools.partial(self.attack, params),
             self.respond and functools.partial(self.respond, params),
-            self.diversity and functools.partial(self.diversity, params),
+            self.draws and functools.partial(self.draws, params),
+            self.sets,
         )
 
 
@@ -144,15 +149,22 @@ def programs(computation: Computation, protocol: Protocol) -> Programs:
             jnp.sqrt(jnp.mean(norms**2, axis=0)), jnp.mean(jax.vmap(unit)(after, before), axis=0), after[0]
         )
 
-    def diversity(params: Any, keys: Key, y: Array) -> dict[str, Array]:
-        return diversity_of(computation.draws(params, keys, y, count=protocol.samples), protocol)
+    def several(params: Any, keys: Key, y: Array) -> Array:
+        return jnp.moveaxis(computation.draws(params, keys, y, count=protocol.samples), 0, 1)
 
     shared = functools.partial(spread, shared=1)
+    all_draws: Any = shared(several) if computation.stochastic else None
+
+    def first_of_all(params: Any, keys: Key, y: Array) -> Array:
+        found: Array = all_draws(params, keys, y)[:, 0]
+        return found
+
     return Programs(
-        shared(computation.first),
+        first_of_all if computation.together else shared(computation.first),
         may_be_undefined(shared(attack)),
         shared(respond) if protocol.attack is not None else None,
-        shared(diversity) if computation.stochastic else None,
+        all_draws,
+        computation.apply_set is not None,
     )
 
 
@@ -170,6 +182,8 @@ def _two_keys(keys: Key) -> tuple[Key, Key]:
 def diversity_of(samples: Array, protocol: Protocol) -> dict[str, Array]:
     """How much the draws (S, N, H, W, C) for each measurement differ, by metric, (N,)."""
     found = {"per_pixel_std": per_pixel_std(samples)}
+    if samples.shape[0] >= KURTOSIS_DRAWS:
+        found["component_kurtosis"] = first_component_kurtosis(samples)
     if min(samples.shape[2:4]) >= _LPIPS_SMALLEST[protocol.distortion.lpips_network]:
         network = perceptual_network(protocol.distortion.lpips_network)
 
@@ -201,8 +215,10 @@ def scorer(degradation: Degradation, protocol: Protocol) -> Callable[..., dict[s
         if min(height, width) >= _LPIPS_SMALLEST[protocol.distortion.lpips_network]:
             values[f"lpips_{protocol.distortion.lpips_network}"] = lpips(to_rgb(restored), to_rgb(x), network=network)
         if degradation.has_operator:
-            again = degradation.operator((height, width, channels))(restored)
+            operator = degradation.operator((height, width, channels))
+            again = operator(restored)
             values |= {"lr_psnr": unit(again, y), "measurement_rmse": rmse(again, y)}
+            values["lr_psnr_pinv"] = unit(*(jnp.clip(operator.pinv(seen), 0, 1) for seen in (again, y)))
         if degradation.only_noise and min(height, width) >= _WHITENESS_SMALLEST:
             residual = residual_noise(restored, y, std=degradation.noise_std)
             values |= {f"residual_{name}": value for name, value in residual._asdict().items()}

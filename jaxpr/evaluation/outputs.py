@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr.core import Array, InputError, printable
+from jaxpr.core import Array, InputError, may_be_undefined, printable
 from jaxpr.data.crops import cut_alike, uncut
 from jaxpr.data.outputs import Outputs, output_folder
 from jaxpr.data.source import ImageSource
@@ -85,7 +85,7 @@ def stored_outputs(name: str, restorer: StoredRestorer, examples: Examples) -> S
 
 def diversity_scorer(protocol: Protocol) -> Callable[[Array], dict[str, Array]]:
     """Compiled `samples (N, S, H, W, C) -> {metric: (N,)}`."""
-    return spread(lambda samples: diversity_of(jnp.moveaxis(samples, 1, 0), protocol))
+    return may_be_undefined(spread(lambda samples: diversity_of(jnp.moveaxis(samples, 1, 0), protocol)))
 
 
 def _record(restorer: StoredRestorer, found: Outputs) -> dict[str, Any]:

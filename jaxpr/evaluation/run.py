@@ -3,18 +3,15 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxpr import report
 from jaxpr.core import (
-    AnyArray,
-    Array,
     Estimator,
     InputError,
     Key,
@@ -23,30 +20,19 @@ from jaxpr.core import (
     code_sha256,
     given_path,
     printable,
-    users_code,
     write_atomically,
 )
 from jaxpr.data import ImageSource, PairedSource
 from jaxpr.degradations import Degradation, LinearOperator, as_degradation
-from jaxpr.evaluation.arrays import ProbeArrays, ReferenceArrays, RestorerArrays, stored
-from jaxpr.evaluation.compiled import REFERENCE, Entered, claimed, entered, most_telling, named_restorers
+from jaxpr.evaluation.budget import foretell, keep_steps, within_budget
+from jaxpr.evaluation.compiled import REFERENCE, Entered, claimed, entered, named_restorers
 from jaxpr.evaluation.decision_results import decision_metrics
 from jaxpr.evaluation.decision_run import Judged
 from jaxpr.evaluation.decisions import AttackedDecisions
 from jaxpr.evaluation.devices import main_first
 from jaxpr.evaluation.examples import examples_of
 from jaxpr.evaluation.finish import finish
-from jaxpr.evaluation.measure import (
-    Programs,
-    attack_scorer,
-    natural_blocks,
-    patch_classes,
-    patch_features,
-    scorer,
-)
-from jaxpr.evaluation.outputs import StoredOutputs, diversity_scorer
-from jaxpr.evaluation.pictures import load_strips, packed_pictures
-from jaxpr.evaluation.planes import block_extractor
+from jaxpr.evaluation.pictures import load_strips
 from jaxpr.evaluation.presets import presets_met, published_record
 from jaxpr.evaluation.protocol import Protocol
 from jaxpr.evaluation.provenance import protocol_record
@@ -56,8 +42,8 @@ from jaxpr.evaluation.state import (
     codes_of,
     keeping_what_cannot_be_written,
 )
-from jaxpr.evaluation.stream import Compute, Part, Run, computed
-from jaxpr.evaluation.trial import check_restored
+from jaxpr.evaluation.stream import Run, computed
+from jaxpr.evaluation.work import parts_of, probed_restorers, probes_of
 from jaxpr.records.decisions import DecisionResults, decisions_record
 from jaxpr.records.differences import compared
 from jaxpr.records.metric_table import in_order
@@ -76,7 +62,6 @@ from jaxpr.restorers import Restorer, StoredRestorer
 __all__ = ["evaluate"]
 
 _LARGER = 4
-_KEPT = 64  # attacked batches
 
 
 def evaluate(
@@ -94,6 +79,7 @@ def evaluate(
     reference: str | None = None,
     accept_other_code: bool = False,
     command: str | None = None,
+    budget: float | None = None,
 ) -> Results:
     """Measure restorers on degraded images: distortion, perception, consistency, robustness, uncertainty, diversity.
 
@@ -121,10 +107,10 @@ def evaluate(
         decisions: classifiers whose decisions are attacked, once, behind every deterministic restorer that JAX can
             differentiate; `out` then has `decisions.json`, `decisions.txt` and `decisions.png`, too.
         baseline: name of the restorer that the others' differences are from; None for the first. It decides no number.
-        reference: name of a restorer, such as bicubic interpolation, that is only there to compare with: its numbers
-            are among the references of the record, not ranked, and it is not attacked.
+        reference: name of one that is only there to compare with: not attacked, not ranked, a reference of the record.
         accept_other_code: go on with a run that another version of this code began; the record lists both.
         command: the command line that makes this run, for the provenance of the record; None where there is none.
+        budget: most seconds for all answers of each sampler; lowers steps that nobody asked for, see `within_budget`.
 
     Returns:
         Everything that `results.json` holds.
@@ -140,21 +126,21 @@ def evaluate(
     if degradation.is_unknown and not isinstance(images, PairedSource):
         protocol = _without_measurements(known, images, protocol)
     examples = examples_of(images, degradation, protocol)
-    ready = entered(key, known, examples, degradation, protocol, batch_size=batch_size, progress=progress)
-    run = ready.run
+    fit = None if budget is None else functools.partial(within_budget, seconds=budget, out=out)
+    ready = entered(key, known, examples, degradation, protocol, batch_size=batch_size, progress=progress, chosen=fit)
     judged = None if decisions is None else _judged(ready, decisions)
     record = protocol_record(key, examples, degradation, protocol) | ({} if judged is None else judged.record)
     state = claimed(out, record, ready.trials, accept_other_code=accept_other_code)
-    probed = [name for name, trial in ready.trials.items() if run.probes and trial.differentiable]
-    parts = _parts(ready, _Work(run, degradation), probed)
-    stores = computed(run, state, parts if judged is None else [*parts, *judged.parts()])
+    _announce(ready, out, state, budgeted=budget is not None)
+    parts = [*parts_of(ready, degradation), *([] if judged is None else judged.parts())]
+    stores = computed(ready.run, state, parts)
 
     def conclude() -> Results:
-        found = _beside(_finished(key, ready, record, stores, probed), reference)
+        found = _beside(_finished(key, ready, record, stores), reference)
         behind = None if judged is None else judged.results(record, stores)[0]
         found = compared(found if behind is None else _with_decisions(found, behind), baseline=baseline)
         results = _with_origin(_beside_papers(found, ready, degradation), out, command)
-        _write(out, run, results, stores, behind)
+        _write(out, ready.run, results, stores, behind)
         return results
 
     return main_first(conclude) or from_record(read_record(out, name="out"))
@@ -176,19 +162,27 @@ def _with_roles(restorers: dict[str, Restorer], baseline: str | None, reference:
     return {n: dataclasses.replace(r, differentiable=False) if n == reference else r for n, r in restorers.items()}
 
 
-def _finished(
-    key: Key, ready: Entered, record: dict[str, Any], stores: Mapping[str, BatchStore], probed: Sequence[str]
-) -> Results:
+def _finished(key: Key, ready: Entered, record: dict[str, Any], stores: Mapping[str, BatchStore]) -> Results:
     return finish(
         key,
         ready.run,
         record,
         reference=stores[REFERENCE],
         stores={name: stores[name] for name in ready.restorers},
-        probe_stores={name: stores[_probes(name)] for name in probed},
+        probe_stores={name: stores[probes_of(name)] for name in probed_restorers(ready)},
         restorers=ready.restorers,
         attack_notes={name: trial.attack_note for name, trial in ready.trials.items()},
     )
+
+
+def _announce(ready: Entered, out: Path, state: Path, *, budgeted: bool) -> None:
+    """Keep what a budget chose, or say how long samplers will take for the examples that are left."""
+    run, restorers = ready.run, ready.restorers
+    if budgeted:
+        keep_steps(out, restorers)
+    elif run.progress and jax.process_index() == 0:
+        stores, numbers = {name: BatchStore(state, name) for name in restorers}, range(len(run.examples))
+        foretell(restorers, run, {name: sum(not store.done([i]) for i in numbers) for name, store in stores.items()})
 
 
 def _without_measurements(
@@ -206,25 +200,6 @@ def _without_measurements(
     size, stride = (_LARGER * of for of in (protocol.patches.size, protocol.patches.stride))
     larger = {"patch_size": size, "patch_stride": stride} if size <= side else {}
     return protocol.replace(attack=None, probes=0, uncertainty_block=0, **larger)
-
-
-def _probes(name: str) -> str:
-    """Of the store of a restorer's costly measures."""
-    return f"{name} (probes)"
-
-
-def _parts(ready: Entered, work: "_Work", probed: Sequence[str]) -> list[Part]:
-    """The work on each restorer, in order, and last on the natural images, so that a first number is there soon."""
-    parts = []
-    attacked = functools.cache(lambda name: work.attacked(ready.trials[name].programs))
-    for name, trial in ready.trials.items():
-        compute = work.restorer(name, trial.programs) if trial.outputs is None else work.outputs(name, trial.outputs)
-        parts.append(Part(name, compute))
-        if name in probed:
-            other = most_telling(ready.restorers, ready.trials, but=name)
-            compute = work.probe(name, ready.compiled.probe(name), None if other is None else attacked(other))
-            parts.append(Part(_probes(name), compute, ready.run.probes))
-    return [*parts, Part(REFERENCE, work.reference())]
 
 
 def _judged(ready: Entered, decisions: AttackedDecisions) -> Judged:
@@ -288,105 +263,3 @@ def _write(
         if decisions is not None:
             report.write_decisions(decisions_record(decisions), decisions.samples, out, name="decisions")
         report.write_report(to_record(results), strips, out=out, decisions=decisions)
-
-
-class _Work:
-    """What is computed for a batch of examples: for the natural images, for a restorer, for a restorer's probes."""
-
-    def __init__(self, run: Run, degradation: Degradation) -> None:
-        protocol, factor = run.protocol, run.examples.factor
-        size, stride, features = protocol.patches.size, protocol.patches.stride, protocol.patches.features
-        self.run = run
-        self.score, self.score_attack = scorer(degradation, protocol), attack_scorer()
-        self.score_diversity = diversity_scorer(protocol)
-        self.measured = not degradation.is_unknown or run.examples.low is not None
-        self.features_y = patch_features(features, size=size, stride=stride)
-        self.classes_x = patch_classes(features, size=factor * size, stride=factor * stride)
-        self.blocks = block_extractor(protocol, factor)
-
-    def reference(self) -> Compute:
-        """Features, blocks and pictures of x and y."""
-
-        def compute(numbers: list[int]) -> dict[str, np.ndarray]:
-            x, y = self.run.inputs(numbers)
-            seen = self.classes_x(x)
-            pictures = packed_pictures({"x": x, "y": y})
-            blocks, natural = self.blocks(x, y), natural_blocks(x)
-            # Where nothing is known of y, its features have no width, and measures of pairs are left out.
-            of_y = self.features_y(y) if self.measured else np.zeros((*seen.features.shape[:-1], 0), np.float32)
-            return stored(ReferenceArrays(seen.features, of_y, *blocks, seen.classes, natural, pictures))
-
-        return compute
-
-    def restorer(self, name: str, found: Programs) -> Compute:
-        """Metrics, features, blocks and pictures of a restorer's outputs."""
-        run = self.run
-
-        def compute(numbers: list[int]) -> dict[str, np.ndarray]:
-            x, y = run.inputs(numbers)
-            draw_keys, attack_keys = run.draw_keys[np.array(numbers)], run.attack_keys[np.array(numbers)]
-            with users_code(f"restorer {name}"):
-                restored = jax.block_until_ready(found.restore(draw_keys, y))
-            check_restored(run, name, numbers, np.asarray(restored))
-            with users_code(f"restorer {name}"):
-                y_adv, gradient = found.attack(attack_keys, y)
-                responses = found.respond and jax.block_until_ready(found.respond(draw_keys, y, y_adv))
-            metrics: dict[str, AnyArray] = dict(self.score(x, y, restored))
-            pictures = {"restored": restored}
-            if responses is not None:
-                metrics |= self.score_attack(y, y_adv, responses)
-                pictures |= {"restored_adv": responses.restored_adv, "y_adv": y_adv}
-            metrics |= found.diversity(draw_keys, y) if found.diversity is not None else {}
-            return self._restored(metrics, gradient, y, pictures)
-
-        return compute
-
-    def outputs(self, name: str, found: StoredOutputs) -> Compute:
-        """The same of outputs from a folder, without an attack."""
-        run, count = self.run, min(len(found.draws), self.run.protocol.samples)
-
-        def compute(numbers: list[int]) -> dict[str, np.ndarray]:
-            x, y = run.inputs(numbers)
-            restored = jnp.asarray(found.images(numbers))
-            check_restored(run, name, numbers, np.asarray(restored))
-            metrics: dict[str, AnyArray] = dict(self.score(x, y, restored))
-            if count > 1:
-                draws = np.stack([found.images(numbers, draw=draw) for draw in range(count)], axis=1)
-                metrics |= self.score_diversity(jnp.asarray(draws))
-            return self._restored(metrics, np.full(len(numbers), np.nan, np.float32), y, {"restored": restored})
-
-        return compute
-
-    def _restored(
-        self, metrics: dict[str, AnyArray], gradient: AnyArray, y: Array, pictures: dict[str, Array]
-    ) -> dict[str, np.ndarray]:
-        restored = pictures["restored"]
-        seen, (blocks, _) = self.classes_x(restored), self.blocks(restored, y)
-        natural, shown = natural_blocks(restored), packed_pictures(pictures)
-        return stored(RestorerArrays(metrics, gradient, seen.features, blocks, seen.classes, natural, shown))
-
-    def attacked(self, found: Programs) -> Callable[[tuple[int, ...]], Array]:
-        """Examples to their measurements as they attack a restorer; what was computed for one other serves the next."""
-        run = self.run
-
-        @functools.lru_cache(maxsize=_KEPT)
-        def compute(numbers: tuple[int, ...]) -> Array:
-            return found.attack(run.attack_keys[np.array(numbers)], run.inputs(list(numbers))[1])[0]
-
-        return compute
-
-    def probe(
-        self, name: str, program: Callable[..., ProbeArrays], attacked: Callable[[tuple[int, ...]], Array] | None
-    ) -> Compute:
-        """The costly measures of a restorer; `attacked` of another one, if there is one."""
-        run = self.run
-        wanted = run.protocol.attack is not None and run.protocol.probes.attack_checks
-
-        def compute(numbers: list[int]) -> dict[str, np.ndarray]:
-            x, y = run.inputs(numbers)
-            keys = run.attack_keys[np.array(numbers)]
-            others = () if attacked is None or not wanted else (attacked(tuple(numbers)),)
-            with users_code(f"restorer {name}"):
-                return stored(program(keys, x, y, *others))
-
-        return compute

@@ -75,7 +75,8 @@ def try_restorer(run: Run, name: str, found: Programs, *, differentiable: bool |
     check_restored(run, name, numbers, restored)
     check_range(name, restored, np.asarray(x))
     attackable = differentiable is not False and _attackable(name, found, keys, y)
-    return Trial(restored[0].astype(np.float32), found if attackable else found._replace(attack=_no_attack), attackable)
+    programs = found if attackable else found._replace(attack=_no_attack, respond=None)
+    return Trial(restored[0].astype(np.float32), programs, attackable)
 
 
 def try_outputs(run: Run, name: str, restorer: StoredRestorer, found: Programs) -> Trial:

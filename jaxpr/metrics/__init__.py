@@ -13,7 +13,13 @@ from jaxpr.metrics.consistency import (
     residual_noise,
 )
 from jaxpr.metrics.distortion import mse, psnr, rmse, ssim
-from jaxpr.metrics.diversity import pairwise_diversity, per_pixel_std, per_pixel_std_map
+from jaxpr.metrics.diversity import (
+    KURTOSIS_DRAWS,
+    first_component_kurtosis,
+    pairwise_diversity,
+    per_pixel_std,
+    per_pixel_std_map,
+)
 from jaxpr.metrics.frechet import (
     FrechetExtrapolation,
     SmallSampleWarning,
@@ -56,6 +62,7 @@ __all__ = [
     "DensityCoverage",
     "FrechetExtrapolation",
     "InceptionScore",
+    "KURTOSIS_DRAWS",
     "KernelDistance",
     "ManifoldScores",
     "Moments",
@@ -69,6 +76,7 @@ __all__ = [
     "crop_border",
     "density_coverage",
     "extract_patches",
+    "first_component_kurtosis",
     "fit_niqe",
     "frechet_bias_note",
     "frechet_distance",

@@ -1,4 +1,4 @@
-"""Diversity: how much several restorations of one measurement differ. Samples are (S, N, ...), draws first.
+"""Diversity: how much several restorations of one measurement differ, and how. Samples are (S, N, ...), draws first.
 
 Images are float (S, N, H, W, C) in [0, 1], overshoot allowed; features are (S, N, d).
 """
@@ -10,10 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr.core import AnyArray, Array, InputError, check_finite, check_floats, check_images
+from jaxpr.core import AnyArray, Array, InputError, check_finite, check_floats, check_images, defined_where
 from jaxpr.numerics.guards import power_of_two, widened
 
-__all__ = ["pairwise_diversity", "per_pixel_std", "per_pixel_std_map"]
+__all__ = ["KURTOSIS_DRAWS", "first_component_kurtosis", "pairwise_diversity", "per_pixel_std", "per_pixel_std_map"]
+
+KURTOSIS_DRAWS = 4
+"""Draws below which `first_component_kurtosis` says nothing."""
 
 
 def per_pixel_std(samples: AnyArray) -> Array:
@@ -78,6 +81,36 @@ def pairwise_diversity(samples: AnyArray, distance: Callable[[Array, Array], Arr
     start = widened(jnp.zeros(count, found.dtype))
     total, _ = jax.lax.scan(add, start, (first, second))
     return (total / len(first)).astype(found.dtype)
+
+
+def first_component_kurtosis(samples: AnyArray) -> Array:
+    r"""Kurtosis of draws projected onto their first principal component: heavy tails, [cohen2024md], Figures 2 and 3.
+
+    $m_4 / m_2^2$ with the central moments of the S projections, divided by S: 3 for a Gaussian, not 0, and from 1 to
+    S - 2 + 1 / (S - 1) whatever the draws. The paper takes 100 draws, of pixels or of deep features.
+
+    Args:
+        samples: (S, N, ...) draws for the same N measurements, S >= 2: images, or their features.
+
+    Returns:
+        (N,); NaN for fewer than four draws, or where all are equal. Where the two largest principal components are
+        equal, either may be taken.
+
+    Raises:
+        InputError: fewer than two draws, no draws axis, not floating, NaN, images that are NCHW or in another range.
+    """
+    _check(samples)
+    wide = jnp.moveaxis(widened(samples), 0, 1)
+    wide = wide.reshape(*wide.shape[:2], math.prod(wide.shape[2:]))
+    gaps = wide - jnp.mean(wide, axis=1, keepdims=True)
+    gaps = gaps / power_of_two(jnp.max(jnp.abs(gaps), axis=(1, 2), keepdims=True, initial=0))
+    products = jnp.einsum("nsd,ntd->nst", gaps, gaps, precision=jax.lax.Precision.HIGHEST)
+    # The leading eigenvector of the draws' products is their projections, up to a factor that the quotient drops.
+    projections = jnp.linalg.eigh(products)[1][:, :, -1]
+    projections = projections - jnp.mean(projections, axis=1, keepdims=True)
+    kurtosis = jnp.mean(projections**4, axis=1) / jnp.mean(projections**2, axis=1) ** 2
+    known = (jnp.max(jnp.abs(gaps), axis=(1, 2), initial=0) > 0) & (samples.shape[0] >= KURTOSIS_DRAWS)
+    return defined_where(known, kurtosis).astype(samples.dtype)
 
 
 def _check(samples: AnyArray) -> None:

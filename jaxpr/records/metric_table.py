@@ -70,6 +70,11 @@ METRICS = (
         "noise level of y more is not better.", question="Most consistent with the input", column=True,
     ),
     _row(
+        "lr_psnr_pinv", "LR-PSNR of A†y", DECIBELS, HIGHER, _DISTORTION, EXAMPLES, "[cohen2024md] Table 1",
+        "PSNR between A†A x̂ and A†y, both clipped to [0, 1], A† being the pseudo-inverse: consistency as the "
+        "programs of [cohen2024md] compute it, in the image's own pixels.",
+    ),
+    _row(
         "measurement_rmse", "A x̂ − y", GREY, LOWER, _DISTORTION, EXAMPLES, "[ohayon2023] Section 2",
         "Root mean square of A x̂ − y, the difference between the restoration degraded again and the given "
         "measurement, in grey levels of 255: LR-PSNR on a linear scale.",
@@ -297,6 +302,11 @@ METRICS = (
     _row(
         "pairwise_distance_", "pairwise distance", NUMBER, NEITHER, _UNCERTAIN, EXAMPLES, "[cohen2024md] Section 3",
         "Mean distance, in network features, between two draws of a stochastic restorer for one input.",
+    ),
+    _row(
+        "component_kurtosis", "kurtosis of draws", NUMBER, NEITHER, _UNCERTAIN, EXAMPLES, "[cohen2024md] Section 3",
+        "Kurtosis of several draws of a stochastic restorer for one input, along their first principal component: 3 "
+        "for a Gaussian, more for heavy tails, in which rare answers hide. Of n draws it is at most about n − 2.",
     ),
     _row(
         "entropy_power", "uncertainty U", GREY_SQUARED, LOWER, _UNCERTAIN, BLOCKS, "[cohen2024up]",

@@ -18,22 +18,20 @@ import numpy as np
 
 from jaxpr.core import Array, InputError, Key, did_you_mean, load_python, users_code
 from jaxpr.degradations import Degradation
-from jaxpr.restorers.consistent import consistent
 from jaxpr.restorers.exemplar import exemplar, fit_exemplars
 from jaxpr.restorers.lmmse import fit_lmmse, lmmse
 from jaxpr.restorers.nlm import nlm
 from jaxpr.restorers.patches import PatchGrid
 from jaxpr.restorers.published import PUBLISHED_RESTORERS, published_restorer
-from jaxpr.restorers.ranges import in_range
 from jaxpr.restorers.restorer import Restorer, as_restorer
 from jaxpr.restorers.sampled import read_prior, sampled_restorer, sampling_options
-from jaxpr.restorers.stored import StoredRestorer, from_folder
+from jaxpr.restorers.stored import from_folder
 from jaxpr.restorers.trained import trained_channels, trained_degradation, trained_restorer
 from jaxpr.restorers.upscaling import bicubic, lanczos, nearest
 from jaxpr.weights.official_sizes import OFFICIAL_SIZES
 from jaxpr.weights.packaged import PACKAGED_RESTORERS
 
-__all__ = ["ENDINGS", "WORDS", "Ending", "Make", "Sources", "Training", "Word"]
+__all__ = ["WORDS", "Make", "Sources", "Training", "Word"]
 
 Make: TypeAlias = Callable[[], Restorer]
 """Makes a restorer whose words were checked and whose files were read; only this fits anything."""
@@ -113,22 +111,6 @@ class Word(NamedTuple):
     means: str
     pattern: re.Pattern[str]
     plan: Callable[[re.Match[str], Sources], Make]
-
-
-class Ending(NamedTuple):
-    """What can follow a word, and changes its restorer.
-
-    Attributes:
-        shown: how it is written, such as `+project`.
-        means: what it does, in a few words.
-        pattern: of the specs that end so; the group `inner` is the spec before it.
-        plan: `(match, sources) -> change`, checked.
-    """
-
-    shown: str
-    means: str
-    pattern: re.Pattern[str]
-    plan: Callable[[re.Match[str], Sources], Callable[[Restorer], Restorer]]
 
 
 @dataclass(frozen=True)
@@ -280,33 +262,6 @@ def _own(match: re.Match[str], _: Sources) -> Make:
     return lambda: made
 
 
-def _projected(match: re.Match[str], sources: Sources) -> Callable[[Restorer], Restorer]:
-    degradation = sources.training.degradation
-    if not degradation.has_operator:
-        raise InputError(
-            f"restorers: found {match[0]!r} with degradation {degradation.name!r}, expected no +project where there is "
-            "no linear operator to be consistent with"
-        )
-    return lambda found: consistent(_callable(found, match[0]), degradation)
-
-
-def _ranged(match: re.Match[str], _: Sources) -> Callable[[Restorer], Restorer]:
-    low, high = match["low"], match["high"]
-    try:
-        ends = float(low), float(high)
-    except ValueError:
-        ends = (math.nan, math.nan)
-    if not -math.inf < ends[0] < ends[1] < math.inf:
-        raise InputError(f"restorers: found the range {low} to {high} in {match[0]!r}, expected two growing numbers")
-    return lambda found: in_range(_callable(found, match[0]), *ends, measurements=match["kind"] == "range")
-
-
-def _callable(found: Restorer, spec: str) -> Restorer:
-    if isinstance(found, StoredRestorer):
-        raise InputError(f"restorers: found {spec!r}, expected no ending behind outputs:FOLDER, which is no function")
-    return found
-
-
 def _positive(match: re.Match[str], name: str) -> float:
     try:
         value = float(match["number"])
@@ -377,19 +332,3 @@ WORDS = (
     ),
 )
 """Tried from the first to the last."""
-
-ENDINGS = (
-    Ending(
-        "+project",
-        "made perfectly consistent, where the degradation has a linear operator",
-        re.compile(r"(?P<inner>.*)\+project", re.DOTALL),
-        _projected,
-    ),
-    Ending(
-        "+range:LOW:HIGH, +output:LOW:HIGH",
-        "takes and returns images in another range than 0 to 1, or only returns them so",
-        re.compile(r"(?P<inner>.+)\+(?P<kind>range|output):(?P<low>[^:+]+):(?P<high>[^:+]+)"),
-        _ranged,
-    ),
-)
-"""Each may follow a word, in any order; the last one is applied last."""

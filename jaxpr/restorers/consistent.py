@@ -1,11 +1,11 @@
 """Make any restorer perfectly consistent with its measurements."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from jaxpr.core import Array, Estimator, Sampler
 from jaxpr.degradations import Degradation
-from jaxpr.restorers.restorer import Apply, Restorer, as_restorer, joined_variant
+from jaxpr.restorers.around import around
+from jaxpr.restorers.restorer import Restorer, as_restorer, joined_variant
 
 __all__ = ["consistent"]
 
@@ -25,17 +25,16 @@ def consistent(estimator: Estimator | Sampler, degradation: Degradation) -> Rest
         InputError: not such a callable.
     """
     found = as_restorer("estimator", estimator)
-    return replace(found, apply=_Projected(found.apply, degradation), variant=joined_variant(found.variant, "project"))
+    return replace(around(found, _Projection(degradation)), variant=joined_variant(found.variant, "project"))
 
 
 @dataclass(frozen=True)
-class _Projected:
-    """Equal for equal parts, so that projected members of a family are a family, too."""
-
-    apply: Apply
+class _Projection:
     degradation: Degradation
 
-    def __call__(self, params: Any, key: Any, y: Array) -> Array:
-        restored = self.apply(params, key, y)
-        _, height, width, channels = restored.shape
-        return self.degradation.operator((height, width, channels)).project(restored, y)
+    def before(self, y: Array) -> Array:
+        return y
+
+    def after(self, x_hat: Array, y: Array) -> Array:
+        _, height, width, channels = x_hat.shape
+        return self.degradation.operator((height, width, channels)).project(x_hat, y)

@@ -1,10 +1,10 @@
 """Restorers whose images are in another range than [0, 1]."""
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 from jaxpr.core import Array, Estimator, InputError, Sampler, floating_dtype
-from jaxpr.restorers.restorer import Apply, Restorer, as_restorer
+from jaxpr.restorers.around import around
+from jaxpr.restorers.restorer import Restorer, as_restorer
 
 __all__ = ["in_range"]
 
@@ -24,20 +24,17 @@ def in_range(estimator: Estimator | Sampler, low: float, high: float, *, measure
     """
     if not low < high:
         raise InputError(f"low, high: found {low} and {high}, expected low < high")
-    found = as_restorer("estimator", estimator)
-    return replace(found, apply=_Ranged(found.apply, low, high, measurements))
+    return around(as_restorer("estimator", estimator), _Range(low, high, measurements))
 
 
 @dataclass(frozen=True)
-class _Ranged:
-    """Equal for equal parts, so that members of a family stay one."""
-
-    apply: Apply
+class _Range:
     low: float
     high: float
     measurements: bool
 
-    def __call__(self, params: Any, key: Any, y: Array) -> Array:
-        low, high = self.low, self.high
-        x_hat = self.apply(params, key, low + (high - low) * y if self.measurements else y)
-        return (x_hat.astype(floating_dtype(x_hat)) - low) / (high - low)
+    def before(self, y: Array) -> Array:
+        return self.low + (self.high - self.low) * y if self.measurements else y
+
+    def after(self, x_hat: Array, y: Array) -> Array:
+        return (x_hat.astype(floating_dtype(x_hat)) - self.low) / (self.high - self.low)

@@ -10,13 +10,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from jaxpr.core import Array, Estimator, InputError, Sampler, described, is_number
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpr.core import Array, Estimator, InputError, Key, Sampler, check_count, described, example_keys, is_number
 from jaxpr.records.results import Described
 
-__all__ = ["Apply", "Restorer", "as_restorer", "joined_variant"]
+__all__ = ["Apply", "ApplySet", "Remake", "Restorer", "as_restorer", "joined_variant"]
 
 Apply: TypeAlias = Callable[[Any, Any, Array], Array]
 """Maps (parameters, key, y) to x̂; a deterministic one ignores the key, which may then be None."""
+
+ApplySet: TypeAlias = Callable[[Any, Any, Array, int], Array]
+"""Maps (parameters, keys, y, count), with one key for each of N measurements, to their draws (count, N, H, W, C)."""
+
+Remake: TypeAlias = Callable[[int], "Restorer"]
+"""Makes the same restorer with another number of steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +44,15 @@ class Restorer:
         host: does `apply` run outside of JAX, on NumPy arrays? None: it does if JAX cannot trace it.
         cost: calls of a network per restoration; 0 without a network.
         weights: JSON-able record of where its numbers come from, such as a file and its hash; None if there is nothing.
+        apply_set: `(params, keys, y, count) -> (count, N, H, W, C)`, hashable, where a stochastic one can draw a set of
+            answers to each y together; None for one draw at a time. See `draws`.
+        together: do the draws of a set depend on each other? Then there are sets alone, no single draws.
+        steps: visited steps of a sampler that walks; None for others.
+        with_steps: makes the same with another number of steps; None for others.
+        steps_chosen: whether somebody asked for this number of steps, so that nothing else may choose it.
 
     Raises:
-        InputError: `apply` is not callable, or not hashable; `setting` is not finite.
+        InputError: `apply` or `apply_set` is not callable, or not hashable; `setting` is not finite.
     """
 
     apply: Apply
@@ -51,15 +67,20 @@ class Restorer:
     setting: float | None = None
     variant: str | None = None
     weights: Mapping[str, Any] | None = None
+    apply_set: ApplySet | None = None
+    together: bool = False
+    steps: int | None = None
+    with_steps: Remake | None = None
+    steps_chosen: bool = False
 
     def __post_init__(self) -> None:
-        found = type(self.apply).__name__
-        if not callable(self.apply):
-            raise InputError(f"apply: found {found}, expected a callable (params, key, y) -> x̂")
-        try:
-            hash(self.apply)
-        except TypeError as error:
-            raise InputError(f"apply: found {found}, which has no hash, expected a hashable callable") from error
+        _check_function("apply", self.apply, "(params, key, y) -> x̂")
+        if self.apply_set is not None:
+            _check_function("apply_set", self.apply_set, "(params, keys, y, count) -> draws")
+            if not self.stochastic:
+                raise InputError("apply_set: found a deterministic restorer, expected a stochastic one")
+        elif self.together:
+            raise InputError("together: found no apply_set, expected one")
         if self.setting is not None and not (is_number(self.setting) and math.isfinite(self.setting)):
             raise InputError(f"setting: found {described(self.setting)}, expected a finite number or None")
 
@@ -73,7 +94,59 @@ class Restorer:
         if len(inputs) != 1 + self.stochastic:
             expected = "(key, y)" if self.stochastic else "(y)"
             raise TypeError(f"restorer {self.label}: found {len(inputs)} arguments, expected {expected}")
+        if self.together:
+            raise InputError(f"restorer {self.label}: found a single draw of a set, expected draws(key, y, count=)")
         return self.apply(self.params, inputs[0] if self.stochastic else None, inputs[-1])
+
+    def draws(self, key: Key, y: Array, *, count: int) -> Array:
+        """Several answers to each measurement.
+
+        Those of one measurement are drawn together where the restorer can, else one after another with keys that fold
+        in their numbers; a deterministic one repeats its answer. An example's answers depend on its own key only.
+
+        Args:
+            key: one key, or one for each of N measurements.
+            y: (N, h, w, c).
+            count: answers to each. Static.
+
+        Returns:
+            (count, N, H, W, C).
+
+        Raises:
+            InputError: count is no positive integer, or 1 where answers depend on each other.
+        """
+        check_count("count", count)
+        if not self.stochastic:
+            answer: Any = self.apply(self.params, None, y)
+            return (np if isinstance(answer, np.ndarray) else jnp).broadcast_to(answer, (count, *answer.shape))
+        keys = example_keys(key, y.shape[0])
+        if self.apply_set is not None:
+            return self.apply_set(self.params, keys, y, count)
+        if self.host is not False:
+            stacked: Any = np.stack([self._on_host(keys, y, number) for number in range(count)])
+            return stacked
+
+        def one(number: Any) -> Array:
+            folded = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, number)
+            return jax.vmap(lambda key, single: self.apply(self.params, key, single[None])[0])(folded, y)
+
+        # A single one outside a loop, where XLA treats convolutions better.
+        return one(0)[None] if count == 1 else jax.lax.map(one, jnp.arange(count))
+
+    def _on_host(self, keys: Array, y: Array, number: int) -> Any:
+        """Draw `number` of each measurement, for those that JAX may be unable to trace."""
+        drawn = (jax.random.fold_in(key, number) for key in keys)
+        return np.concatenate([self.apply(self.params, key, y[i : i + 1]) for i, key in enumerate(drawn)])
+
+
+def _check_function(name: str, function: Any, signature: str) -> None:
+    found = type(function).__name__
+    if not callable(function):
+        raise InputError(f"{name}: found {found}, expected a callable {signature}")
+    try:
+        hash(function)
+    except TypeError as error:
+        raise InputError(f"{name}: found {found}, which has no hash, expected a hashable callable") from error
 
 
 def as_restorer(name: str, function: Restorer | Estimator | Sampler) -> Restorer:

@@ -7,7 +7,7 @@ import functools
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,12 +17,13 @@ from jaxpr.diffusion import LearnedVariance, Schedule, from_eps, linear_schedule
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
 from jaxpr.models.ddpm_unet import DDPMUNetConfig
 from jaxpr.models.functional import Model
-from jaxpr.restorers.restorer import Restorer
-from jaxpr.samplers import ddnm, ddrm, dps, network_calls, repaint
+from jaxpr.restorers.guided import PublishedGuidance, guidance_at, guidance_record
+from jaxpr.restorers.restorer import Restorer, joined_variant
+from jaxpr.samplers import Guidance, ddnm, ddrm, dps, network_calls, repaint
 from jaxpr.weights.denoisers import is_denoiser, read_denoiser
 from jaxpr.weights.networks import load_network
 
-__all__ = ["SAMPLERS", "Prior", "Sampler", "read_prior", "sampled_restorer", "sampling_options"]
+__all__ = ["SAMPLERS", "Prior", "Sampler", "guided", "read_prior", "sampled_restorer", "sampling_options"]
 
 
 class Sampler(NamedTuple):
@@ -107,10 +108,10 @@ def read_prior(source: str | Path) -> Prior:
 
 
 @dataclass(frozen=True)
-class _Sampled:
-    """Draws one answer to each measurement; no arrays of parameters are held."""
+class _Sets:
+    """Draws sets of answers to measurements; no arrays of parameters are held."""
 
-    sample: Callable[..., Any]
+    sampler: str
     model: Model
     schedule: Schedule
     learned_variance: LearnedVariance | None
@@ -119,28 +120,38 @@ class _Sampled:
     degradation: Degradation
     steps: int
     options: tuple[tuple[str, float], ...]
+    guidance: Guidance | PublishedGuidance | None = None
 
-    def __call__(self, params: Any, key: Any, y: Array) -> Array:
+    def __call__(self, params: Any, keys: Any, y: Array, count: int) -> Array:
         height, width = (self.degradation.factor * side for side in y.shape[1:3])
         if height % self.multiple or width % self.multiple:
             found = f"found {height}×{width} pixels of x"
             raise InputError(f"y: {found}, expected multiples of {self.multiple}, as the denoiser needs")
-        operator = self.degradation.operator((height, width, self.channels))
-
+        shape = (height, width, self.channels)
         predict = functools.partial(self.model.apply, params)
-        denoiser = from_eps(predict, schedule=self.schedule, learned_variance=self.learned_variance)
-        found = self.sample(
-            key,
-            denoiser,
+        found = SAMPLERS[self.sampler].sample(
+            keys,
+            from_eps(predict, schedule=self.schedule, learned_variance=self.learned_variance),
             y,
-            operator,
+            self.degradation.operator(shape),
             schedule=self.schedule,
-            samples=1,
+            samples=count,
             noise_std=self.degradation.noise_std,
+            guidance=guidance_at(self.guidance, shape),
             steps=self.steps,
             **dict(self.options),
         )
-        return found.x[0]
+        return found.x
+
+
+@dataclass(frozen=True)
+class _Single:
+    """One answer to each measurement; the sampler refuses it where answers are driven apart."""
+
+    sets: _Sets
+
+    def __call__(self, params: Any, key: Any, y: Array) -> Array:
+        return self.sets(params, key, y, 1)[0]
 
 
 def sampled_restorer(
@@ -150,23 +161,29 @@ def sampled_restorer(
     *,
     steps: int | None = None,
     options: Mapping[str, float] = {},
+    guidance: Guidance | PublishedGuidance | None = None,
     attacked: bool = False,
 ) -> Restorer:
-    """A stochastic restorer (key, y) -> x̂ of posterior samples.
+    """A stochastic restorer (key, y) -> x̂ of posterior samples, which draws sets: `draws(key, y, count=)`.
+
+    Noise belongs to image, sample and step: with one key a guided and a plain restorer start from the same noises,
+    and answer i of a plain one does not depend on how many there are.
 
     Args:
         sampler: one of `SAMPLERS`.
         prior: of the images.
         degradation: what made y; linear, with or without Gaussian noise.
-        steps: visited timesteps; None for the published number.
+        steps: visited timesteps; None for the published number, which an evaluation's budget may lower.
         options: of the sampler, see there.
+        guidance: drives the answers of a set apart; there are no single draws then.
         attacked: whether an evaluation may attack it, which differentiates through all steps.
 
     Returns:
         The restorer; one key for all of y, or one for each.
 
     Raises:
-        InputError: no such sampler or option, or a degradation that the sampler is not for, with the one that is.
+        InputError: no such sampler or option, a degradation that the sampler is not for, with the one that is, or
+            guidance of what may be attacked.
     """
     if sampler not in SAMPLERS:
         raise InputError(f"sampler: found {sampler!r}, expected one of {', '.join(SAMPLERS)}")
@@ -175,27 +192,76 @@ def sampled_restorer(
         if name not in chosen.options or not is_number(value):
             raise InputError(f"options: found {name}={value}, expected numbers for {', '.join(chosen.options)}")
     _check_degradation(sampler, degradation)
-    steps, given = chosen.steps if steps is None else steps, {**chosen.options, **options}
-    apply = _Sampled(
-        chosen.sample,
+    given = {**chosen.options, **options}
+    sets = _Sets(
+        sampler,
         prior.model,
         prior.schedule,
         prior.learned_variance,
         prior.channels,
         prior.multiple,
         degradation,
-        steps,
+        chosen.steps if steps is None else steps,
         tuple(given.items()),
     )
-    return Restorer(
-        apply,
+    plain = Restorer(
+        _Single(sets),
         prior.params,
         stochastic=True,
         scale=degradation.factor,
         differentiable=None if attacked else False,
-        cost=chosen.calls(steps, given),
-        weights={**prior.record, "sampler": sampler, "steps": steps, **given},
+        weights={**prior.record, "sampler": sampler, "noise_std": degradation.noise_std, **given},
+        steps_chosen=steps is not None,
     )
+    made = _walking(plain, sets)
+    return made if guidance is None else guided(made, guidance)
+
+
+def guided(found: Restorer, guidance: Guidance | PublishedGuidance) -> Restorer:
+    """A sampled restorer whose answers are driven apart, as its variant "guidance".
+
+    Args:
+        found: of `sampled_restorer`, with nothing done to its images.
+        guidance: how far.
+
+    Raises:
+        InputError: another restorer, or one that may be attacked.
+    """
+    if not isinstance(found.apply, _Single):
+        raise InputError("guidance: found no sampler or one that was changed, expected it right behind the sampler")
+    if found.together:
+        raise InputError("guidance: found it twice, expected it once")
+    if found.differentiable is not False:
+        raise InputError(
+            "guidance: found attack=yes, expected attack=no: an attack follows single draws, and guided answers come "
+            "in sets"
+        )
+    weights = {**(found.weights or {}), "guidance": guidance_record(guidance)}
+    variant = joined_variant(found.variant, "guidance")
+    sets = replace(found.apply.sets, guidance=guidance)
+    return _walking(replace(found, apply_set=sets, together=True, weights=weights, variant=variant), sets)
+
+
+def _walking(found: Restorer, sets: _Sets) -> Restorer:
+    """The restorer with these sets, and with what follows from their steps."""
+    return replace(
+        found,
+        apply=_Single(sets),
+        apply_set=sets,
+        cost=SAMPLERS[sets.sampler].calls(sets.steps, dict(sets.options)),
+        weights={**(found.weights or {}), "steps": sets.steps},
+        steps=sets.steps,
+        with_steps=_WithSteps(found, sets),
+    )
+
+
+@dataclass(frozen=True)
+class _WithSteps:
+    found: Restorer
+    sets: _Sets
+
+    def __call__(self, steps: int) -> Restorer:
+        return _walking(self.found, replace(self.sets, steps=steps))
 
 
 def sampling_options(sampler: str, text: str) -> tuple[int | None, dict[str, float], bool]:

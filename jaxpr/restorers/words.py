@@ -1,6 +1,6 @@
 """Restorers by name: the strings that the command line and configurations use.
 
-A spec is a word of the table in `builders` with any of its endings behind it; `LABEL=SPEC` gives it another name.
+A spec is a word of the table in `builders` with any of the `endings` behind it; `LABEL=SPEC` gives it another name.
 """
 
 import re
@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from jaxpr.core import InputError
 from jaxpr.degradations import Degradation
-from jaxpr.restorers.builders import ENDINGS, WORDS, Make, Sources, Training
+from jaxpr.restorers.builders import WORDS, Make, Sources, Training
+from jaxpr.restorers.endings import ENDINGS
 from jaxpr.restorers.restorer import Restorer
 from jaxpr.weights.official_sizes import OFFICIAL_SIZES
 from jaxpr.weights.packaged import PACKAGED_RESTORERS, packaged_entry, similar_names

@@ -84,7 +84,7 @@ def finished(tmp_path_factory):
         return out, run(out, batch_size=4)
 
 
-OF_IMAGES = {"rmse", "psnr", "ssim", "lpips_alexnet", "lr_psnr", "measurement_rmse"}
+OF_IMAGES = {"rmse", "psnr", "ssim", "lpips_alexnet", "lr_psnr", "lr_psnr_pinv", "measurement_rmse"}
 OF_ATTACKS = {"lipschitz_mean", "adversarial_output_psnr", "adversarial_input_psnr"}
 OF_SETS = {"kid", "precision", "recall", "density", "coverage", "fd", "extrapolated_fd"}
 OF_PAIRS = {f"joint_{name}" for name in OF_SETS - {"extrapolated_fd"}} | {"extrapolated_joint_fd"}

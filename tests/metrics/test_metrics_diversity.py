@@ -4,10 +4,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import kurtosis
 from skimage.color import rgb2ycbcr
 
 from jaxpr.core import InputError
-from jaxpr.metrics import crop_border, luma, pairwise_diversity, per_pixel_std, per_pixel_std_map, rmse
+from jaxpr.metrics import (
+    crop_border,
+    first_component_kurtosis,
+    luma,
+    pairwise_diversity,
+    per_pixel_std,
+    per_pixel_std_map,
+    rmse,
+)
 
 SAMPLES = np.random.default_rng(0).random((5, 3, 6, 4, 2)).astype(np.float32)
 
@@ -34,7 +43,34 @@ def test_features_are_samples_too():
     np.testing.assert_allclose(found, np.mean(expected, axis=0), rtol=1e-5)
 
 
-@pytest.mark.parametrize("measure", [per_pixel_std, lambda s: pairwise_diversity(s, rmse)])
+def test_kurtosis_is_that_of_the_projections_on_the_first_component():
+    random = np.random.default_rng(1)
+    # One direction varies most, with tails of different weight; the rest is noise.
+    along = np.stack([random.standard_normal(40), random.uniform(-2, 2, 40), np.append(np.zeros(39), 6)], axis=1)
+    draws = 0.5 + 0.01 * along[:, :, None] * random.standard_normal((1, 3, 24)) + 1e-4 * random.random((40, 3, 24))
+    found = first_component_kurtosis(jnp.asarray(draws.reshape(40, 3, 3, 4, 2), jnp.float32))
+    expected = []
+    for of_one in np.moveaxis(draws, 1, 0):
+        centred = of_one - of_one.mean(axis=0)
+        expected.append(kurtosis(centred @ np.linalg.svd(centred)[2][0], fisher=False))
+    np.testing.assert_allclose(found, expected, rtol=1e-3)  # of float32 images around 0.5
+    assert found[1] < 2.5 < found[0] < 5 < 30 < found[2]
+
+
+@pytest.mark.parametrize("size", [1e-25, 1.0, 1e18])
+def test_kurtosis_does_not_depend_on_the_size_of_features(size):
+    features = np.random.default_rng(2).standard_normal((9, 2, 5)).astype(np.float32)
+    expected = first_component_kurtosis(jnp.asarray(features))
+    np.testing.assert_allclose(first_component_kurtosis(jnp.asarray(features * np.float32(size))), expected, rtol=1e-4)
+
+
+def test_kurtosis_is_undefined_for_few_or_equal_draws():
+    assert np.isnan(first_component_kurtosis(jnp.asarray(SAMPLES[:3]))).all()
+    varying = np.where(np.arange(3)[:, None, None, None] == 1, SAMPLES, 0.5).astype(np.float32)
+    np.testing.assert_array_equal(np.isnan(first_component_kurtosis(jnp.asarray(varying))), [True, False, True])
+
+
+@pytest.mark.parametrize("measure", [per_pixel_std, first_component_kurtosis, lambda s: pairwise_diversity(s, rmse)])
 def test_one_draw_has_no_diversity(measure):
     with pytest.raises(InputError, match=r"samples: found shape \(1, 3, 6, 4, 2\), expected"):
         measure(jnp.asarray(SAMPLES[:1]))

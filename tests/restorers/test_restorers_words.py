@@ -18,7 +18,8 @@ from jaxpr.restorers import (
     nearest,
     nlm,
 )
-from jaxpr.restorers.builders import ENDINGS, WORDS
+from jaxpr.restorers.builders import WORDS
+from jaxpr.restorers.endings import ENDINGS
 from jaxpr.restorers.words import words_table
 
 FLOAT32 = 1e-5

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxpr.core import AnyArray, InputError, check_count, check_positive, is_number
+from jaxpr.core import Array, InputError, check_count, check_positive, is_number
 from jaxpr.selection.inputs import check_vector, prepare_distances
 
 __all__ = ["OverlappingTree", "overlapping_tree"]
@@ -39,7 +39,7 @@ class _Branch(NamedTuple):
 
 
 def overlapping_tree(
-    distances: AnyArray, priority: AnyArray, *, count: int, factor: float, closest: float = 0.1
+    distances: Array, priority: Array, *, count: int, factor: float, closest: float = 0.1
 ) -> OverlappingTree:
     """`hierarchy` with overlapping branches. On the host, for one tree.
 
@@ -86,8 +86,7 @@ def overlapping_tree(
                 below = below[0], below[1] + sorted(brought - seen - set(below[0]) - set(below[1]))
             if below[0] or below[1]:
                 branches.append(_Branch(first + rank, *below, seen))
-    point, parent, rank, guest = zip(*nodes, strict=True)
-    return OverlappingTree(np.array(point), np.array(parent), np.array(rank), np.array(guest))
+    return OverlappingTree(*(np.array(column) for column in zip(*nodes, strict=True)))
 
 
 def _chosen(table: np.ndarray, priority: np.ndarray, branch: _Branch, count: int) -> list[int]:

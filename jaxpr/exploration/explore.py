@@ -261,8 +261,8 @@ def _tree(choices: _Choices, table: np.ndarray) -> OverlappingTree:
     """All answers, `shown` at a time."""
     key = jax.random.fold_in(choices.key, 1)
     if choices.overlap is not None:
-        priority = np.asarray(jax.random.uniform(key, (len(table),), table.dtype))
-        return overlapping_tree(table, priority, count=choices.shown, factor=choices.overlap)
+        priority = jax.random.uniform(key, (len(table),), table.dtype)
+        return overlapping_tree(jnp.asarray(table), priority, count=choices.shown, factor=choices.overlap)
     found = jax.jit(functools.partial(hierarchy_in_distances, count=choices.shown))(key, table)
     depth, rank, parent = (np.asarray(values) for values in (found.depth, found.rank, found.parent))
     order = np.lexsort((rank, parent, depth))  # parents before their children

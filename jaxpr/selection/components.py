@@ -27,7 +27,7 @@ class PrincipalComponents(NamedTuple):
     def project(self, points: Array) -> Array:
         """Coordinates (M, k) of other points (M, d)."""
         check_points("points", points, width=self.mean.shape[0])
-        return jnp.matmul(widened(points) - self.mean, self.axes.T, precision=HIGHEST)
+        return jnp.matmul(widened(points) - self.mean[None], self.axes.T, precision=HIGHEST)
 
 
 def principal_components(features: Array, *, count: int = 25) -> PrincipalComponents:

@@ -63,7 +63,7 @@ def overlapping_tree(
     check_count("count", count, at_least=2)
     table = np.asarray(prepare_distances(distances, count=count))
     check_vector("priority", priority, len(table))
-    if factor != np.inf:
+    if not (is_number(factor) and factor == np.inf):
         check_positive("factor", factor, scalar=True)
     if not is_number(closest) or not 0 <= closest <= 1:
         raise InputError(f"closest: found {closest!r}, expected a number from 0 to 1")

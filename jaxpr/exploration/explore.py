@@ -223,35 +223,41 @@ def _reported(
 
 def _chosen(choices: _Choices, compared: Compared, count: int) -> dict[str, np.ndarray]:
     """The answers of each set, by method."""
-    shown, neighbour = choices.shown, min(_NEIGHBOUR, count - 1)
-
-    @jax.jit
-    def choose(key: Key, features: Array | None, table: Array) -> tuple[Array, ...]:
-        k_random, k_means, k_uniform, k_farthest = jax.random.split(key, 4)
-        if features is None:
-            means = kmedoids_representatives(k_means, table, count=shown).indices
-        else:
-            means = kmeans_representatives(k_means, features, count=shown).indices
-        uniform = uniformization_in_distances(
-            k_uniform, table, count=shown, k=neighbour, keep=1.0, dim=compared.dim
-        ).indices
-        farthest = farthest_points_in_distances(k_farthest, table, count=shown, subset=count).indices
-        return jax.random.permutation(k_random, count)[:shown], means, uniform, farthest
-
-    found = choose(choices.key, compared.features, compared.distances[:count, :count])
+    table, neighbour = compared.distances[:count, :count], min(_NEIGHBOUR, count - 1)
+    found = _choose(choices.key, compared.features, table, shown=choices.shown, neighbour=neighbour, dim=compared.dim)
     return dict(zip(_METHODS, map(np.asarray, found), strict=True))
+
+
+@functools.partial(jax.jit, static_argnames=("shown", "neighbour", "dim"))
+def _choose(
+    key: Key, features: Array | None, table: Array, *, shown: int, neighbour: int, dim: int
+) -> tuple[Array, ...]:
+    """(shown,) answers by each of `_METHODS`, in their order."""
+    k_random, k_means, k_uniform, k_farthest = jax.random.split(key, 4)
+    count = table.shape[0]
+    if features is None:
+        means = kmedoids_representatives(k_means, table, count=shown).indices
+    else:
+        means = kmeans_representatives(k_means, features, count=shown).indices
+    uniform = uniformization_in_distances(k_uniform, table, count=shown, k=neighbour, keep=1.0, dim=dim).indices
+    farthest = farthest_points_in_distances(k_farthest, table, count=shown, subset=count).indices
+    return jax.random.permutation(k_random, count)[:shown], means, uniform, farthest
+
+
+_neighbours = jax.jit(neighbour_distance, static_argnames="k")
+_hierarchy = jax.jit(hierarchy_in_distances, static_argnames="count")
 
 
 def _radii(compared: Compared, count: int) -> np.ndarray:
     neighbour = min(_NEIGHBOUR, count - 1)
     if compared.features is not None:
-        return np.asarray(jax.jit(functools.partial(neighbour_distance, k=neighbour))(compared.features))
+        return np.asarray(_neighbours(compared.features, k=neighbour))
     return np.sort(np.asarray(compared.distances)[:count, :count], axis=1)[:, neighbour - 1]
 
 
 def _residual(operator: Any, images: np.ndarray, y: Array) -> np.ndarray:
     """Root mean square of A x̂ - y over what was measured, (N,)."""
-    differences = np.asarray(jax.jit(operator)(jnp.asarray(images)) - y, np.float64)
+    differences = np.asarray(operator(jnp.asarray(images)) - y, np.float64)
     if isinstance(operator, Inpainting):
         differences = differences[:, np.asarray(operator.mask, bool)]
     return np.sqrt(np.mean(differences.reshape(len(images), -1) ** 2, axis=1))
@@ -263,7 +269,7 @@ def _tree(choices: _Choices, table: np.ndarray) -> OverlappingTree:
     if choices.overlap is not None:
         priority = jax.random.uniform(key, (len(table),), table.dtype)
         return overlapping_tree(jnp.asarray(table), priority, count=choices.shown, factor=choices.overlap)
-    found = jax.jit(functools.partial(hierarchy_in_distances, count=choices.shown))(key, table)
+    found = _hierarchy(key, jnp.asarray(table), count=choices.shown)
     depth, rank, parent = (np.asarray(values) for values in (found.depth, found.rank, found.parent))
     order = np.lexsort((rank, parent, depth))  # parents before their children
     place = np.empty(len(order) + 1, int)

@@ -32,6 +32,9 @@ _COMPONENTS = 25
 _LPIPS_DIMENSION = 5  # effective, of the authors
 _SMALLEST = 64  # pixels on a side that networks see
 
+_components = jax.jit(principal_components, static_argnames="count")
+_gaps = jax.jit(squared_gaps)
+
 
 class Compared(NamedTuple):
     """Images in a space.
@@ -81,9 +84,9 @@ def compare_images(
     else:
         raw = deep_features(images, network=space, chunk=chunk)
     count = answers.shape[0]
-    found = jax.jit(functools.partial(principal_components, count=_COMPONENTS))(raw[:count])
+    found = _components(raw[:count], count=_COMPONENTS)
     points = jnp.concatenate([found.features, found.project(raw[count:])]) if len(raw) > count else found.features
-    return Compared(found.features, jnp.sqrt(jax.jit(squared_gaps)(points, points)), found.features.shape[1])
+    return Compared(found.features, jnp.sqrt(_gaps(points, points)), found.features.shape[1])
 
 
 def deep_features(images: Array, *, network: str, chunk: int = 10) -> Array:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from jaxpr.core import InputError, check_count, given_path, printable, seed_key
+from jaxpr.core import InputError, check_count, check_folder, given_path, printable, seed_key
 from jaxpr.data.decode import read_image
 from jaxpr.data.words import PACKAGED, named_images
 from jaxpr.degradations import Degradation, parse_degradation
@@ -83,6 +83,7 @@ class Explore:
             check_count("crop", self.crop)
         if self.overlap is not None and not 0 < self.overlap < np.inf:
             raise InputError(f"overlap: found {self.overlap:g}, expected a positive number")
+        check_folder("out", out)
         check_exploration_folder("out", out)
         degradation = parse_degradation(self.degradation)
         name, image = _image(self.image, self.crop, self.channels)

@@ -99,8 +99,6 @@ PLACED = {
     "explore": [
         *((name,) for name in ("nowhere.png", "images", "broken/a.png", "tiny/a.png", "texts/a.txt", "pipe", "")),
         *((name,) for name in ("a\0b", "digits:100000", "photos:-1", "digits:", "images/a.png --degraded", "x" * 5000)),
-        ("images/a.png", "--shown", "7"),
-        ("images/a.png", "--crop", "97"),
     ],
     "export": [
         *((name,) for name in ("nowhere", "file.txt", "empty", "pipe", "", "a\0b", "records/two")),

@@ -113,6 +113,7 @@ class Explore:
             batch_size=self.batch_size,
             progress=self.progress,
         )
+        explored = explored._replace(settings={**explored.settings, "seed": self.seed})
         print(f"Page: {explored.save(out)}")
 
     def _restorers(self, key: jax.Array, degradation: Degradation, channels: int) -> dict[str, Restorer]:

@@ -37,14 +37,15 @@ def draw_answers(
         progress: show a progress bar.
 
     Raises:
-        InputError: a deterministic restorer, one that fails, or one batch of y with more than one measurement.
+        InputError: a deterministic restorer, one that fails, or more than one measurement.
     """
     check_key(key, single=True)
     check_count("count", count)
     check_count("batch_size", batch_size)
     if len(y) != 1:
         raise InputError(f"y: found {len(y)} measurements, expected one")
-    check_stochastic(name or restorer.label, restorer)
+    name = name or restorer.label
+    check_stochastic(name, restorer)
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(count))
     found: list[np.ndarray] = []
     with users_code(f"restorer {name}"), tqdm(total=count, desc=name, unit="answer", disable=not progress) as bar:

@@ -57,8 +57,8 @@ def explore(
 
     Args:
         key: for draws and choices. Answer i is the same for any number of answers and any batch size.
-        restorers: name to restorer, stochastic ones or outputs of a folder. Those whose word ends with `+guidance` draw
-            one set of `shown` answers, beside the sets of the others.
+        restorers: name to restorer, stochastic ones or outputs of a folder. Those whose word has `+guidance` draw one
+            set of `shown` answers, beside the sets of the others.
         y: the measurement, (1, h, w, c).
         degradation: of y.
         image: name of the image, by which outputs of a folder are found.
@@ -157,12 +157,12 @@ def _check(
 
 
 def _is_guided(restorer: Restorer) -> bool:
-    return restorer.label.endswith(_GUIDED)
+    return _GUIDED in restorer.label
 
 
 def _guided_of(restorers: Mapping[str, Restorer], guided: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
     """The guided sets to show beside a restorer: those of its own word, or all where none is."""
-    own = {g: images for g, images in guided.items() if restorers[g].label == restorers[name].label + _GUIDED}
+    own = {g: images for g, images in guided.items() if restorers[g].label.split(_GUIDED)[0] == restorers[name].label}
     return own or dict(guided)
 
 

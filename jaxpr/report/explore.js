@@ -30,7 +30,7 @@
   function consistency(answer) {
     if (answer.residual === null) { return null; }
     var off = answer.consistent === false;
-    var words = answer.relative_residual === null ? digits(255 * answer.residual) + " levels" : digits(answer.relative_residual) + " × noise";
+    var words = answer.relative_residual === null ? (255 * answer.residual < 0.01 ? "below 0.01" : digits(255 * answer.residual)) + " levels" : digits(answer.relative_residual) + " × noise";
     return make("small", { text: (answer.consistent === null ? "A x̂ − y: " : off ? "inconsistent: " : "consistent: ") + words, class: off ? "off" : "on", title: "root mean square of A x̂ − y" });
   }
   function rank(answer, restorer) { return "rank " + answer.rank + " of " + restorer.answers.length; }

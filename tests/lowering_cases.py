@@ -351,5 +351,30 @@ SELECTION = [
         VALUES,
     ),
     case("selection.inputs: squared_gaps", squared_gaps, POINTS, POINTS),
+    case(
+        "selection.distances: farthest_points_in_distances hierarchy_in_distances uniformization_in_distances "
+        "uniformization_hierarchy_in_distances",
+        lambda k, d: (
+            selection.farthest_points_in_distances(k, d, count=3, subset=5),
+            selection.hierarchy_in_distances(k, d, count=3),
+            selection.uniformization_in_distances(k, d, count=3, k=2, keep=0.9),
+            selection.uniformization_hierarchy_in_distances(k, d, count=3, k=2),
+        ),
+        KEY,
+        floats(8, 8),
+    ),
+    case(
+        "selection.kmedoids: kmedoids_representatives",
+        lambda k, d: selection.kmedoids_representatives(k, d, count=3),
+        KEY,
+        floats(8, 8),
+    ),
+    case(
+        "selection.components: principal_components PrincipalComponents.project",
+        lambda f, g: (selection.principal_components(f).project(g), selection.principal_components(f.T)),
+        POINTS,
+        POINTS,
+    ),
+    case("selection.set_report: set_report", selection.set_report, floats(3, 3), floats(5, 3)),
 ]
 CASES = NUMERICS + TOYS + SELECTION

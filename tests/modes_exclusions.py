@@ -105,6 +105,7 @@ ON_HOST = {
     "metrics.kernel_distance_grouped: one group",
     "numerics.bootstrap",
     "selection.children",
+    "selection.overlapping_tree",
     "selection.to_newick",
     "selection.uniformization_log_probabilities",
     "training.minibatch_step",

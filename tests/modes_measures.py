@@ -243,6 +243,7 @@ def tree():
     return selection.farthest_tree(POINTS, uniform(24, seed=3), count=6)
 
 
+TABLE = np.abs(uniform(24, 24, seed=4) + uniform(24, 24, seed=4).T) * (1 - np.eye(24, dtype=np.float32))
 SELECTION = {
     "children": lambda: selection.children(tree(), 0),
     "farthest_from_start": lambda: selection.farthest_from_start(POINTS, 3, count=5),
@@ -250,14 +251,22 @@ SELECTION = {
         numerics.squared_distances(*on_device(POINTS, POINTS)), 3, count=5
     ),
     "farthest_points": lambda: selection.farthest_points(KEY, POINTS, count=4, subset=12),
+    "farthest_points_in_distances": lambda: selection.farthest_points_in_distances(KEY, TABLE, count=4, subset=12),
     "farthest_tree": tree,
     "hierarchy": lambda: selection.hierarchy(KEY, POINTS, count=6),
+    "hierarchy_in_distances": lambda: selection.hierarchy_in_distances(KEY, TABLE, count=6),
     "kmeans_from_centroids": lambda: selection.kmeans_from_centroids(POINTS, POINTS[:3]),
     "kmeans_representatives": lambda: selection.kmeans_representatives(KEY, POINTS, count=3, restarts=2),
     "kmeans_representatives: one": lambda: selection.kmeans_representatives(KEY, POINTS, count=1, restarts=1),
+    "kmedoids_representatives": lambda: selection.kmedoids_representatives(KEY, TABLE, count=3, restarts=2),
     "nearest_to_centroids": lambda: selection.nearest_to_centroids(POINTS, POINTS[:3], distinct=True),
     "neighbour_distance": lambda: selection.neighbour_distance(POINTS, k=3),
+    "overlapping_tree": lambda: selection.overlapping_tree(TABLE, uniform(24, seed=3), count=4, factor=1.0),
+    "principal_components": lambda: selection.principal_components(POINTS, count=2).features,
+    "PrincipalComponents: project": lambda: selection.principal_components(POINTS, count=2).project(POINTS[:3]),
+    "principal_components: wide": lambda: selection.principal_components(POINTS[:3], count=25).features,
     "priority_tree": lambda: selection.priority_tree(POINTS, uniform(24, seed=3), count=6),
+    "set_report": lambda: selection.set_report(TABLE[:4, :4], TABLE[4:, :4])[:2],
     "to_newick": lambda: selection.to_newick(tree()),
     "uniformization": lambda: selection.uniformization(KEY, POINTS, count=4, k=3, keep=0.8),
     "uniformization_from_gumbel": lambda: selection.uniformization_from_gumbel(
@@ -269,6 +278,10 @@ SELECTION = {
         ).indices
     ),
     "uniformization_hierarchy": lambda: selection.uniformization_hierarchy(KEY, POINTS, count=4, k=3),
+    "uniformization_hierarchy_in_distances": lambda: selection.uniformization_hierarchy_in_distances(
+        KEY, TABLE, count=4, k=3
+    ),
+    "uniformization_in_distances": lambda: selection.uniformization_in_distances(KEY, TABLE, count=4, k=3, keep=0.8),
     "uniformization_log_probabilities": lambda: selection.uniformization_log_probabilities(
         uniform(24, seed=3), dim=3, keep=0.8
     ),

@@ -14,6 +14,7 @@ from jaxpr.cli.compare import Compare, Export
 from jaxpr.cli.decisions import Decisions
 from jaxpr.cli.doctor import Doctor
 from jaxpr.cli.evaluate import Evaluate
+from jaxpr.cli.explore import Explore
 from jaxpr.cli.reproduce import Reproduce
 from jaxpr.cli.restorers import Restorers
 from jaxpr.cli.train import Train
@@ -28,6 +29,7 @@ COMMANDS = {
     "compare": Compare,
     "export": Export,
     "decisions": Decisions,
+    "explore": Explore,
     "restorers": Restorers,
     "reproduce": Reproduce,
     "train": Train,
@@ -41,6 +43,7 @@ _Command: TypeAlias = (
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Decisions, tyro.conf.subcommand("decisions")]
+    | Annotated[Explore, tyro.conf.subcommand("explore")]
     | Annotated[Restorers, tyro.conf.subcommand("restorers")]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Train, tyro.conf.subcommand("train")]

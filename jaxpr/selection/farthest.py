@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxpr.core import Array, InputError, Key, check_count, check_key, is_traced
-from jaxpr.selection.inputs import check_index, prepare_features, squared_gaps
+from jaxpr.core import Array, InputError, Key, check_count, check_key
+from jaxpr.selection.inputs import check_index, prepare_distances, prepare_features, squared_gaps
 
 __all__ = ["FarthestPoints", "farthest_from_start", "farthest_in_distances", "farthest_points"]
 
@@ -48,18 +47,26 @@ def farthest_points(key: Key, features: Array, *, count: int, subset: int) -> Fa
     """
     check_key(key, single=True)
     features = prepare_features(features, count=count)
+    pool, start = random_pool(key, features.shape[0], count=count, subset=subset)
+    if pool is None:
+        return farthest_from_start(features, start, count=count)
+    found = farthest_from_start(features[pool], start, count=count)
+    return FarthestPoints(pool[found.indices], found.distances)
+
+
+def random_pool(key: Key, total: int, *, count: int, subset: int) -> tuple[Array | None, Array]:
+    """The rows to search, ascending, so that ties still go to the lowest index, and where among them to start.
+
+    None in place of the rows stands for all of them.
+    """
     check_count("subset", subset)
-    total = features.shape[0]
     if not count <= subset <= total:
         raise InputError(f"subset: found {subset}, expected from count = {count} to the number of points, {total}")
     k_subset, k_start = jax.random.split(key)
     start = jax.random.randint(k_start, (), 0, subset, jnp.int32)
     if subset == total:
-        return farthest_from_start(features, start, count=count)
-    # In ascending order, so that ties still go to the lowest index.
-    pool = jnp.sort(jax.random.choice(k_subset, total, (subset,), replace=False))
-    found = farthest_from_start(features[pool], start, count=count)
-    return FarthestPoints(pool[found.indices], found.distances)
+        return None, start
+    return jnp.sort(jax.random.choice(k_subset, total, (subset,), replace=False)), start
 
 
 def farthest_from_start(features: Array, start: Array, *, count: int) -> FarthestPoints:
@@ -92,11 +99,7 @@ def farthest_in_distances(distances: Array, start: Array, *, count: int) -> Fart
     Raises:
         InputError: not square, NaN, negative, count > N, or no such start.
     """
-    table = prepare_features(distances, count=count, name="distances")
-    if table.shape[0] != table.shape[1]:
-        raise InputError(f"distances: found shape {table.shape}, expected a square matrix (N, N)")
-    if not is_traced(distances) and bool((np.asarray(distances) < 0).any()):
-        raise InputError("distances: found negative values, expected non-negative distances")
+    table = prepare_distances(distances, count=count)
     check_index("start", start, table.shape[0])
     return _search(lambda last: table[last], start, table.shape[0], table.dtype, count)
 

@@ -9,6 +9,7 @@ One priority per point, drawn once, serves all levels: which point leads a branc
 others, so draws in different branches are independent.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ import numpy as np
 
 from jaxpr.core import Array, InputError, Key, check_count, check_key
 from jaxpr.selection.inputs import check_vector, prepare_features
-from jaxpr.selection.uniformization import neighbour_distance
+from jaxpr.selection.uniformization import log_weights, neighbour_distance
 
 __all__ = [
     "Hierarchy",
@@ -59,7 +60,7 @@ def hierarchy(key: Key, features: Array, *, count: int) -> Hierarchy:
 
     Note:
         The authors' program leaves such a point out of the tree. It also offers soft trees, in which a point may
-        appear in several branches; here each appears once.
+        appear in several branches; `overlapping_tree` makes these, here each appears once.
 
     Raises:
         InputError: not points, NaN, or count outside 2..N.
@@ -84,10 +85,13 @@ def uniformization_hierarchy(key: Key, features: Array, *, count: int, k: int) -
     check_key(key, single=True)
     features = _prepare(features, count)
     radii = neighbour_distance(features, k=k)
-    weights = features.shape[1] * jnp.log(radii / jnp.max(radii))
+    return priority_tree(features, uniform_priority(key, radii, dim=features.shape[1]), count=count)
+
+
+def uniform_priority(key: Key, radii: Array, *, dim: int) -> Array:
+    """Priorities (N,) whose order is a draw by uniformization; copies have weight zero and come last."""
     draws = jax.random.gumbel(key, radii.shape, radii.dtype)
-    # Copies have weight zero and come last, lowest index first.
-    return priority_tree(features, jnp.where(radii > 0, weights + draws, jnp.finfo(radii.dtype).min), count=count)
+    return jnp.where(radii > 0, log_weights(radii, dim) + draws, jnp.finfo(radii.dtype).min)
 
 
 def farthest_tree(features: Array, priority: Array, *, count: int) -> Hierarchy:
@@ -96,7 +100,8 @@ def farthest_tree(features: Array, priority: Array, *, count: int) -> Hierarchy:
     Raises:
         InputError: as `hierarchy`, or priority is not finite of shape (N,).
     """
-    return _grow(_prepare(features, count), priority, count=count, farthest=True)
+    features = _prepare(features, count)
+    return grow_tree(_gaps(features), features.shape[0], priority, count=count, farthest=True, dtype=features.dtype)
 
 
 def priority_tree(features: Array, priority: Array, *, count: int) -> Hierarchy:
@@ -105,7 +110,8 @@ def priority_tree(features: Array, priority: Array, *, count: int) -> Hierarchy:
     Raises:
         InputError: as `hierarchy`, or priority is not finite of shape (N,).
     """
-    return _grow(_prepare(features, count), priority, count=count, farthest=False)
+    features = _prepare(features, count)
+    return grow_tree(_gaps(features), features.shape[0], priority, count=count, farthest=False, dtype=features.dtype)
 
 
 def children(tree: Hierarchy, node: int) -> list[int]:
@@ -151,11 +157,31 @@ class _State(NamedTuple):
     level: Array  # scalar
 
 
-def _grow(features: Array, priority: Array, *, count: int, farthest: bool) -> Hierarchy:
-    """Place the points level by level, `count` per branch and level."""
-    size = features.shape[0]
+def _gaps(features: Array) -> Callable[[Array], Array]:
+    """The squared distance of each row to the one that is given for it."""
+
+    def gaps(rows: Array) -> Array:
+        difference = features - features[rows]
+        return jnp.sum(difference * difference, axis=1)
+
+    return gaps
+
+
+def grow_tree(
+    gaps: Callable[[Array], Array], size: int, priority: Array, *, count: int, farthest: bool, dtype: jnp.dtype
+) -> Hierarchy:
+    """Place the points level by level, `count` per branch and level.
+
+    Args:
+        gaps: maps rows (N,), one for each point, to the points' distances (N,) from them, of any monotone kind.
+        size: N. Static.
+        priority: (N,) who leads.
+        count: most children of a node. Static.
+        farthest: whether priority decides only the first of a branch, and distances the others. Static.
+        dtype: of the distances.
+    """
     check_vector("priority", priority, size)
-    priority = jnp.asarray(priority, features.dtype)
+    priority = jnp.asarray(priority, dtype)
     rows = jnp.arange(size, dtype=jnp.int32)
 
     def chosen(state: _State, scores: Array) -> Array:
@@ -170,8 +196,7 @@ def _grow(features: Array, priority: Array, *, count: int, farthest: bool) -> Hi
         state, closest, nearest = carry
         scores = jnp.where(order == 0, priority, closest) if farthest else priority
         lead = chosen(state, scores)
-        difference = features - features[jnp.minimum(lead, size - 1)]
-        distances = jnp.where(lead < size, jnp.sum(difference * difference, axis=1), jnp.inf)
+        distances = jnp.where(lead < size, gaps(jnp.minimum(lead, size - 1)), jnp.inf)
         nearest = jnp.where(distances < closest, lead, nearest)
         placed = state.pending & (lead == rows)
         state = state._replace(
@@ -182,7 +207,7 @@ def _grow(features: Array, priority: Array, *, count: int, farthest: bool) -> Hi
         return state, jnp.minimum(distances, closest), nearest
 
     def descend(state: _State) -> _State:
-        start = state, jnp.full(size, jnp.inf, features.dtype), state.branch
+        start = state, jnp.full(size, jnp.inf, dtype), state.branch
         state, _, nearest = jax.lax.fori_loop(0, count, place, start)
         return state._replace(branch=jnp.where(state.pending, nearest, state.branch), level=state.level + 1)
 

@@ -16,7 +16,7 @@ from jaxpr.core import (
     is_traced,
 )
 
-__all__ = ["prepare_features", "squared_gaps"]
+__all__ = ["prepare_distances", "prepare_features", "squared_gaps"]
 
 
 def prepare_features(features: Array, *, count: int, name: str = "features") -> Array:
@@ -36,6 +36,20 @@ def prepare_features(features: Array, *, count: int, name: str = "features") -> 
         raise InputError(f"count: found {count}, expected at most the number of points, {features.shape[0]}")
     array = jnp.asarray(features)
     return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+
+
+def prepare_distances(distances: Array, *, count: int) -> Array:
+    """The checked distances (N, N), in float32 or wider.
+
+    Raises:
+        InputError: not a square matrix, NaN, infinite or negative, count < 1, or count > N.
+    """
+    table = prepare_features(distances, count=count, name="distances")
+    if table.shape[0] != table.shape[1]:
+        raise InputError(f"distances: found shape {table.shape}, expected a square matrix (N, N)")
+    if not is_traced(distances) and bool((np.asarray(distances) < 0).any()):
+        raise InputError("distances: found negative values, expected non-negative distances")
+    return table
 
 
 def squared_gaps(a: Array, b: Array) -> Array:

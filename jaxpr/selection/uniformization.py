@@ -83,14 +83,19 @@ def uniformization_from_gumbel(features: Array, gumbel: Array, *, count: int, k:
         InputError: as `uniformization`, or gumbel is not finite floats (N,).
     """
     features = prepare_features(features, count=count)
-    size, dim = features.shape
-    check_vector("gumbel", gumbel, size)
+    check_vector("gumbel", gumbel, features.shape[0])
+    radii = neighbour_distance(features, k=k)
+    return drawn_by_radii(radii, gumbel, dim=features.shape[1], count=count, keep=keep)
+
+
+def drawn_by_radii(radii: Array, gumbel: Array, *, dim: int, count: int, keep: float) -> Uniformization:
+    """The draw itself, from distances (N,) to the k-th nearest of any kind."""
+    size = radii.shape[0]
     kept = size - _discarded(size, keep)
     if count > kept:
         raise InputError(f"count: found {count}, expected at most the number of points kept, {kept} of {size}")
-    radii = neighbour_distance(features, k=k)
     log_probabilities = uniformization_log_probabilities(radii, dim=dim, keep=keep)
-    scores = _log_weights(radii, dim)
+    scores = log_weights(radii, dim)
     # Copies may fill up the set, after all others; what was discarded may not.
     scores = jnp.where(radii > 0, scores + jnp.asarray(gumbel, scores.dtype), jnp.finfo(scores.dtype).min)
     scores = jnp.where(_is_discarded(radii, keep), -jnp.inf, scores)
@@ -148,10 +153,10 @@ def uniformization_log_probabilities(radii: Array, *, dim: int, keep: float) -> 
     check_count("dim", dim)
     radii = jnp.asarray(radii)
     kept = jnp.where(_is_discarded(radii, keep), 0, radii)
-    return jax.nn.log_softmax(_log_weights(kept, dim))
+    return jax.nn.log_softmax(log_weights(kept, dim))
 
 
-def _log_weights(radii: Array, dim: int) -> Array:
+def log_weights(radii: Array, dim: int) -> Array:
     """The logarithm of r^d, up to a constant: the maximum goes first, so that few digits are lost to d."""
     return dim * jnp.log(radii / jnp.max(radii))
 

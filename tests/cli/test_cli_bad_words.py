@@ -22,6 +22,8 @@ SMALL = (
     *("--data", "images", "--scale", "smoke", "--crop", "48", "--patch-size", "8", "--features", "pixels"),
     *("--no-progress", "--limit", "1", "--probes", "0", "--attack-steps", "1", "--degradation", "average-x2"),
 )
+EXPLORED = ("--degradation", "average-x2", "--crop", "48", "--space", "pixels", "--answers", "6", "--held-out", "0",
+            "--shown", "3", "--no-progress")  # fmt: skip
 GOOD = {
     "evaluate": ("evaluate", *SMALL, "--restorers", "nearest", "--out", "out"),
     "compare": ("compare", "run", "run", "--out", "out"),
@@ -34,6 +36,7 @@ GOOD = {
     "weights fetch": ("weights", "fetch", "realesrgan-x4", "--weights-dir", "out", "--no-progress"),
     "doctor": ("doctor",),
     "restorers": ("restorers",),
+    "explore": ("explore", "images/a.png", *EXPLORED, "--restorers", "plain.py:draw", "--out", "out"),
 }
 CLASSES = COMMANDS | {"weights convert": Convert, "weights inspect": Inspect, "weights fetch": Fetch}
 
@@ -42,7 +45,7 @@ NUMBERS = ("x", "nan", "inf", "-1", "", "1e999")
 CHOICES = ("nonsense", "")
 # Zero is refused where a count must be at least one.
 AT_LEAST_ONE = ("patch-size", "patch-stride", "attack-steps", "tile", "limit", "samples", "explore-steps", "dictionary",
-                "batch-size", "checkpoint-every")  # fmt: skip
+                "batch-size", "checkpoint-every", "answers", "shown")  # fmt: skip
 TEXTS = {
     "data": (
         *("", "nowhere", "~nobody-here/x", "file.txt", "empty", "texts", "pipes", "tiny", "broken", "gray16.png"),
@@ -94,6 +97,10 @@ PLACED = {
         *(("run", f"records/{name}") for name in ("curves", "labels", "provenance", "folder", "newer", "beyond")),
         *(("run", name, "--leaderboard") for name in ("nowhere", "file.txt", "empty", "records/newer")),
         ("run", "--leaderboard", "--baseline", "a"),
+    ],
+    "explore": [
+        *((name,) for name in ("nowhere.png", "images", "broken/a.png", "tiny/a.png", "texts/a.txt", "pipe", "")),
+        *((name,) for name in ("a\0b", "digits:100000", "photos:-1", "digits:", "images/a.png --degraded", "x" * 5000)),
     ],
     "export": [
         *((name,) for name in ("nowhere", "file.txt", "empty", "pipe", "", "a\0b", "records/two")),
@@ -184,6 +191,7 @@ def nchw(y): return jnp.transpose(up(y), (0, 3, 1, 2))
 def three_arguments(a, b, c): return c
 def text(y): return "restored"
 def none(): return 1
+def draw(key, y): return up(y) + 0.1 * jax.random.normal(key, up(y).shape)
 def bad(y): raise ValueError("in a callback")
 def calls_back(y):
     x = up(y)

@@ -1,11 +1,10 @@
 """The pipeline on one of the eight test devices and without pages; tests that want them ask for the fixtures below."""
 
-import importlib
-
 import jax
 import pytest
 
-from jaxpr.evaluation import devices, run, stream
+from jaxpr import report
+from jaxpr.evaluation import devices, stream
 
 
 @pytest.fixture(autouse=True)
@@ -24,8 +23,7 @@ def no_pages(request, monkeypatch):
         (out / "report.html").write_text("not drawn")
 
     if "pages" not in request.fixturenames:
-        for module in (importlib.import_module("jaxpr.evaluation.compare"), run):
-            monkeypatch.setattr(module, "write_report", write_nothing)
+        monkeypatch.setattr(report, "write_report", write_nothing)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpr import data, evaluation, restorers
+from jaxpr import data, evaluation, report, restorers
 from jaxpr.core import InputError
 from jaxpr.evaluation import compiled, probes, run
 from jaxpr.evaluation.draws import computation_of
@@ -182,7 +182,7 @@ def test_the_numbers_are_there_before_the_pictures(tmp_path, monkeypatch):
     def fails(*_, **__):
         raise ValueError("cannot draw")
 
-    monkeypatch.setattr(run, "write_report", fails)
+    monkeypatch.setattr(report, "write_report", fails)
     with pytest.raises(ValueError, match="cannot draw"):
         evaluated(tmp_path / "run")
     assert json.loads((tmp_path / "run" / "results.json").read_text())["restorers"][0]["name"] == "up"

@@ -165,6 +165,6 @@ def _announced(restorers: dict[str, Restorer], count: int, shown: int) -> str:
     parts = []
     for name, restorer in restorers.items():
         calls = f", {restorer.cost} calls of the network each" if restorer.cost > 1 else ""
-        number = shown if restorer.label.endswith("+guidance") else count
+        number = shown if restorer.together else count
         parts.append(f"{name}: {number} answers{calls}")
     return "\n".join(parts)

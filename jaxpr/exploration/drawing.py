@@ -64,7 +64,7 @@ def draw_together(key: Key, restorer: Restorer, y: Array, *, count: int, name: s
 
     Args:
         key: one key.
-        restorer: with a method `draws(key, y, *, count)`.
+        restorer: one that draws sets only.
         y: (1, h, w, c).
         count: answers in the set.
         name: of the restorer, for messages.
@@ -72,11 +72,10 @@ def draw_together(key: Key, restorer: Restorer, y: Array, *, count: int, name: s
     Raises:
         InputError: it cannot draw sets, or fails.
     """
-    draws = getattr(restorer, "draws", None)
-    if draws is None:
+    if not restorer.together:
         raise InputError(f"restorer {name}: found one that draws single answers, expected one that draws sets")
     with users_code(f"restorer {name}"):
-        found = np.asarray(jax.jit(functools.partial(draws, count=count))(key, y), np.float32)
+        found = np.asarray(jax.jit(functools.partial(restorer.draws, count=count))(key, y), np.float32)
     return found.reshape(count, *found.shape[-3:])
 
 

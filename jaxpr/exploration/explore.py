@@ -157,7 +157,7 @@ def _check(
 
 
 def _is_guided(restorer: Restorer) -> bool:
-    return _GUIDED in restorer.label
+    return restorer.together
 
 
 def _guided_of(restorers: Mapping[str, Restorer], guided: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:

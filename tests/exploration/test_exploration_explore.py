@@ -40,16 +40,14 @@ def draw(params, key, y):
     return up + mode + 0.01 * jax.random.normal(k_noise, up.shape)
 
 
-class Guided(Restorer):
-    """Draws sets."""
-
-    def draws(self, key, y, *, count):
-        up = jnp.repeat(jnp.repeat(y, 2, 1), 2, 2)
-        return jnp.stack([up + 0.1 * i for i in range(count)])
+def spread_out(params, keys, y, count):
+    """A set whose answers know of each other."""
+    up = jnp.repeat(jnp.repeat(y, 2, 1), 2, 2)
+    return jnp.stack([up + 0.1 * i for i in range(count)])
 
 
 DRAWN = Restorer(draw, stochastic=True, label="drawn")
-TOGETHER = Guided(draw, stochastic=True, label="drawn+guidance")
+TOGETHER = Restorer(draw, stochastic=True, label="drawn+guidance", apply_set=spread_out, together=True)
 
 
 @pytest.fixture(scope="module")

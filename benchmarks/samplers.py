@@ -110,13 +110,13 @@ def ours(size: Size, *, plain: bool = False) -> Callable[[], Any]:
     if plain:
         from jaxpr.models import layers
 
-        layers.canonical_convolutions = lambda fn: fn  # type: ignore[assignment]
+        layers.canonical_convolutions = lambda fn: fn
     from jaxpr import samplers
 
     given, model = problem(size), adm_unet(NETWORK)
     params = convert(abstract_parameters(model), given.tensors, ADM_UNET.namings, source="drawn")
     noise = {"start": given.start[:, None], "step": given.draws[:, :, None]}
-    sample = {"ddrm": samplers.ddrm, "ddnm": samplers.ddnm, "dps": samplers.dps}[size.sampler]
+    sample: Any = {"ddrm": samplers.ddrm, "ddnm": samplers.ddnm, "dps": samplers.dps}[size.sampler]
     options: dict[str, Any] = {"scale": SCALE} if size.sampler == "dps" else {"eta": ETA}
 
     @jax.jit

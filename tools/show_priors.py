@@ -3,7 +3,7 @@
     python tools/show_priors.py digits28 [photos32 ...] --out docs/priors [--count 1000] [--steps 100]
 
 Takes names of packaged denoisers and files of `jaxpr train`. For each it draws samples (an image of which nothing is
-known, by `ddnm` without fresh noise, which is DDIM) and writes NAME.png: 64 samples, and below eight of them, over the
+known, by `ddnm` without fresh noise, which is DDIM) and writes NAME.png: 64 samples, and below eight of them beside the
 nearest of the training images or crops, which shows whether it repeats them. NAME.json keeps, and the terminal shows,
 Fréchet distances of samples to training and to test images, and of these to each other, all of equally many images.
 They are in features of AlexNet, and in pixels after resizing to 8×8.
@@ -94,7 +94,7 @@ def nearest(images: np.ndarray, among: np.ndarray) -> np.ndarray:
 
 
 def sheet(drawn: np.ndarray, train: np.ndarray) -> Image.Image:
-    """The picture: samples; then eight of them over what is nearest."""
+    """The picture: samples; then eight of them beside what is nearest."""
     few = drawn[: COLUMNS // 2]
     pairs = np.stack([few, nearest(few, train)], axis=1).reshape(-1, *drawn.shape[1:])
     images = np.concatenate([drawn[:SHOWN], pairs])

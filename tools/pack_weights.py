@@ -1,13 +1,14 @@
-"""Put trained restorers and classifiers among the weights that come with jaxpr.
+"""Put trained restorers, denoisers and classifiers among the weights that come with jaxpr.
 
     jaxpr train digits --out runs/digits && jaxpr train photographs --out runs/photographs
-    python tools/pack_weights.py runs/digits runs/photographs
+    python tools/pack_weights.py runs/digits runs/photographs runs/denoisers
 
-Takes folders with runs of `jaxpr train`, and single files of weights: of restorers, or of the classifiers of digits.
-Restorers are stored in half precision. On test images that moves outputs, in grey levels of 255 (root mean square), by
-at most 0.005 for photographs and by 0.05 to 1.6 for digits of the first seed, most for robust deterministic restorers.
-Everything that says how they were made stays. Writes `jaxpr/weights/files/index.json`, restorers before classifiers and
-new ones last, and one file for each data and degradation, so that an evaluation reads one of them.
+Takes folders with runs of `jaxpr train`, and single files of weights: of restorers, of denoisers, or of the classifiers
+of digits. Restorers and denoisers are stored in half precision. On test images that moves outputs of restorers, in grey
+levels of 255 (root mean square), by at most 0.005 for photographs and by 0.05 to 1.6 for digits of the first seed, most
+for robust deterministic restorers. Everything that says how they were made stays. Writes
+`jaxpr/weights/files/index.json`, restorers before denoisers before classifiers and new ones last, and one file for each
+data and degradation, and for each denoiser, so that an evaluation reads one of them.
 """
 
 import argparse
@@ -17,12 +18,14 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 import jaxpr
 from jaxpr.core import write_atomically
+from jaxpr.weights.denoisers import pack_denoiser, unpack_denoiser
 from jaxpr.weights.native import pack_family, pack_restorer, read_member, unpack_restorer, unpack_weights
 from jaxpr.weights.packaged import PackagedEntry
 
@@ -37,12 +40,16 @@ def packed(path: Path) -> tuple[PackagedEntry, bytes]:
     if "classifier" in metadata:
         name, seed, place = f"digits-{metadata['classifier']}", metadata["recipe"]["seed"], "digits-classifiers"
         kind, degradation, channels, stochastic = "classifier", None, 1, False
+    elif "denoiser" in metadata:
+        found = unpack_denoiser(content)
+        content = pack_denoiser(
+            found.config, halved(path, found.params), found.metadata, side=found.side, schedule=found.schedule
+        )
+        name, seed, place = metadata["recipe"]["name"], metadata["seed"], f"{metadata['recipe']['name']}-denoiser"
+        kind, degradation, channels, stochastic = "denoiser", None, found.config.in_channels, False
     else:
         config, params, metadata = unpack_restorer(content)
-        if max(np.abs(leaf).max() for leaf in jax.tree.leaves(params)) > np.finfo(np.float16).max:
-            raise SystemExit(f"{path}: found weights too large for half precision")
-        params = jax.tree.map(lambda leaf: leaf.astype(np.float16), params)
-        content = pack_restorer(config, params, metadata)
+        content = pack_restorer(config, halved(path, params), metadata)
         name, seed, data = metadata["recipe"]["name"], metadata["seed"], metadata["data"].removesuffix("-train")
         place = f"{data}-{config.degradation.replace('+', '-')}"
         kind, degradation, channels, stochastic = "restorer", config.degradation, config.channels, config.stochastic
@@ -66,6 +73,13 @@ def packed(path: Path) -> tuple[PackagedEntry, bytes]:
         sha256=hashlib.sha256(content).hexdigest(),
     )
     return entry, content
+
+
+def halved(path: Path, params: Any) -> Any:
+    """Parameters in half precision."""
+    if max(np.abs(leaf).max() for leaf in jax.tree.leaves(params)) > np.finfo(np.float16).max:
+        raise SystemExit(f"{path}: found weights too large for half precision")
+    return jax.tree.map(lambda leaf: leaf.astype(np.float16), params)
 
 
 def pack(paths: Iterable[Path], folder: Path) -> dict[str, PackagedEntry]:

@@ -24,7 +24,7 @@ from jaxpr.models.adm_unet import (
 )
 from jaxpr.models.diffusion_parts import attend, batch_of_times
 from jaxpr.models.functional import Model, functional
-from jaxpr.models.layers import Compute, Keys, check_channels, conv2d, group_norm, linear
+from jaxpr.models.layers import Compute, GroupNorm, Keys, check_channels, conv2d, group_norm, linear
 from jaxpr.models.naming import Network, Shapes
 
 __all__ = ["ADM_CLASSIFIER", "ADMClassifierConfig", "Pool", "adm_classifier"]
@@ -107,7 +107,7 @@ class _ADMClassifier(Encoder):
         self.config = nnx.static(config)
         width, outputs = config.unet.widths[-1], config.out_channels
 
-        def norm(channels: int) -> nnx.GroupNorm:
+        def norm(channels: int) -> GroupNorm:
             return group_norm(channels, compute=compute, rngs=rngs, epsilon=EPSILON)
 
         match config.pool:

@@ -6,6 +6,7 @@ use the biased variance, GELU is the exact one, channels are shuffled in PyTorch
 
 import functools
 import itertools
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from jaxpr.numerics.convolution import canonical_convolutions
 __all__ = [
     "Compute",
     "Conv",
+    "GroupNorm",
     "Keys",
     "Mlp",
     "PReLU",
@@ -135,9 +137,35 @@ def layer_norm(width: int, *, compute: Compute, rngs: Keys, epsilon: float = 1e-
     return nnx.LayerNorm(width, epsilon=epsilon, use_fast_variance=False, dtype=compute.dtype, rngs=rngs)
 
 
-def group_norm(channels: int, *, compute: Compute, rngs: Keys, epsilon: float, groups: int = 32) -> nnx.GroupNorm:
+class GroupNorm(nnx.GroupNorm):
+    """`nnx.GroupNorm` over the last axis, in its parameters `scale` and `bias`, faster on CPUs.
+
+    Sums are of each channel first, then of its group: XLA:CPU sums groups of neighbouring channels much slower.
+    """
+
+    def __call__(self, x: Array) -> Array:
+        """Map (N, ..., channels) to the same shape."""
+        dtype = self.dtype or x.dtype
+        wide = x.astype(jnp.promote_types(dtype, jnp.float32))
+        positions = tuple(range(1, x.ndim - 1))
+        each = x.shape[-1] // self.num_groups
+        weight, bias = (
+            jnp.expand_dims(param[...].astype(wide.dtype), (0, *positions)) for param in (self.scale, self.bias)
+        )
+
+        def mean(values: Array) -> Array:
+            sums = values.sum(positions).reshape(x.shape[0], self.num_groups, each).sum(-1) / each
+            means = jnp.repeat(sums / math.prod(x.shape[1:-1]), each, axis=1)
+            return means.reshape(x.shape[0], *[1] * len(positions), x.shape[-1])
+
+        centred = wide - mean(wide)
+        scale = jax.lax.rsqrt(mean(jnp.square(centred)) + self.epsilon) * weight
+        return (centred * scale + bias).astype(dtype)
+
+
+def group_norm(channels: int, *, compute: Compute, rngs: Keys, epsilon: float, groups: int = 32) -> GroupNorm:
     """Normalisation of each group of channels over all positions; statistics in float32."""
-    return nnx.GroupNorm(channels, groups, epsilon=epsilon, use_fast_variance=False, dtype=compute.dtype, rngs=rngs)
+    return GroupNorm(channels, groups, epsilon=epsilon, use_fast_variance=False, dtype=compute.dtype, rngs=rngs)
 
 
 def l2_normalise(x: Array, *, axis: int, epsilon: float = 1e-12) -> Array:

@@ -9,10 +9,11 @@ from jaxpr.restorers.host import from_host
 from jaxpr.restorers.lmmse import Lmmse, fit_lmmse, lmmse
 from jaxpr.restorers.nlm import nlm
 from jaxpr.restorers.patches import PatchGrid
+from jaxpr.restorers.priors import read_prior
 from jaxpr.restorers.published import PUBLISHED_RESTORERS, published_restorer
 from jaxpr.restorers.ranges import in_range
 from jaxpr.restorers.restorer import Restorer, as_restorer
-from jaxpr.restorers.sampled import read_prior, sampled_restorer
+from jaxpr.restorers.sampled import sampled_restorer
 from jaxpr.restorers.stored import StoredRestorer, from_folder
 from jaxpr.restorers.tiled import tiled
 from jaxpr.restorers.torch_bridge import from_torch

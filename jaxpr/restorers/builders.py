@@ -22,9 +22,10 @@ from jaxpr.restorers.exemplar import exemplar, fit_exemplars
 from jaxpr.restorers.lmmse import fit_lmmse, lmmse
 from jaxpr.restorers.nlm import nlm
 from jaxpr.restorers.patches import PatchGrid
+from jaxpr.restorers.priors import prior_options, read_prior
 from jaxpr.restorers.published import PUBLISHED_RESTORERS, published_restorer
 from jaxpr.restorers.restorer import Restorer, as_restorer
-from jaxpr.restorers.sampled import read_prior, sampled_restorer, sampling_options
+from jaxpr.restorers.sampled import sampled_restorer, sampling_options
 from jaxpr.restorers.stored import from_folder
 from jaxpr.restorers.trained import trained_channels, trained_degradation, trained_restorer
 from jaxpr.restorers.upscaling import bicubic, lanczos, nearest
@@ -230,8 +231,9 @@ def _stored(match: re.Match[str], _: Sources) -> Make:
 def _sampled(match: re.Match[str], sources: Sources) -> Make:
     spec, training = match[0], sources.training
     try:
-        steps, options, attacked = sampling_options(match["name"], match["options"] or "")
-        prior = read_prior(match["path"])
+        chosen, rest = prior_options(match["options"] or "")
+        steps, options, attacked = sampling_options(match["name"], rest)
+        prior = read_prior(match["path"], **chosen)
         if prior.channels != training.channels:
             raise InputError(f"prior: found {prior.channels} channels, expected {training.channels}, those of x")
         made = sampled_restorer(
@@ -313,8 +315,9 @@ WORDS = (
         _published,
     ),
     Word(
-        "ddrm:PATH, ddnm:PATH, dps:PATH, repaint:PATH, each also with ?steps=N&...&attack=yes",
-        "answers that a diffusion sampler draws with the denoiser in a file, of jaxpr train or of ADM or DDPM",
+        "ddrm:PRIOR, ddnm:PRIOR, dps:PRIOR, repaint:PRIOR, each also with ?steps=N&...&attack=yes",
+        "answers that a diffusion sampler draws; PRIOR a denoiser that comes with jaxpr, a fetched one, or a file of "
+        "jaxpr train, ADM or DDPM; of these also ?class=N&classifier=FILE&precision=bfloat16",
         re.compile(r"(?P<name>ddrm|ddnm|dps|repaint):(?P<path>[^?]*)(?:\?(?P<options>.*))?", re.DOTALL),
         _sampled,
     ),

@@ -4,26 +4,21 @@ Papers: those of `jaxpr.samplers`; [cohen2024md] compares them.
 """
 
 import functools
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxpr.core import Array, InputError, given_path, is_number, printable
+from jaxpr.core import Array, InputError, is_number
 from jaxpr.degradations import Degradation, Inpainting
-from jaxpr.diffusion import LearnedVariance, Schedule, from_eps, linear_schedule
-from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
-from jaxpr.models.ddpm_unet import DDPMUNetConfig
+from jaxpr.diffusion import LearnedVariance, Schedule, from_eps
 from jaxpr.models.functional import Model
 from jaxpr.restorers.guided import PublishedGuidance, guidance_at, guidance_record
+from jaxpr.restorers.priors import Prior
 from jaxpr.restorers.restorer import Restorer, joined_variant
 from jaxpr.samplers import Guidance, ddnm, ddrm, dps, network_calls, repaint
-from jaxpr.weights.denoisers import is_denoiser, read_denoiser
-from jaxpr.weights.networks import load_network
 
-__all__ = ["SAMPLERS", "Prior", "Sampler", "guided", "read_prior", "sampled_restorer", "sampling_options"]
+__all__ = ["SAMPLERS", "Sampler", "guided", "sampled_restorer", "sampling_options"]
 
 
 class Sampler(NamedTuple):
@@ -56,55 +51,6 @@ SAMPLERS = {
     "repaint": Sampler(repaint, 250, {"jump_length": 10, "jump_repeat": 10}, jumps=("jump_length", "jump_repeat")),
 }
 """By the words of the command line; defaults are the published ones."""
-
-
-class Prior(NamedTuple):
-    """A network that knows images, with what samplers need to know of it.
-
-    Attributes:
-        model: predicts the noise of (parameters, x_t, t).
-        params: its parameters.
-        schedule: its noise levels.
-        learned_variance: see `from_eps`.
-        channels: of its images.
-        multiple: of the height and width of its images.
-        record: JSON-able: its file and hash.
-    """
-
-    model: Model
-    params: Any
-    schedule: Schedule
-    learned_variance: LearnedVariance | None
-    channels: int
-    multiple: int
-    record: dict[str, Any]
-
-
-def read_prior(source: str | Path) -> Prior:
-    """The denoiser in a file: of `jaxpr train`, or a published U-Net of ADM (unconditional) or DDPM.
-
-    Raises:
-        InputError: no such file, or another network.
-    """
-    path = given_path(source)
-    if not os.path.exists(path):
-        raise InputError(f"source: found no file {printable(source)}, expected weights of a denoiser")
-    if is_denoiser(path):
-        packed = read_denoiser(path)
-        record = {"file": path.name, "sha256": packed.sha256, "schedule": packed.schedule}
-        model, config = adm_unet(packed.config), packed.config
-        return Prior(model, packed.params, packed.noise_schedule(), None, config.in_channels, config.multiple, record)
-    loaded = load_network(path)
-    config, record = loaded.config, {"file": path.name, "sha256": loaded.checkpoint.sha256}
-    variance: LearnedVariance | None = None
-    if isinstance(config, ADMUNetConfig) and config.num_classes is None:
-        channels, multiple = config.in_channels, config.multiple
-        variance = "range" if config.out_channels == 2 * channels else None
-    elif isinstance(config, DDPMUNetConfig):
-        channels, multiple = config.in_channels, config.multiple
-    else:
-        raise InputError(f"source: found {loaded.name} in {printable(path)}, expected an unconditional denoiser")
-    return Prior(loaded.model, loaded.params, linear_schedule(), variance, channels, multiple, record)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
-"""Denoisers that `jaxpr train` made: their files."""
+"""Denoisers that `jaxpr train` made: their files, and those that come with jaxpr."""
 
+import functools
 import hashlib
 import json
 import os
@@ -15,12 +16,14 @@ from jaxpr.diffusion import Schedule, cosine_schedule, linear_schedule
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
 from jaxpr.models.naming import abstract_parameters
 from jaxpr.weights.native import METADATA, pack_weights, parameters_like, unpack_weights, with_text_keys
+from jaxpr.weights.packaged import packaged_content, packaged_entry
 
 __all__ = [
     "SCHEDULES",
     "PackedDenoiser",
     "is_denoiser",
     "pack_denoiser",
+    "packaged_denoiser",
     "read_denoiser",
     "unpack_denoiser",
 ]
@@ -38,7 +41,7 @@ class PackedDenoiser(NamedTuple):
         schedule: name of the noise schedule.
         params: nested dict of arrays, float32.
         metadata: recipe, command and data that made it.
-        path: of its file; None if it was not read from one.
+        path: of its file; None if it was not read from one, or one with others.
         sha256: of its content.
     """
 
@@ -106,3 +109,13 @@ def read_denoiser(path: str | os.PathLike[str]) -> PackedDenoiser:
         raise InputError(f"{printable(path)}: cannot be read ({error.strerror}), expected weights") from error
     except InputError as error:
         raise InputError(f"{printable(path)}: {error}") from error
+
+
+@functools.cache
+def packaged_denoiser(name: str) -> PackedDenoiser:
+    """Read a denoiser that comes with jaxpr, once per process.
+
+    Raises:
+        InputError: as `packaged_content`; a restorer or classifier.
+    """
+    return unpack_denoiser(packaged_content(name))._replace(path=Path(packaged_entry(name).file))

@@ -1,4 +1,4 @@
-"""Weights that come with jaxpr: small restorers and classifiers, each with the recipe, command and data that made it.
+"""Weights that come with jaxpr: restorers, classifiers, denoisers, each with the recipe, command and data that made it.
 
 `files/index.json` says what there is; weights for one problem share a file. `tools/pack_weights.py` writes them.
 """
@@ -15,6 +15,7 @@ from jaxpr.core import InputError, file_at, printable
 from jaxpr.weights.native import PackedRestorer, read_member, unpack_restorer
 
 __all__ = [
+    "PACKAGED_DENOISERS",
     "PACKAGED_RESTORERS",
     "PackagedEntry",
     "RestorerFile",
@@ -32,10 +33,10 @@ class PackagedEntry(NamedTuple):
     """What the index says of weights that come with jaxpr.
 
     Attributes:
-        name: of the restorer or classifier.
-        kind: "restorer" or "classifier".
-        degradation: the name of what a restorer undoes; None for a classifier.
-        channels: of the images that it returns or classifies.
+        name: of the restorer, classifier or denoiser.
+        kind: "restorer", "classifier" or "denoiser".
+        degradation: the name of what a restorer undoes; None for the others.
+        channels: of the images that it returns, classifies or knows.
         family: what it is drawn with, in one colour, on one line.
         setting: what varies along a family's line; None where nothing does.
         variant: what else distinguishes it from another member; None for the usual one.
@@ -68,6 +69,9 @@ _INDEX = {
 PACKAGED_RESTORERS = tuple(name for name, entry in _INDEX.items() if entry.kind == "restorer")
 """Names of the restorers that come with jaxpr."""
 
+PACKAGED_DENOISERS = tuple(name for name, entry in _INDEX.items() if entry.kind == "denoiser")
+"""Names of the denoisers that come with jaxpr, priors of the samplers."""
+
 
 class RestorerFile(NamedTuple):
     """A restorer that was read.
@@ -84,7 +88,7 @@ class RestorerFile(NamedTuple):
 
 
 def packaged_entry(name: str) -> PackagedEntry:
-    """What the index says of a restorer or classifier that comes with jaxpr; no weights are read.
+    """What the index says of weights that come with jaxpr; none are read.
 
     Raises:
         InputError: unknown name.
@@ -95,7 +99,7 @@ def packaged_entry(name: str) -> PackagedEntry:
 
 
 def packaged_content(name: str) -> bytes:
-    """The weights of a restorer or classifier that comes with jaxpr, as `pack_weights` makes them.
+    """Weights that come with jaxpr, as `pack_weights` makes them.
 
     Raises:
         InputError: unknown name; its file is missing, damaged, or does not hold what the index says.
@@ -115,7 +119,7 @@ def packaged_restorer(name: str) -> RestorerFile:
     """Read a restorer that comes with jaxpr, once per process.
 
     Raises:
-        InputError: as `packaged_content`; a classifier.
+        InputError: as `packaged_content`; a classifier or denoiser.
     """
     entry = packaged_entry(name)
     return RestorerFile(_FOLDER / entry.file, entry.sha256, unpack_restorer(packaged_content(name)))

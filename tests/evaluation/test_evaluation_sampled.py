@@ -20,7 +20,7 @@ from jaxpr.evaluation.stream import prepare
 from jaxpr.metrics import rmse
 from jaxpr.models.functional import Model
 from jaxpr.restorers import Restorer, as_restorer, nearest, sampled_restorer
-from jaxpr.restorers.sampled import Prior
+from jaxpr.restorers.priors import Prior
 from jaxpr.samplers import Guidance
 
 KEY = jax.random.key(5)

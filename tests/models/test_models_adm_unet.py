@@ -56,6 +56,7 @@ OTHERS = {
     "128x128_diffusion.pt": PUBLISHED._replace(
         attention_resolutions=(4, 8, 16), channel_mult=(1, 1, 2, 3, 4), num_classes=1000, num_head_channels=-1
     ),
+    "ffhq_10m.pt": PUBLISHED._replace(model_channels=128, num_res_blocks=1, attention_resolutions=(16,)),
     "64_256_upsampler.pt": PUBLISHED._replace(
         in_channels=6, model_channels=192, num_classes=1000, num_head_channels=-1
     ),
@@ -69,7 +70,7 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", quick(OTHERS, "256x256_classifier.pt"))
+@pytest.mark.parametrize("name", quick(OTHERS, "256x256_classifier.pt", thorough=("ffhq_10m.pt",)))
 def test_other_published_sizes(name):
     assert recognise(published_shapes(OTHERS[name])) == (network_of(OTHERS[name]), OTHERS[name])
 

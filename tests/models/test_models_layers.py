@@ -9,7 +9,7 @@ from flax import nnx
 from jaxpr.attacks import explore_posterior, ifgsm, l2_adam, local_lipschitz, output_shift
 from jaxpr.core import InputError
 from jaxpr.models import functional
-from jaxpr.models.layers import Conv, halve, l2_normalise, upsample_bilinear
+from jaxpr.models.layers import Conv, GroupNorm, halve, l2_normalise, upsample_bilinear
 from jaxpr.numerics import LINEAR, resize
 
 FLOAT32 = 1e-5  # float32 sums of up to 200 terms in another order
@@ -126,3 +126,22 @@ def test_bilinear_doubling_and_halving_are_matrices(shape):
 def test_odd_images_have_no_half():
     with pytest.raises(InputError, match="x: found 3×4 pixels, expected multiples of 2"):
         halve(np.zeros((1, 3, 4, 1), np.float32))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 8), (2, 8)])
+def test_norms_of_groups_are_those_of_flax(shape):
+    models = [
+        functional(lambda rngs, c=cls: c(8, num_groups=4, use_fast_variance=False, rngs=rngs))
+        for cls in (GroupNorm, nnx.GroupNorm)
+    ]
+    x = 3 + 2 * jax.random.normal(jax.random.key(0), shape)
+    params = {"scale": jnp.linspace(0.5, 2, 8), "bias": jnp.linspace(-1, 1, 8)}
+
+    def both(model):
+        return jax.value_and_grad(lambda x: jnp.sum(jnp.sin(model.apply(params, x))))(x)
+
+    found, expected = (jax.jit(lambda model=model: (model.apply(params, x), both(model)[1]))() for model in models)
+    np.testing.assert_allclose(found[0], expected[0], atol=2e-6)
+    np.testing.assert_allclose(found[1], expected[1], atol=2e-5)
+    half = models[0].apply(params, x.astype(jnp.bfloat16))
+    assert half.dtype == jnp.bfloat16

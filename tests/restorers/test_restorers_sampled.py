@@ -4,17 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from jaxpr.core import InputError
 from jaxpr.degradations import parse_degradation
 from jaxpr.diffusion import from_eps, gaussian_denoiser, linear_schedule
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
-from jaxpr.models.ddpm_unet import DDPMUNetConfig, ddpm_unet
 from jaxpr.models.functional import Model
-from jaxpr.models.naming import abstract_parameters, torch_shapes
 from jaxpr.restorers import Training, build_restorers
-from jaxpr.restorers.sampled import SAMPLERS, Prior, read_prior, sampled_restorer, sampling_options
+from jaxpr.restorers.priors import Prior, read_prior
+from jaxpr.restorers.sampled import SAMPLERS, sampled_restorer, sampling_options
 from jaxpr.samplers import ddnm
 from jaxpr.weights.denoisers import pack_denoiser
 
@@ -121,31 +119,3 @@ def test_options_of_the_function_are_the_samplers_own():
     with pytest.raises(InputError, match="sampler: found 'ddim', expected one of ddrm, ddnm, dps, repaint"):
         sampled_restorer("ddim", GAUSSIAN, AVERAGE)
     assert sampling_options("ddrm", "") == (None, {}, False)
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize(
-    ("model", "variance", "multiple"),
-    [
-        (adm_unet(ADMUNetConfig(3, 64, 6, 1, (2,), (1, 1))), "range", 2),
-        (ddpm_unet(DDPMUNetConfig(ch=32, ch_mult=(1, 1), num_res_blocks=1, attention_levels=(1,))), None, 2),
-    ],
-)
-def test_published_networks_are_priors(tmp_path, model, variance, multiple):
-    path = tmp_path / "published.safetensors"
-    random = np.random.default_rng(0)
-    shapes = torch_shapes(abstract_parameters(model))
-    save_file({name: random.normal(0, 0.02, of).astype(np.float32) for name, of in shapes.items()}, path)
-    prior = read_prior(path)
-    assert (prior.learned_variance, prior.channels, prior.multiple) == (variance, 3, multiple)
-    restorer = sampled_restorer("ddrm", prior, AVERAGE, steps=2)
-    y = jax.random.uniform(jax.random.key(0), (1, 2, 4, 3))
-    np.testing.assert_allclose(AVERAGE.operator((4, 8, 3))(jax.jit(restorer)(jax.random.key(1), y)), y, atol=1e-5)
-
-
-def test_other_networks_are_no_priors(tmp_path):
-    path = tmp_path / "classes.safetensors"
-    shapes = torch_shapes(abstract_parameters(adm_unet(ADMUNetConfig(3, 64, 6, 1, (2,), (1, 1), 10))))
-    save_file({name: np.zeros(of, np.float32) for name, of in shapes.items()}, path)
-    with pytest.raises(InputError, match=r"source: found .* in .*classes.safetensors, expected an unconditional denoi"):
-        read_prior(path)

@@ -12,7 +12,8 @@ from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
 from jaxpr.models.functional import Model
 from jaxpr.restorers import Restorer, Training, as_restorer, build_restorers, consistent, from_host, in_range
 from jaxpr.restorers.guided import PublishedGuidance, guidance_at, published_guidance
-from jaxpr.restorers.sampled import SAMPLERS, Prior, sampled_restorer
+from jaxpr.restorers.priors import Prior
+from jaxpr.restorers.sampled import SAMPLERS, sampled_restorer
 from jaxpr.samplers import Guidance, guidance_preset
 from jaxpr.weights.denoisers import pack_denoiser
 

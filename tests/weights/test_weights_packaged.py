@@ -4,15 +4,25 @@ import importlib.util
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from jaxpr.core import InputError
 from jaxpr.degradations import parse_degradation
+from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
+from jaxpr.models.naming import abstract_parameters
 from jaxpr.restorers import default_restorers
 from jaxpr.weights import packaged
+from jaxpr.weights.denoisers import pack_denoiser, packaged_denoiser, unpack_denoiser
 from jaxpr.weights.native import pack_weights, unpack_weights
-from jaxpr.weights.packaged import PACKAGED_RESTORERS, packaged_content, packaged_entry, packaged_restorer
+from jaxpr.weights.packaged import (
+    PACKAGED_DENOISERS,
+    PACKAGED_RESTORERS,
+    packaged_content,
+    packaged_entry,
+    packaged_restorer,
+)
 
 FOLDER = Path(packaged.__file__).parent / "files"
 INDEX = json.loads((FOLDER / "index.json").read_text())
@@ -34,7 +44,7 @@ def test_the_index_and_the_files_say_the_same():
     for name in INDEX:
         entry = packaged_entry(name)
         content = packaged_content(name)  # checks the hash
-        assert entry.size == len(content) <= 2_000_000
+        assert entry.size == len(content) <= (6_000_000 if entry.kind == "denoiser" else 2_000_000)
 
 
 def test_restorers_say_how_they_were_made():
@@ -45,6 +55,17 @@ def test_restorers_say_how_they_were_made():
         assert (name, entry.seed) == (recipe["name"], recipe["seed"])
         assert f"--only {name}" in metadata["command"]
         assert {"seed", "data", "data_fingerprint", "code_sha256"} <= set(metadata)
+
+
+@pytest.mark.parametrize("name", PACKAGED_DENOISERS)
+def test_denoisers_say_how_they_were_made(name):
+    entry, found = packaged_entry(name), packaged_denoiser(name)
+    assert (found.sha256, found.path.name) == (entry.sha256, entry.file)
+    assert (name, entry.seed) == (found.metadata["recipe"]["name"], found.metadata["recipe"]["seed"])
+    assert (entry.channels, entry.degradation) == (found.config.in_channels, None)
+    assert f"--only {name}" in found.metadata["command"]
+    assert found.metadata["data"].endswith("-train")
+    assert {"data_fingerprint", "code_sha256"} <= set(found.metadata)
 
 
 @pytest.mark.parametrize("name", ["photos-l1", "digits-inpainting-stochastic-robust-1"])
@@ -135,3 +156,23 @@ def test_the_tool_refuses_what_half_precision_cannot_hold(tool, tmp_path):
     (tmp_path / "weights.safetensors").write_bytes(pack_weights(params, metadata))
     with pytest.raises(SystemExit, match="found weights too large for half precision"):
         tool.packed(tmp_path / "weights.safetensors")
+
+
+def test_the_tool_packs_denoisers_in_half_precision(tool, tmp_path, monkeypatch):
+    config = ADMUNetConfig(1, 32, 1, 1, (), (1,), num_head_channels=32)
+    params = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.1, leaf.dtype), abstract_parameters(adm_unet(config)))
+    recipe = {"recipe": {"name": "tiny", "seed": 3}, "seed": 3}
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(pack_denoiser(config, params, recipe, side=4, schedule="cosine"))
+    files = tmp_path / "files"
+    files.mkdir()
+    entry = tool.pack([path], files)["tiny"]
+    assert (entry.kind, entry.channels, entry.seed, entry.file) == ("denoiser", 1, 3, "tiny-denoiser.safetensors")
+    monkeypatch.setattr(packaged, "_FOLDER", files)
+    monkeypatch.setattr(packaged, "_INDEX", {"tiny": entry})
+    packaged_denoiser.cache_clear()
+    found, whole = packaged_denoiser("tiny"), unpack_denoiser(path.read_bytes())
+    assert (found.config, found.side, found.schedule, found.metadata) == (config, 4, "cosine", recipe)
+    for half, full in zip(jax.tree.leaves(found.params), jax.tree.leaves(whole.params), strict=True):
+        np.testing.assert_array_equal(half, full.astype(np.float16).astype(np.float32))
+    packaged_denoiser.cache_clear()

@@ -192,7 +192,7 @@ FIXED = [
     (
         evaluation.evaluate,
         "(key, restorers, images, degradation, *, protocol, out, batch_size=8, progress=True, decisions=None, "
-        "baseline=None, accept_other_code=False, command=None, budget=None)",
+        "baseline=None, reference=None, accept_other_code=False, command=None, budget=None)",
     ),
 ]
 

@@ -266,7 +266,7 @@ def draw(task: ExactTask, found: Found, floor: Found, sizes: Sizes) -> Picture:
     """All measures over calls of the network."""
     figure = new_figure(11.0, 9.6)
     axes = figure.subplots(4, 3, sharex=True)
-    figure.subplots_adjust(left=0.07, right=0.99, top=0.9, bottom=0.055, wspace=0.2, hspace=0.16)
+    figure.subplots_adjust(left=0.07, right=0.99, top=0.9, bottom=0.055, wspace=0.24, hspace=0.16)
     for column, prior in enumerate(ex.PRIORS):
         shown = ("variance", "bias", "w2", "modes" if prior == ex.MIXTURE else "coverage")
         axes[0, column].set_title(prior)
@@ -277,9 +277,11 @@ def draw(task: ExactTask, found: Found, floor: Found, sizes: Sizes) -> Picture:
             for method in LOOKS:
                 _curve(ax, method, measure, column, task, found, sizes)
             ax.set_xscale("log")
-            ax.set_ylabel(ex.MEASURES[measure], fontsize=9)
+            if column == 0 or measure == "modes":
+                ax.set_ylabel(ex.MEASURES[measure], fontsize=9)
             if measure == "bias":
                 ax.set_yscale("symlog", linthresh=0.01)
+                ax.set_ylim(bottom=-0.02)
         axes[3, column].set_xlabel("calls of the network")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper center", ncols=5, frameon=False, fontsize=9)

@@ -280,7 +280,9 @@ def draw_widths(shares: np.ndarray) -> Picture:
     ax.set_xticks(ratios, [f"{r:g}" for r in ratios])
     ax.minorticks_off()
     ax.set(xlabel="width of the dominant mode over that of the others", ylabel="dominant mode", ylim=(-0.02, 1.04))
-    ax.legend(facecolor="white", edgecolor="none", framealpha=1, fontsize=8.5, loc="center left", bbox_to_anchor=(0, 0.28))
+    ax.legend(
+        facecolor="white", edgecolor="none", framealpha=1, fontsize=8.5, loc="center left", bbox_to_anchor=(0, 0.28)
+    )
     return Picture(
         figure,
         "Uniformization with 20 of 1,000 points by the width of the mode that has 95 % of the mass. Its share grows "

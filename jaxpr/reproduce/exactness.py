@@ -34,7 +34,7 @@ MEASURES = {
     "variance": "variance / true",
     "bias": "mean's error² / variance",
     "w2": "W2 / spread",
-    "coverage": f"posterior in the answers' {LEVEL:.0%}",
+    "coverage": f"posterior within {LEVEL:.0%} of answers",
     "modes": "mode weights off by",
 }
 _MASK = np.array([[1, 0, 0, 1], [0, 1, 0, 1]], bool)

@@ -41,7 +41,7 @@ class Sizes(NamedTuple):
 
 SIZES = {
     "smoke": Sizes((("digits", 4, 40),), {"ddrm": 3, "ddnm": 3, "dps": 3, "repaint": 6}, 1),
-    "small": Sizes((("digits", 100, 1500), ("photos", 15, 400)), {"ddrm": 20, "ddnm": 50, "dps": 100, "repaint": 50}),
+    "small": Sizes((("digits", 60, 1000), ("photos", 10, 300)), {"ddrm": 20, "ddnm": 50, "dps": 100, "repaint": 30}),
     "paper": Sizes(
         (("digits", 359, 1500), ("photos", 60, 3000)), {"ddrm": 20, "ddnm": 100, "dps": 1000, "repaint": 250}
     ),
@@ -290,10 +290,10 @@ def run(scale: str) -> Experiment:
         remarks=[
             "Priors are kernels around real training images, digits of 8×8 or crops of 32×32 in colour: denoisers "
             "and posteriors are exact, so diversity stands beside the true posterior's.",
-            "Settings of guidance are the paper's, thresholds converted to the same root mean square. RePaint jumps "
-            "5 steps, 3 times. NIQE needs images of 96×192; unlikeness stands for it.",
-            "LR-PSNR: of A x̂ to y, and, as published, of pseudo-inverses in [0, 1]. 140 dB stands for equality. Inpainting "
-            "counts known pixels only.",
+            "Settings of guidance are the paper's, thresholds converted to the same root mean square. RePaint "
+            "jumps 5 steps, 3 times. NIQE needs images of 96×192; unlikeness stands for it.",
+            "LR-PSNR: of A x̂ to y, and, as published, of pseudo-inverses in [0, 1]. 140 dB stands for equality. "
+            "Inpainting counts known pixels only.",
             "The paper's further baseline, MAT, can be compared by `jaxpr evaluate --restorers outputs:FOLDER`.",
         ],
     )

@@ -9,11 +9,10 @@ import numpy as np
 
 from jaxpr.core import Array
 from jaxpr.degradations import Inpainting
-from jaxpr.metrics import lpips, pairwise_diversity
 from jaxpr.reproduce.sampled_sets import ImagePrior, SetTask
 from jaxpr.weights import digit_classifier, feature_extractor, perceptual_network
 
-__all__ = ["SetMeasures", "set_measures"]
+__all__ = ["SetMeasures", "perceptual_embedding", "set_measures"]
 
 _REAL = 512  # photographs' crops that answers are compared with
 
@@ -61,15 +60,14 @@ def set_measures(prior: ImagePrior) -> SetMeasures:
     """
     if prior.x.shape[1:] == (8, 8, 1):
         return _digit_measures()
-    network, extractor = perceptual_network("vgg16"), feature_extractor("alexnet")
+    extractor, embed = feature_extractor("alexnet"), jax.jit(perceptual_embedding)
 
-    def colour(x: Array) -> Array:
-        return jnp.broadcast_to(jnp.clip(x, 0, 1), (*x.shape[:-1], 3))
+    def diversity(sets: np.ndarray) -> np.ndarray:
+        found = np.stack([np.asarray(embed(jnp.asarray(each))) for each in sets])
+        first, second = np.triu_indices(len(sets), k=1)
+        pairs = zip(first, second, strict=True)
+        return np.mean([np.sum((found[i] - found[j]) ** 2, axis=1) for i, j in pairs], axis=0)
 
-    def distance(a: Array, b: Array) -> Array:
-        return lpips(colour(a), colour(b), network=network)
-
-    diversity = jax.jit(lambda sets: pairwise_diversity(colour(sets), distance))
     apply = jax.jit(extractor.apply)
     known = prior.x if prior.kernels is None else (np.asarray(prior.kernels.centres) + 1) / 2
     real = np.asarray(apply(jnp.asarray(known[:_REAL])))
@@ -82,10 +80,22 @@ def set_measures(prior: ImagePrior) -> SetMeasures:
     return SetMeasures(
         "LPIPS (VGG)",
         "to the nearest real image, AlexNet's features",
-        lambda sets: np.asarray(diversity(jnp.asarray(sets))),
+        diversity,
         unlikeness,
         lambda x: np.asarray(apply(jnp.asarray(x))),
     )
+
+
+def perceptual_embedding(x: Array) -> Array:
+    """Vectors (N, d) of images (N, H, W, 1 or 3) whose squared distances are LPIPS (VGG-16), each network run once."""
+    network = perceptual_network("vgg16")
+    colour = jnp.broadcast_to(jnp.clip(x, 0, 1), (*x.shape[:-1], 3))
+    parts = []
+    for found, weights in zip(network.taps(colour), network.weights, strict=True):
+        unit = found / (jnp.sqrt(jnp.sum(found**2, axis=-1, keepdims=True)) + 1e-10)
+        share = jnp.sqrt(weights / (found.shape[1] * found.shape[2]))
+        parts.append((unit * share[None, None, None]).reshape(len(x), -1))
+    return jnp.concatenate(parts, axis=1)
 
 
 def _digit_measures() -> SetMeasures:

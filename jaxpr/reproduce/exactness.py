@@ -178,7 +178,8 @@ def answer_scores(exact: ExactPosteriors, answers: np.ndarray) -> Scores:
         for values in found.values():
             values.append([])
         for i, x in enumerate(answers[prior]):
-            one = _score(prior, *(a[prior, i] for a in exact[1:5]), np.asarray(x, np.float64))
+            given = exact.mean[prior, i], exact.covariance[prior, i], exact.shares[prior, i], exact.draws[prior, i]
+            one = _score(prior, *given, np.asarray(x, np.float64))
             for name, value in one.items():
                 found[name][prior].append(value)
     return {name: np.array(values) for name, values in found.items()}

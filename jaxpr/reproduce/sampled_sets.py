@@ -215,8 +215,10 @@ class SetSampler:
         for purpose in self._purposes:
             noise[purpose] = generator.standard_normal((self._transitions, *shape), np.float32)
         eta, distance = (0.0, 0.0) if guidance is None else (guidance.eta, guidance.distance)
-        limit = np.float32(np.inf) if distance is None else np.float32(distance)
-        return jax.device_get(self._run(noise, jnp.asarray(y), jnp.float32(eta), jnp.asarray(limit)))
+        limit = np.inf if distance is None else distance
+        return jax.device_get(
+            self._run(noise, jnp.asarray(y), jnp.asarray(eta, jnp.float32), jnp.asarray(limit, jnp.float32))
+        )
 
 
 def guidance_of(sampler: str, task: SetTask, shape: tuple[int, ...]) -> Guidance:

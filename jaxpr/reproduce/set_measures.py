@@ -1,5 +1,6 @@
 """What sets of answers are measured by: diversity, likeness to real images, consistency with y."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr.core import Array
+from jaxpr.core import Array, PerceptualNetwork
 from jaxpr.degradations import Inpainting
 from jaxpr.reproduce.sampled_sets import ImagePrior, SetTask
 from jaxpr.weights import digit_classifier, feature_extractor, perceptual_network
@@ -60,7 +61,8 @@ def set_measures(prior: ImagePrior) -> SetMeasures:
     """
     if prior.x.shape[1:] == (8, 8, 1):
         return _digit_measures()
-    extractor, embed = feature_extractor("alexnet"), jax.jit(perceptual_embedding)
+    extractor = feature_extractor("alexnet")
+    embed = jax.jit(functools.partial(perceptual_embedding, network=perceptual_network("vgg16")))
 
     def diversity(sets: np.ndarray) -> np.ndarray:
         found = np.stack([np.asarray(embed(jnp.asarray(each))) for each in sets])
@@ -86,9 +88,8 @@ def set_measures(prior: ImagePrior) -> SetMeasures:
     )
 
 
-def perceptual_embedding(x: Array) -> Array:
-    """Vectors (N, d) of images (N, H, W, 1 or 3) whose squared distances are LPIPS (VGG-16), each network run once."""
-    network = perceptual_network("vgg16")
+def perceptual_embedding(x: Array, *, network: PerceptualNetwork) -> Array:
+    """Vectors (N, d) of images (N, H, W, 1 or 3) whose squared distances are LPIPS; each image is seen once."""
     colour = jnp.broadcast_to(jnp.clip(x, 0, 1), (*x.shape[:-1], 3))
     parts = []
     for found, weights in zip(network.taps(colour), network.weights, strict=True):

@@ -111,8 +111,8 @@ def table(title: str, sweep: Sweep, groups: np.ndarray) -> Table:
     first = next(iter(sweep.values()))
     rows: list[list[Cell]] = []
     for name, point in sweep.items():
-        values = (point.diversity, point.diversity - first.diversity)
-        values += (point.unlikeness, point.unlikeness - first.unlikeness)
+        values = [point.diversity, point.diversity - first.diversity]
+        values += [point.unlikeness, point.unlikeness - first.unlikeness]
         cells: list[Cell] = [(found.value, found.stderr) for found in (grouped_mean(v, groups) for v in values)]
         rows.append([name, *cells, float(point.pushed.mean()), float(point.saturated.mean())])
     return Table(

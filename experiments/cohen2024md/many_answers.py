@@ -2,9 +2,9 @@ r"""A hundred answers, five shown; heavy tails: Figures 1 to 3, 5 to 7 and 17 of
 
     python experiments/cohen2024md/many_answers.py [--scale smoke|small|paper] [--out FOLDER]
 
-Digits of 8×8: a hundred answers to each y from a sampler and from the exact posterior of the kernel prior; five of them at
-random, by k-means, uniformization and farthest points, beside five guided ones. Diversity and the distance of further
-answers are in a classifier's logits. Kurtosis of the answers beside Gaussians with their covariance.
+Digits of 8×8: a hundred answers to each y from a sampler and from the exact posterior of the kernel prior; five of
+them at random, by k-means, uniformization and farthest points, beside five guided ones. Diversity and the distance of
+further answers are in a classifier's logits. Kurtosis of the answers beside Gaussians with their covariance.
 
 Small, two CPU cores, 1 to 2 minutes (not timed alone).
 """

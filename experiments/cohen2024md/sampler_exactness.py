@@ -2,13 +2,15 @@ r"""How exact diffusion posterior samplers are: DDRM, DDNM, DPS and RePaint agai
 
     python experiments/cohen2024md/sampler_exactness.py [--scale smoke|small|paper] [--out FOLDER]
 
-Priors of images of 2×4 pixels (independent pixels, smooth covariance, a mixture of three) have exact denoisers and exact
-posteriors; answers of each sampler are compared with them over steps and levels of noise. No error here is a network's.
+Priors of images of 2×4 pixels (independent pixels, smooth covariance, a mixture of three) have exact denoisers and
+exact posteriors; answers of each sampler are compared with them over steps and levels of noise. No error here is a
+network's.
 
-Small, two CPU cores, 2 to 4 minutes (not timed alone). In trial runs of six measurements: DDRM as published (20 steps, η =
-0.85) keeps 0.51 of the variance of independent pixels, 0.7 with 100 steps and more; with η = 0 it is 0.65, 0.91 and 0.96
-at 20, 100 and 250 steps. Where pixels are correlated η = 0 leaves DDRM's mean wrong however many steps (squared error 0.5
-of the variance), η = 0.85 mends it slowly (1.0 at 20 steps, 0.11 at 250). Mode weights of the mixture are off by 0.12.
+Small, two CPU cores, 2 to 4 minutes (not timed alone). In trial runs of six measurements: DDRM as published (20
+steps, η = 0.85) keeps 0.51 of the variance of independent pixels, 0.7 with 100 steps and more; with η = 0 it is 0.65,
+0.91 and 0.96 at 20, 100 and 250 steps. Where pixels are correlated η = 0 leaves DDRM's mean wrong however many steps
+(squared error 0.5 of the variance), η = 0.85 mends it slowly (1.0 at 20 steps, 0.11 at 250). Mode weights of the
+mixture are off by 0.12.
 """
 
 from collections.abc import Callable, Mapping

@@ -32,7 +32,7 @@ def test_the_posterior_is_that_of_the_toys():
     np.testing.assert_allclose(cov, law.posterior_covariance(given)[0], atol=1e-4)
 
 
-@pytest.mark.parametrize("task", ex.EXACT_TASKS, ids=lambda task: task.name)
+@pytest.mark.parametrize("task", ex.EXACT_TASKS, ids=["inpainting", "average", "noisier"])
 def test_draws_of_the_posterior_score_as_exact(task):
     exact = ex.exact_posteriors(task, measurements=2, answers=400, seed=0)
     found = ex.answer_scores(exact, exact.other)

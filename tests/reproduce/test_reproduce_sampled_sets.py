@@ -19,6 +19,7 @@ def prior():
     return image_prior("digits", images=3, kernels=7)
 
 
+@pytest.mark.thorough
 def test_the_denoiser_is_that_of_the_mixture(prior):
     centres, variance, basis = prior.kernels
     assert (centres.shape, prior.x.shape, prior.labels.shape) == ((7, 8, 8, 1), (3, 8, 8, 1), (3,))
@@ -37,7 +38,9 @@ def test_the_denoiser_is_that_of_the_mixture(prior):
         np.testing.assert_allclose(found.eps, expected.eps, atol=2e-3)
 
 
-@pytest.mark.parametrize("task", [AVERAGE, TOP], ids=lambda task: task.name)
+@pytest.mark.parametrize(
+    "task", [pytest.param(AVERAGE, marks=pytest.mark.thorough), TOP], ids=["average", "inpainting"]
+)
 def test_exact_answers_have_the_moments_of_the_posterior(prior, task):
     y = task.measure(prior.x, seed=0)
     answers = exact_answers(prior, task, y, 3000, seed=1)

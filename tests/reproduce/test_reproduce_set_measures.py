@@ -22,6 +22,7 @@ def test_squared_distances_of_embeddings_are_lpips():
     np.testing.assert_allclose(jnp.sum((found[:2] - found[2:]) ** 2, axis=1), expected, rtol=1e-3)
 
 
+@pytest.mark.thorough
 def test_digits_are_measured_by_classifiers_and_consistency_in_decibels():
     by = set_measures(image_prior("digits", images=2, kernels=3))
     source = digits("test")

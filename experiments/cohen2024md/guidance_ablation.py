@@ -163,7 +163,7 @@ def draw(prior: ImagePrior, by: SetMeasures, etas: Sweep, shares: Sweep, exact: 
     """Diversity and unlikeness along both sweeps."""
     figure = new_figure(9.6, 5.4)
     axes = figure.subplots(2, 2, sharey="row")
-    figure.subplots_adjust(left=0.09, right=0.985, top=0.97, bottom=0.1, hspace=0.12, wspace=0.06)
+    figure.subplots_adjust(left=0.09, right=0.97, top=0.97, bottom=0.1, hspace=0.12, wspace=0.06)
     labels = ("η, with the published D", f"D over the published, with η = {FIXED_ETA:g}")
     for column, (sweep, label) in enumerate(zip((etas, shares), labels, strict=True)):
         for ax, what, colour in zip(axes[:, column], ("diversity", "unlikeness"), COLOURS, strict=False):
@@ -176,7 +176,9 @@ def draw(prior: ImagePrior, by: SetMeasures, etas: Sweep, shares: Sweep, exact: 
     axes[0, 0].set_ylabel(f"diversity: {by.diversity_name}", fontsize=9)
     axes[1, 0].set_ylabel("unlikeness", fontsize=9)
     dotted = " Dotted: draws of the exact posterior." if exact is not None else ""
-    return Picture(figure, f"Inpainting by RePaint, sets of {SAMPLES}; bars are standard errors over images.{dotted}")
+    return Picture(
+        figure, f"Inpainting by RePaint, sets of {SAMPLES}; bars: errors over images (differences are paired).{dotted}"
+    )
 
 
 @styled()

@@ -30,7 +30,7 @@ METHODS = (RANDOM, CLUSTERS, UNIFORM, FARTHEST, GUIDED)
 EXACT = "exact posterior"
 LOOKS = dict(zip(METHODS, (INK, *COLOURS[:4]), strict=True))
 DIMENSIONS = 25  # of principal components, as in the paper
-LONG_STEPS = {"ddrm": 20, "ddnm": 100}
+LONG_STEPS = {"ddrm": 20, "ddnm": 50}
 
 
 class Sizes(NamedTuple):
@@ -51,7 +51,7 @@ class Sizes(NamedTuple):
 
 SIZES = {
     "smoke": Sizes(4, 40, 20, 4),
-    "small": Sizes(60, 1500, 100, 20),
+    "small": Sizes(30, 700, 100, 20),
     "paper": Sizes(359, 1500, 100, 100),
 }
 

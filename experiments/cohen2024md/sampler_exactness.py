@@ -6,7 +6,7 @@ Priors of images of 2×4 pixels (independent pixels, smooth covariance, a mixtur
 exact posteriors; answers of each sampler are compared with them over steps and levels of noise. No error here is a
 network's.
 
-Small, two CPU cores, 2 to 4 minutes (not timed alone). In trial runs of six measurements: DDRM as published (20
+Small, two CPU cores, 3 to 5 minutes (not timed alone). In trial runs of six measurements: DDRM as published (20
 steps, η = 0.85) keeps 0.51 of the variance of independent pixels, 0.7 with 100 steps and more; with η = 0 it is 0.65,
 0.91 and 0.96 at 20, 100 and 250 steps. Where pixels are correlated η = 0 leaves DDRM's mean wrong however many steps
 (squared error 0.5 of the variance), η = 0.85 mends it slowly (1.0 at 20 steps, 0.11 at 250). Mode weights of the

@@ -38,7 +38,7 @@ DRAWS = {"smoke": 8, "small": 256, "paper": 4096}
 TOTAL, COUNT, NEIGHBOUR, SEED = 1000, 20, 10, 0
 MODES, DOMINANT_MASS = 10, 0.95
 RADIUS, CENTRAL_STD, OUTER_STD = 6.0, 1.0, 0.25
-WIDTHS = (0.125, 0.25, 0.5, 1.0)  # of the central mode, for uniformization
+WIDTHS = (0.0625, 0.125, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4)  # of the central mode, for uniformization
 SUBSETS, KEEPS = (20, 50, 100, 300), (0.5, 0.8, 0.95, 0.98)
 MEASURES = {
     "modes": "modes covered",
@@ -156,14 +156,15 @@ def tables(found: Measured, shares: np.ndarray) -> list[Table]:
         [name, *(mean_std(values[m]) for m in MEASURES), IN_PAPER.get(name)] for name, values in found.items()
     ]
     narrow: list[list[Cell]] = [
-        [f"{w:g}", mean_std(s), f"{np.mean(s == 0):.0%}"] for w, s in zip(WIDTHS, shares.T, strict=True)
+        [f"{w:g}", f"{w / OUTER_STD:g}", mean_std(s), f"{np.mean(s == 0):.0%}"]
+        for w, s in zip(WIDTHS, shares.T, strict=True)
     ]
     spread = "mean ± standard deviation over mixtures"
     return [
         Table(f"Twenty points of 1,000, {spread}", ["", *MEASURES.values(), "paper, one mixture"], rows),
         Table(
             f"Uniformization by the dominant mode's standard deviation, {spread}",
-            ["", "in dominant", "mixtures with none"],
+            ["", "over that of others", "in dominant", "mixtures with none"],
             narrow,
         ),
     ]
@@ -186,7 +187,8 @@ def claims(found: Measured, shares: np.ndarray) -> list[Claim]:
     spread = means([*(f"L = {subset}" for subset in SUBSETS), "farthest points"], "spread")
     kept = means([*(f"σ = {keep:.0%}" for keep in KEEPS), "uniformization"], "dominant")
     complete, none = means(["farthest points"], "all_present")[0], np.mean(found["uniformization"]["dominant"] == 0)
-    narrow = [float(s) for s in shares.mean(axis=0)]
+    narrow, empty = ([float(s) for s in of.mean(axis=0)] for of in (shares, shares == 0))
+    equal = empty[WIDTHS.index(OUTER_STD)]
     listing = [
         ("Farthest points cover all modes", complete >= 0.95, f"in {complete:.1%} of mixtures; {all_modes:.2f} of 10"),
         ("Posterior samples miss most modes", few < MODES / 2, f"{few:.2f} of {MODES} modes"),
@@ -198,15 +200,20 @@ def claims(found: Measured, shares: np.ndarray) -> list[Claim]:
             f"{kept[-1]:.0%} of its points, for {DOMINANT_MASS:.0%} of the mass",
         ),
         (
-            "Uniformization takes no point of the dominant mode",
-            kept[-1] == 0,
-            f"none in {none:.1%} of mixtures; with the mode's standard deviation at {WIDTHS[0]:g} instead of "
-            f"{CENTRAL_STD:g}, {narrow[0]:.1%} of its points and none in {np.mean(shares[:, 0] == 0):.0%}",
+            "Uniformization takes no point of the dominant mode where that is four times as wide as the others",
+            empty[WIDTHS.index(CENTRAL_STD)] > 0.5,
+            f"none in {none:.1%} of mixtures, {kept[-1]:.1%} of its points on average",
+        ),
+        (
+            "Uniformization takes no point of the dominant mode where all modes are equally wide",
+            equal - 2 * np.sqrt(equal * (1 - equal) / len(shares)) > 0.5,
+            f"none in {equal:.0%} of mixtures, {narrow[WIDTHS.index(OUTER_STD)]:.2%} of its points on average; with "
+            f"half of that width none in {empty[WIDTHS.index(OUTER_STD) - 1]:.0%}",
         ),
         (
             "The smaller the dominant mode's support, the less uniformization takes of it",
             rises(narrow),
-            f"{listed(narrow, 3)} at standard deviations {listed(list(WIDTHS), 3)}",
+            f"{listed(narrow, 4)} at standard deviations {listed(list(WIDTHS), 3)}",
         ),
         ("Farthest points spread as L grows", rises(spread), f"mean distance {listed(spread)}"),
         (
@@ -253,6 +260,36 @@ def draw(chosen: dict[str, np.ndarray]) -> Picture:
     )
 
 
+@styled()
+def draw_widths(shares: np.ndarray) -> Picture:
+    """What uniformization takes of the dominant mode, over that mode's width."""
+    figure = new_figure(7.2, 3.6)
+    ax = figure.subplots()
+    figure.subplots_adjust(left=0.09, right=0.985, top=0.96, bottom=0.145)
+    ratios = np.array(WIDTHS) / OUTER_STD
+    error = shares.std(axis=0, ddof=1) / np.sqrt(len(shares))
+    ax.errorbar(ratios, shares.mean(axis=0), yerr=2 * error, color=COLOURS[0], marker="o", ms=5, lw=1.5,
+                label="share of the chosen points, ± 2 standard errors")  # fmt: skip
+    ax.plot(ratios, np.mean(shares == 0, axis=0), color=COLOURS[1], marker="s", ms=4.5, lw=1.5,
+            label="share of mixtures with none chosen, as in the paper's figure")  # fmt: skip
+    ax.axhline(DOMINANT_MASS, color=MUTED, ls=":", lw=1)
+    ax.text(ratios[0], DOMINANT_MASS - 0.02, "its mass", va="top", fontsize=8.5, color=MUTED)
+    ax.axvline(1, color=MUTED, ls=":", lw=1)
+    ax.text(1.03, 0.55, "all modes\nequally wide", fontsize=8.5, color=MUTED)
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(ratios, [f"{r:g}" for r in ratios])
+    ax.minorticks_off()
+    ax.set(xlabel="width of the dominant mode over that of the others", ylabel="dominant mode", ylim=(-0.02, 1.04))
+    ax.legend(
+        facecolor="white", edgecolor="none", framealpha=1, fontsize=8.5, loc="center left", bbox_to_anchor=(0, 0.28)
+    )
+    return Picture(
+        figure,
+        "Uniformization with 20 of 1,000 points by the width of the mode that has 95 % of the mass. Its share grows "
+        "with the area that it covers: whether it is left out is a question of its width.",
+    )
+
+
 def run(scale: str) -> Experiment:
     """Measure and draw."""
     draws = DRAWS[scale]
@@ -275,7 +312,7 @@ def run(scale: str) -> Experiment:
         },
         tables=tables(found, shares),
         claims=claims(found, shares),
-        pictures={"selection": draw(chosen)},
+        pictures={"selection": draw(chosen), "widths": draw_widths(shares)},
         remarks=[
             "The paper prints masses and pictures, but neither the places nor the widths of its Gaussians, and no "
             f"numbers. The radius {RADIUS:g}, the widths, and {UNDER_REPRESENTED:.0%} as the limit of "

@@ -234,7 +234,8 @@ def draw_sets(found: Found) -> Picture:
         y, plain, guided = found.sets[task, sampler]
         shown = [found.prior.x[0], y[0], *plain[:, 0], *(guided[:, 0] if sampler != EXACT else [])]
         for ax, image in zip(row, shown, strict=False):
-            ax.imshow(np.clip(image, 0, 1).squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            grey = image[..., 0] if image.shape[-1] == 1 else image
+            ax.imshow(np.clip(grey, 0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         for ax in row:
             ax.set_axis_off()
             ax.set_box_aspect(1)

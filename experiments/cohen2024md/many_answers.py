@@ -6,7 +6,15 @@ Digits of 8×8: a hundred answers to each y from a sampler and from the exact po
 them at random, by k-means, uniformization and farthest points, beside five guided ones. Diversity and the distance of
 further answers are in a classifier's logits. Kurtosis of the answers beside Gaussians with their covariance.
 
-Small, two CPU cores, 1 to 2 minutes (not timed alone).
+Small, two CPU cores with other work beside, 47 s. Farthest points are the most diverse, k-means covers further answers
+best, uniformization worst, for the exact posterior as for samplers: of 100 answers of DDNM to inpainting five have
+diversity 25 ± 1 (random), 32 (k-means), 27 (uniformization), 38 (farthest), and further answers are at 12, 9, 23, 12.
+
+Claims that do not hold, and why: k-means is no more diverse than chance behind DDRM (0.7 ± 0.9), whose answers are
+spread evenly; guidance adds 1.3 ± 1.0 and -0.7 ± 1.3, perhaps because the judge sees classes, and what guidance moves
+in 64 pixels seldom changes one; farthest points cover as random ones do, but for the exact posterior of inpainting
+(0.7 ± 0.2 worse). Tails: the exact posterior of inpainting is heavy (57 % of measurements above the Gaussians' 95th
+percentile), DDNM's answers are not (3 %), whose modes are more equal; in ×4 neither is.
 """
 
 from typing import NamedTuple

@@ -34,6 +34,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator
 
 from jaxpr.diffusion import linear_schedule, mixture_denoiser
 from jaxpr.report.experiments import Cell
@@ -289,7 +290,7 @@ def draw(task: ExactTask, found: Found, floor: Found, sizes: Sizes) -> Picture:
     """All measures over calls of the network."""
     figure = new_figure(11.0, 9.6)
     axes = figure.subplots(4, 3, sharex=True)
-    figure.subplots_adjust(left=0.07, right=0.99, top=0.9, bottom=0.055, wspace=0.24, hspace=0.16)
+    figure.subplots_adjust(left=0.075, right=0.99, top=0.9, bottom=0.055, wspace=0.24, hspace=0.16)
     for column, prior in enumerate(ex.PRIORS):
         shown = ("variance", "bias", "w2", "modes" if prior == ex.MIXTURE else "coverage")
         axes[0, column].set_title(prior)
@@ -307,6 +308,9 @@ def draw(task: ExactTask, found: Found, floor: Found, sizes: Sizes) -> Picture:
                 ax.set_ylim(bottom=-0.02)
             if measure in ("variance", "w2"):
                 ax.set_yscale("log")
+                ax.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5, 7)))
+                ax.yaxis.set_minor_formatter("{x:g}")
+                ax.yaxis.set_major_formatter("{x:g}")
         axes[3, column].set_xlabel("calls of the network")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper center", ncols=5, frameon=False, fontsize=9)

@@ -133,7 +133,7 @@ def _kernels(centres: np.ndarray, width: float) -> Kernels:
     basis = cosine_transform(*centres.shape[1:3])
     coefficients = np.asarray(basis.forward(jnp.asarray(centres)), np.float64)
     variance = width**2 * coefficients.var(axis=0)
-    variance = np.maximum(variance, _LEAST * variance.max())
+    variance = np.maximum(variance, _LEAST * np.max(variance))
     return Kernels(jnp.asarray(centres), jnp.asarray(variance, jnp.float32), basis)
 
 

@@ -10,6 +10,8 @@ from lowering_cases import KEY, Case, case, floats, gradient
 
 from jaxpr import diffusion, samplers
 from jaxpr.degradations import BicubicDownsample, Inpainting
+from jaxpr.models.functional import Model
+from jaxpr.training.denoiser import prior_samples
 
 SCHEDULE = diffusion.linear_schedule()
 SHAPE = (8, 8, 3)
@@ -61,6 +63,13 @@ CASES: list[Case] = [
     *(
         case(f"samplers.{name}: {name}", answers(name, operator), KEY, floats(2, *operator.output_shape))
         for name, operator in OPERATORS.items()
+    ),
+    case(
+        "training.denoiser: prior_samples",
+        lambda key: prior_samples(
+            key, Model(dict, lambda _, x, t: x * x), {}, SHAPE, schedule=SCHEDULE, count=2, steps=3
+        ),
+        KEY,
     ),
     case("samplers.dps: dps", gradient(lambda y: answers("dps", OPERATORS["dps"])(jax.random.key(0), y)), REDUCED),
 ]

@@ -10,7 +10,6 @@ They are in features of AlexNet, and in pixels after resizing to 8×8.
 """
 
 import argparse
-import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,9 @@ from PIL import Image
 
 from jaxpr.core import seed_key
 from jaxpr.data.words import named_images
-from jaxpr.degradations import Inpainting
-from jaxpr.diffusion import from_eps
 from jaxpr.metrics import frechet_distance_from_features
 from jaxpr.models.adm_unet import adm_unet
-from jaxpr.samplers import ddnm
+from jaxpr.training.denoiser import prior_samples
 from jaxpr.training.pool import draw_crops, image_pool
 from jaxpr.weights import PACKAGED_DENOISERS, feature_extractor
 from jaxpr.weights.denoisers import PackedDenoiser, packaged_denoiser, read_denoiser
@@ -42,18 +39,8 @@ def samples(packed: PackedDenoiser, key: Any, *, count: int, steps: int) -> np.n
 
     @jax.jit
     def draw(params: Any, key: Any) -> Any:
-        found = ddnm(
-            key,
-            from_eps(functools.partial(model.apply, params), schedule=schedule),
-            jnp.zeros((1, *shape)),
-            Inpainting(np.zeros(shape[:2], bool), channels=shape[2]),
-            schedule=schedule,
-            samples=min(BATCH, count),
-            noise_std=0.0,
-            steps=steps,
-            eta=0.0,
-        )
-        return jnp.clip(found.x[:, 0], 0, 1)
+        found = prior_samples(key, model, params, shape, schedule=schedule, count=min(BATCH, count), steps=steps)
+        return jnp.clip(found, 0, 1)
 
     keys = jax.random.split(key, -(-count // BATCH))
     return np.concatenate([np.asarray(draw(packed.params, each)) for each in keys])[:count]

@@ -23,6 +23,7 @@ from jaxpr.restorers import Restorer, Training, build_restorers
 __all__ = ["Explore"]
 
 _DICTIONARY = 4096
+_BITS = 8  # of measurements, as in a file and in `evaluate`
 _SPACE = "How answers are compared. " + "; ".join(f"{name}: {means}" for name, means in SPACES.items())
 
 
@@ -92,7 +93,7 @@ class Explore:
             y, truth = jnp.asarray(image[None]), None
         else:
             truth = jnp.asarray(_whole(image, degradation.factor)[None])
-            y = degrader(degradation, bits=None, compiled=jax.jit)(k_noise[None], truth)
+            y = degrader(degradation, bits=_BITS, compiled=jax.jit)(k_noise[None], truth)
         channels = self.channels or image.shape[-1]
         warn_of_idle_accelerator()
         restorers = self._restorers(k_fit, degradation, channels)
@@ -119,7 +120,7 @@ class Explore:
     def _restorers(self, key: jax.Array, degradation: Degradation, channels: int) -> dict[str, Restorer]:
         training = Training(
             images=lambda: named_images("digits" if channels == 1 else "photos", "train"),
-            degrade=degrader(degradation, bits=None, compiled=jax.jit),
+            degrade=degrader(degradation, bits=_BITS, compiled=jax.jit),
             degradation=degradation,
             channels=channels,
             dictionary=_DICTIONARY,

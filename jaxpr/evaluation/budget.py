@@ -22,7 +22,7 @@ from jaxpr.evaluation.draws import computation_of
 from jaxpr.evaluation.stream import Run
 from jaxpr.restorers import Restorer
 
-__all__ = ["FEWEST_STEPS", "foretell", "keep_steps", "time_text", "with_steps", "within_budget"]
+__all__ = ["FEWEST_STEPS", "fitting", "foretell", "keep_steps", "time_text", "with_steps", "within_budget"]
 
 FEWEST_STEPS = 10
 """A budget lowers steps no further."""
@@ -30,6 +30,22 @@ FEWEST_STEPS = 10
 _TIMED_STEPS = 2
 _LONG = 10.0  # seconds of work that are worth a line
 _FILE = "steps.json"
+
+
+def fitting(restorers: Mapping[str, Restorer], run: Run, *, seconds: float | None, out: Path) -> dict[str, Restorer]:
+    """The restorers within a budget; without one, with the steps that an earlier run in the folder has chosen by one.
+
+    Args:
+        restorers: by name.
+        run: examples and settings.
+        seconds: see `within_budget`; None for no budget.
+        out: folder of the run.
+    """
+    if seconds is not None:
+        return within_budget(restorers, run, seconds=seconds, out=out)
+    known = _recorded(out)
+    free = {name: steps for name, steps in known.items() if name in restorers and not restorers[name].steps_chosen}
+    return {name: with_steps(found, free[name]) if name in free else found for name, found in restorers.items()}
 
 
 def within_budget(restorers: Mapping[str, Restorer], run: Run, *, seconds: float, out: Path) -> dict[str, Restorer]:

@@ -24,7 +24,7 @@ from jaxpr.core import (
 )
 from jaxpr.data import ImageSource, PairedSource
 from jaxpr.degradations import Degradation, LinearOperator, as_degradation
-from jaxpr.evaluation.budget import foretell, keep_steps, within_budget
+from jaxpr.evaluation.budget import fitting, foretell, keep_steps
 from jaxpr.evaluation.compiled import REFERENCE, Entered, claimed, entered, named_restorers
 from jaxpr.evaluation.decision_results import decision_metrics
 from jaxpr.evaluation.decision_run import Judged
@@ -126,7 +126,7 @@ def evaluate(
     if degradation.is_unknown and not isinstance(images, PairedSource):
         protocol = _without_measurements(known, images, protocol)
     examples = examples_of(images, degradation, protocol)
-    fit = None if budget is None else functools.partial(within_budget, seconds=budget, out=out)
+    fit = functools.partial(fitting, seconds=budget, out=out)
     ready = entered(key, known, examples, degradation, protocol, batch_size=batch_size, progress=progress, chosen=fit)
     judged = None if decisions is None else _judged(ready, decisions)
     record = protocol_record(key, examples, degradation, protocol) | ({} if judged is None else judged.record)

@@ -19,12 +19,12 @@ from jaxpr.data.words import named_images
 from jaxpr.degradations import Inpainting, LinearOperator
 from jaxpr.diffusion import Basis, Denoiser, Prediction, Schedule, cosine_transform, from_eps, linear_schedule
 from jaxpr.diffusion.denoiser import levels
+from jaxpr.restorers.guided import PublishedGuidance
 from jaxpr.restorers.priors import read_prior
 from jaxpr.samplers import Guidance, ddnm, ddrm, dps, guidance_preset, repaint, travel_times
 
 __all__ = ["ImagePrior", "Kernels", "SetSampler", "SetTask", "exact_answers", "guidance_of", "image_prior"]
 
-_PAPER_SIZE = 256 * 256 * 3  # of the images for which thresholds of guidance were published
 _LEAST = 1e-5  # share of the largest variance that every coefficient keeps
 WIDTHS = {"digits": 0.35, "photos": 0.45}
 """Kernels' standard deviation over that of the images."""
@@ -222,13 +222,11 @@ class SetSampler:
 
 
 def guidance_of(sampler: str, task: SetTask, shape: tuple[int, ...]) -> Guidance:
-    """The published setting, its threshold for images of `shape`: the same root mean square, D √(256² 3 / size)."""
+    """The published setting for images of `shape`."""
     known = {"ddrm": "objects-x4", "repaint": "objects-inpainting"}.get(sampler, task.preset)
     if sampler == "ddnm":
         known = known.removesuffix("-noisy")
-    found = guidance_preset(sampler, known)
-    factor = math.sqrt(_PAPER_SIZE / math.prod(shape))
-    return Guidance(found.eta, None if found.distance is None else found.distance * factor)
+    return PublishedGuidance(known, guidance_preset(sampler, known)).at(shape)
 
 
 def exact_answers(prior: ImagePrior, task: SetTask, y: np.ndarray, samples: int, *, seed: int) -> np.ndarray:

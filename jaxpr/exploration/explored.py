@@ -65,6 +65,7 @@ class Answers(NamedTuple):
         tree: of all.
         held_out: number of further answers.
         left_out: answers that were not finite.
+        weights: as of the restorer.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Answers(NamedTuple):
     tree: OverlappingTree
     held_out: int
     left_out: int
+    weights: Mapping[str, Any] | None = None
 
 
 class Explored(NamedTuple):
@@ -181,6 +183,7 @@ def _restorer_record(explored: Explored, number: int) -> dict[str, Any]:
     return {
         "name": answers.name,
         "label": answers.label,
+        "weights": None if answers.weights is None else dict(answers.weights),
         "left_out": answers.left_out,
         "held_out": answers.held_out,
         "largest": {name: float(values.max()) for name, values in pixel_maps(answers.images).items()},

@@ -46,7 +46,7 @@ def spread_out(params, keys, y, count):
     return jnp.stack([up + 0.1 * i for i in range(count)])
 
 
-DRAWN = Restorer(draw, stochastic=True, label="drawn")
+DRAWN = Restorer(draw, stochastic=True, label="drawn", weights={"file": "none"})
 TOGETHER = Restorer(draw, stochastic=True, label="drawn+guidance", apply_set=spread_out, together=True)
 
 
@@ -109,6 +109,7 @@ def test_the_folder_holds_page_record_and_answers(explored, tmp_path):
     record = json.loads((tmp_path / "explore.json").read_text(encoding="utf-8"))
     assert record == json.loads(json.dumps(exploration_record(explored)))
     restorer = record["restorers"][0]
+    assert restorer["weights"] == {"file": "none"}
     files = [answer["file"] for answer in restorer["answers"]]
     files += [file for one in restorer["sets"] for file in one["files"]]
     kept = {path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("answers/*/*.png")}

@@ -99,9 +99,15 @@ def measured(name: str, y: np.ndarray, made_by) -> np.ndarray:
     return (y + white) / 2
 
 
-def golden_run(sampler, name: str, y: np.ndarray, made_by, *, guided, learned: bool = False, **options):
-    """A run with the authors' denoiser and guidance, compiled, with its whole way."""
-    guidance = Guidance(*guided, convention="official")
+def measured_run(name: str, run: str, golden: dict[str, np.ndarray]) -> tuple[np.ndarray, LinearOperator]:
+    """Golden y of a run with this operator, and the operator."""
+    made_by = operator(name, golden)
+    return measured(name, golden[f"{run}_y"], made_by), made_by
+
+
+def golden_run(sampler, name: str, y: np.ndarray, made_by, *, config: dict, learned: bool = False, **options):
+    """A run with the authors' denoiser and the guidance of its description, compiled, with its whole way."""
+    guidance = Guidance(config["guidance_eta"] or 0, config["guidance_dist"], convention="official")
     compiled = jax.jit(
         lambda key: sampler(
             key,

@@ -9,9 +9,8 @@ from golden_samplers import (
     arrays,
     description,
     golden_run,
-    measured,
+    measured_run,
     nhwc,
-    operator,
     stream,
     with_arrays,
 )
@@ -25,15 +24,13 @@ RUNS = [name for name in with_arrays("ddnm") if name not in NOT_REPRODUCED]
 
 def run(name: str, **options):
     golden, config = arrays("ddnm"), description("ddnm")["runs"][name]
-    made_by = operator(config["operator"], golden)
     travel = config["time_travel"]
     return golden_run(
         ddnm,
         "ddnm",
-        measured(config["operator"], golden[f"{name}_y"], made_by),
-        made_by,
+        *measured_run(config["operator"], name, golden),
         noise_std=config["sigma_y"] / 2,
-        guided=(config["guidance_eta"], config["guidance_dist"]),
+        config=config,
         noise=stream("ddnm"),
         steps=travel["T_sampling"],
         eta=config["eta"],

@@ -14,9 +14,8 @@ from golden_samplers import (
     arrays,
     description,
     golden_run,
-    measured,
+    measured_run,
     nhwc,
-    operator,
     with_arrays,
 )
 
@@ -71,14 +70,12 @@ def given_noise(config: dict, golden: dict[str, np.ndarray]):
 @functools.cache
 def run(name: str):
     golden, config = arrays("ddrm"), description("ddrm")["runs"][name]
-    made_by = operator(config["operator"], golden)
     return golden_run(
         ddrm,
         "ddrm",
-        measured(config["operator"], golden[f"{name}_y"], made_by),
-        made_by,
+        *measured_run(config["operator"], name, golden),
         noise_std=config["sigma_0"] / 2,
-        guided=(config["guidance_eta"], config["guidance_dist"]),
+        config=config,
         noise=given_noise(config, golden),
         steps=config["steps"],
         eta=config["eta(A,C)"],

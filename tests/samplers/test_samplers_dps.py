@@ -54,7 +54,7 @@ def run(name: str):
         made_by,
         learned=config["model_var_type"] == "learned_range",
         noise_std=config["sigma"] / 2,
-        guided=(config["guidance_eta"], config["guidance_dist"]),
+        config=config,
         noise=lambda *asked: draw(*asked, measured_shape=shape),
         steps=config["respacing"],
         scale=config["scale"],

@@ -31,7 +31,7 @@ def run(name: str):
         made_by,
         learned=True,
         noise_std=0.0,
-        guided=(config["guidance_eta"] or 0, config["guidance_dist"]),
+        config=config,
         noise=stream("repaint"),
         steps=config["t_T / respacing"],
         jump_length=config["jump_length"],

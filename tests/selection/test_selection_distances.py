@@ -6,6 +6,7 @@ import itertools
 import jax
 import numpy as np
 import pytest
+from random_points import points
 from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 
@@ -27,10 +28,6 @@ from jaxpr.selection import (
 )
 
 KEY = jax.random.key(3)
-
-
-def points(seed, n=60, d=4):
-    return np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
 
 
 def table(x):

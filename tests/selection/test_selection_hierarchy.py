@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from random_points import points
 from scipy.spatial.distance import cdist
 
 from jaxpr.core import InputError
@@ -17,10 +18,6 @@ from jaxpr.selection import (
 )
 
 KEY = jax.random.key(0)
-
-
-def points(seed, n=60, d=4):
-    return np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
 
 
 def parse(text):

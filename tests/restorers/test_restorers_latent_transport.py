@@ -228,6 +228,7 @@ def encoder():
     return kl_encoder(CONFIG, params, name="tiny", sha256="0" * 64)
 
 
+@pytest.mark.thorough
 def test_an_autoencoder_of_any_image_size_drawn_or_by_its_mode(encoder):
     """Sides of 13 and 11 are extended to 14 and 12, and cut again; the range is converted once."""
     images = smooth(3, 13, 11, seed=6)
@@ -276,7 +277,8 @@ def test_a_fitted_transport_is_a_file(tmp_path, fitted, noisy):
     assert fitted.record["restored"] == {"images": 3, "patches": 270, "sides": [11, 12], "sources": ["arrays"]}
 
 
-def test_files_of_another_encoder_or_of_none_are_refused(tmp_path, fitted, encoder):
+def test_files_of_another_encoder_or_of_none_are_refused(tmp_path, fitted):
+    encoder = replace(PIXELS, name="tiny", sha256="0" * 64)
     save_transport(fitted, path := tmp_path / "it.safetensors")
     with pytest.raises(InputError, match=r"^encoder: found {'name': 'tiny'.*expected {'name': 'pixels'.*fitted with$"):
         load_transport(path, encoder=encoder)

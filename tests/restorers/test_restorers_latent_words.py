@@ -54,6 +54,7 @@ def test_it_is_fitted_on_the_training_images_and_shared_by_all_alphas(monkeypatc
     assert json.loads(json.dumps(record)) == record
 
 
+@pytest.mark.thorough
 def test_any_restorer_can_be_inside(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(

@@ -16,6 +16,7 @@ from lowering_cases import (
     MOMENTS,
     POINTS,
     VALUES,
+    Case,
     case,
     classify,
     floats,
@@ -27,6 +28,7 @@ from lowering_cases import (
 
 from jaxpr import attacks, degradations, metrics, restorers, transport, uncertainty, weights
 from jaxpr.degradations.degradation import parse_degradation
+from jaxpr.restorers.latent_transport_patches import move_latents
 from jaxpr.restorers.patches import PatchGrid
 
 SHAPE, OUTPUTS = (16, 16, 3), floats(3, 2, 16, 16, 3)
@@ -48,6 +50,12 @@ def of_operator(operator: Any, x: jax.Array) -> tuple[Any, ...]:
 def operator_names(name: str) -> str:
     found = f"degradations.{name}: adjoint pinv svd"
     return found + " project" if name.endswith("Inpainting") else found
+
+
+def transport_of_pixels() -> restorers.LatentTransport:
+    """Fitted on noise."""
+    images = np.random.default_rng(0).random((2, 2, 8, 8, 3), np.float32)
+    return restorers.fit_transport(*images, encoder=restorers.pixel_encoder())
 
 
 DEGRADATIONS = [
@@ -173,6 +181,22 @@ ESTIMATORS = [
             y
         ),
         floats(2, 4, 4, 3),
+    ),
+    case(
+        "restorers.latent_transport_patches: patch_moments",
+        functools.partial(restorers.patch_moments, patch=3),
+        floats(2, 8, 9, 2),
+    ),
+    case(
+        "restorers.latent_transport_patches: move_latents",
+        lambda k, *given: gradient(lambda z, moves: move_latents(k, z, moves, patch=3))(*given),
+        keys(2),
+        floats(2, 8, 9, 2),
+        restorers.PatchMap(floats(18, 18), floats(18), floats(18, 4)),
+    ),
+    Case(
+        ("restorers.latent_transport.latent_transport",),
+        lambda: (gradient(restorers.latent_transport(smooth, transport_of_pixels())), IMAGES),
     ),
     case(
         "restorers.lmmse: lmmse",

@@ -6,6 +6,7 @@ EXCLUDED = {
     "samplers.guidance_preset": "a table of published numbers",
     "toys.JointLaw": "the base class of the laws",
     "degradations.Separable": "the base class of the downsampling operators",
+    **{f"restorers.{name}": "files, no function" for name in ("load_transport", "save_transport", "read_encoder")},
     "restorers.default_restorers": "names, no arrays",
     "restorers.from_folder": "files, no function",
     "restorers.from_host": "runs outside of JAX",
@@ -53,6 +54,11 @@ INSIDE = {
     "evaluation.AttackedDecisions": "evaluation.evaluate_decisions",
     "metrics.Moments": "numerics.Moments.update",
     "models.Posterior": "models.autoencoder_kl",
+    **{
+        f"restorers.{name}": "restorers.latent_transport"
+        for name in ("PatchStatistics", "fit_transport", "patch_statistics", "pixel_encoder", "plain_encoder")
+    },
+    "restorers.kl_encoder": "models.autoencoder_kl",
     "toys.denoiser_optimizers": "toys.denoiser_losses",
     "training.gan_step": "toys.denoiser_losses",
     "toys.planar_losses": "training.fit_gan",
@@ -70,6 +76,7 @@ IN_FLOAT64 = {
     "metrics.inception_score",
     "metrics.niqe",
     "metrics.packaged_niqe_parameters",
+    "restorers.patch_moments",
     "numerics.Moments.covariance",
     "numerics.Moments.merge",
     "numerics.Moments.update",
@@ -98,6 +105,7 @@ ON_HOST = {
     "restorers.build_restorers",
     "restorers.exemplar",
     "restorers.fit_exemplars",
+    "restorers.latent_transport",
     "evaluation.evaluate",
     "evaluation.evaluate_decisions",
     "metrics.frechet_extrapolated",

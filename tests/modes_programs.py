@@ -143,6 +143,17 @@ def trained():
     return restorers.trained_restorer("digits-average-x2-deterministic-l1-0")(jnp.asarray(uniform(1, 4, 4, 1)))
 
 
+def transported():
+    """Of a grey source, so that there is noise."""
+    images = [uniform(3, 9, 8, 3, seed=seed) for seed in (6, 7)]
+    grey = images[0][..., :1].repeat(3, axis=-1)
+    encoder = restorers.plain_encoder(jnp.sinh, jnp.arcsinh, name="sinh")
+    fitted = restorers.fit_transport(grey, images[1], encoder=encoder, patch=1)
+    pixels = restorers.fit_transport(*images, encoder=restorers.pixel_encoder(), patch=3)
+    quiet = restorers.latent_transport(twice, pixels, alpha=0.5)
+    return quiet(jnp.asarray(SMALL)), restorers.latent_transport(twice, fitted, alpha=2)(KEY, jnp.asarray(SMALL))
+
+
 def drawn_estimators():
     affine = toys.gaussian_posterior(law())
     return affine.mean(jnp.asarray(PLANE)), affine.sample(KEY, jnp.asarray(PLANE))
@@ -183,6 +194,8 @@ ESTIMATORS = {
         KEY, jnp.asarray(LINE)
     ),
     "lanczos": lambda: restorers.lanczos(jnp.asarray(SMALL), factor=3),
+    "latent_transport": transported,
+    "patch_moments": lambda: restorers.patch_moments(jnp.asarray(SMALL), patch=3),
     "lmmse": lambda: restorers.lmmse(restorers.fit_lmmse(PAIRS, grid=GRID), jnp.asarray(SMALL), grid=GRID),
     "mmse_conditional_mse": lambda: toys.mmse_conditional_mse(noise_std=1.0),
     "mmse_residual_noise": lambda: toys.mmse_residual_noise(noise_std=1.0),

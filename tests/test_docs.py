@@ -34,6 +34,7 @@ ELSEWHERE = {
     "jaxpr weights fetch bsrgan-x2": "downloads, too",
     "jaxpr evaluate --out runs/last": "needs a file of torch with dictionaries; tests/weights/test_weights_layouts.py",
     "jaxpr evaluate --out runs/swinir-fetched": "needs that download",
+    "jaxpr evaluate --out runs/transport": "fits on whole photographs; tests/restorers/test_restorers_latent_words.py",
     "jaxpr evaluate --out runs/fid": "needs Inception's file of 90 MB; tests/models/test_models_inception.py",
 }
 

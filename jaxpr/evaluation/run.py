@@ -140,7 +140,7 @@ def evaluate(
         behind = None if judged is None else judged.results(record, stores)[0]
         found = compared(found if behind is None else _with_decisions(found, behind), baseline=baseline)
         results = _with_origin(_beside_papers(found, ready, degradation), out, command)
-        _write(out, ready.run, results, stores, behind)
+        _write(out, ready.run, results, stores, behind, kept=_kept(ready))
         return results
 
     return main_first(conclude) or from_record(read_record(out, name="out"))
@@ -250,13 +250,26 @@ def _with_origin(results: Results, out: Path, command: str | None) -> Results:
     return results._replace(provenance={**typed, **results.provenance, **began})
 
 
+def _kept(ready: Entered) -> dict[str, bytes]:
+    """Files of restorers that a run keeps."""
+    return {name: content for found in ready.restorers.values() for name, content in (found.kept or {}).items()}
+
+
 def _write(
-    out: Path, run: Run, results: Results, stores: Mapping[str, BatchStore], decisions: DecisionResults | None
+    out: Path,
+    run: Run,
+    results: Results,
+    stores: Mapping[str, BatchStore],
+    decisions: DecisionResults | None,
+    *,
+    kept: Mapping[str, bytes],
 ) -> None:
     shown = {number: run.examples.name(number) for number in run.strips}
     outputs = {restorer.name: stores[restorer.name] for restorer in results.restorers}
     strips = load_strips(shown, outputs, stores[REFERENCE], count=len(run.examples))
     with keeping_what_cannot_be_written(out, "report.html"):
+        for name, content in kept.items():
+            write_atomically(out / name, content)
         # Numbers first: no picture may cost them.
         write_atomically(out / "results.csv", to_csv(results))
         write_atomically(out / "results.json", to_json(results))

@@ -6,6 +6,24 @@ Functions here are plain ones, and fitting is a separate pure function; `Restore
 from jaxpr.restorers.consistent import consistent
 from jaxpr.restorers.exemplar import Exemplars, exemplar, fit_exemplars
 from jaxpr.restorers.host import from_host
+from jaxpr.restorers.latent_transport import latent_transport
+from jaxpr.restorers.latent_transport_encoders import (
+    LatentEncoder,
+    kl_encoder,
+    pixel_encoder,
+    plain_encoder,
+    read_encoder,
+)
+from jaxpr.restorers.latent_transport_files import load_transport, save_transport
+from jaxpr.restorers.latent_transport_fit import (
+    TRANSPORT_PRESETS,
+    LatentTransport,
+    PatchStatistics,
+    TransportWarning,
+    fit_transport,
+    patch_statistics,
+)
+from jaxpr.restorers.latent_transport_patches import PatchMap, patch_moments
 from jaxpr.restorers.lmmse import Lmmse, fit_lmmse, lmmse
 from jaxpr.restorers.nlm import nlm
 from jaxpr.restorers.patches import PatchGrid
@@ -23,12 +41,18 @@ from jaxpr.restorers.words import Training, build_restorers, default_restorers
 
 __all__ = [
     "Exemplars",
+    "LatentEncoder",
+    "LatentTransport",
     "Lmmse",
     "PUBLISHED_RESTORERS",
     "PatchGrid",
+    "PatchMap",
+    "PatchStatistics",
     "Restorer",
     "StoredRestorer",
+    "TRANSPORT_PRESETS",
     "Training",
+    "TransportWarning",
     "as_restorer",
     "bicubic",
     "build_restorers",
@@ -37,17 +61,27 @@ __all__ = [
     "exemplar",
     "fit_exemplars",
     "fit_lmmse",
+    "fit_transport",
     "from_folder",
     "from_host",
     "from_torch",
     "in_range",
+    "kl_encoder",
     "lanczos",
+    "latent_transport",
     "lmmse",
+    "load_transport",
     "nearest",
     "nlm",
+    "patch_moments",
+    "patch_statistics",
+    "pixel_encoder",
+    "plain_encoder",
     "published_restorer",
+    "read_encoder",
     "read_prior",
     "sampled_restorer",
+    "save_transport",
     "tiled",
     "trained_degradation",
     "trained_restorer",

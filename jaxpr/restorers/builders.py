@@ -7,7 +7,7 @@ import functools
 import importlib
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -65,10 +65,14 @@ class Sources:
 
     Args:
         training: the problem.
+
+    Attributes:
+        shared: what endings fit, or read, by what it depends on.
     """
 
     def __init__(self, training: Training) -> None:
         self.training = training
+        self.shared: dict[Any, Any] = {}
 
     @functools.cached_property
     def linear(self) -> Restorer:
@@ -86,12 +90,14 @@ class Sources:
         return _classical(_Exemplar(grid, self.training.channels), params, self.training)
 
     @functools.cached_property
-    def _images(self) -> Iterable[np.ndarray]:
-        return self.training.images()
+    def images(self) -> Sequence[np.ndarray]:
+        """The training images; sources of them, which are read when asked for, stay what they are."""
+        found = self.training.images()
+        return found if hasattr(found, "__getitem__") else list(found)  # type: ignore[return-value]
 
     def _pairs(self) -> Iterator[tuple[Array, Array]]:
         factor, (_, k_noise) = self.training.degradation.factor, jax.random.split(self.training.key)
-        for index, image in enumerate(self._images):
+        for index, image in enumerate(self.images):
             height, width = (side // factor * factor for side in image.shape[:2])
             x = jnp.asarray(image[None, :height, :width])
             yield x[0], self.training.degrade(jax.random.fold_in(k_noise, index)[None], x)[0]

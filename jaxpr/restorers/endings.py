@@ -12,6 +12,7 @@ from jaxpr.core import InputError
 from jaxpr.restorers.builders import Sources
 from jaxpr.restorers.consistent import consistent
 from jaxpr.restorers.guided import named_guidance
+from jaxpr.restorers.latent_transport_words import transport_plan
 from jaxpr.restorers.ranges import in_range
 from jaxpr.restorers.restorer import Restorer
 from jaxpr.restorers.sampled import SAMPLERS, guided
@@ -75,6 +76,11 @@ def _guided(match: re.Match[str], sources: Sources) -> Callable[[Restorer], Rest
     return change
 
 
+def _transported(match: re.Match[str], sources: Sources) -> Callable[[Restorer], Restorer]:
+    change = transport_plan(match, sources)
+    return lambda found: change(_callable(found, match[0]))
+
+
 def _callable(found: Restorer, spec: str) -> Restorer:
     if isinstance(found, StoredRestorer):
         raise InputError(f"restorers: found {spec!r}, expected no ending behind outputs:FOLDER, which is no function")
@@ -99,6 +105,14 @@ ENDINGS = (
         "answers of a diffusion sampler driven apart, as published for the degradation or by these numbers",
         re.compile(r"(?P<inner>.+)\+guidance(?::(?P<eta>[^:+]+):(?P<distance>[^:+]+))?", re.DOTALL),
         _guided,
+    ),
+    Ending(
+        "+transport, +transport:ALPHA, each also with ?encoder=NAME_OR_FILE&patch=P&images=N&encode=sample&paired=no"
+        "&noise=no&preset=paper",
+        "moved towards natural images in patches of an autoencoder's latents (by default of pixels), fitted on "
+        "training images; ALPHA 0 the whole way, 1 not at all, any number",
+        re.compile(r"(?P<inner>.+)\+transport(?::(?P<alpha>[^:?]+))?(?:\?(?P<options>[^?]*))?", re.DOTALL),
+        _transported,
     ),
 )
 """Each may follow a word, in any order; the last one is applied last."""

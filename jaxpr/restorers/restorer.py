@@ -50,6 +50,7 @@ class Restorer:
         steps: visited steps of a sampler that walks; None for others.
         with_steps: makes the same with another number of steps; None for others.
         steps_chosen: whether somebody asked for this number of steps, so that nothing else may choose it.
+        kept: files by name that a run keeps beside its record, such as what was fitted for it; None for none.
 
     Raises:
         InputError: `apply` or `apply_set` is not callable, or not hashable; `setting` is not finite.
@@ -72,6 +73,7 @@ class Restorer:
     steps: int | None = None
     with_steps: Remake | None = None
     steps_chosen: bool = False
+    kept: Mapping[str, bytes] | None = None
 
     def __post_init__(self) -> None:
         _check_function("apply", self.apply, "(params, key, y) -> x̂")

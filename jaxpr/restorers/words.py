@@ -24,7 +24,7 @@ _CLASSICAL = ("nearest", "bicubic", "lanczos", "lmmse", "lmmse+project")
 _SMALL_COPIES = ("realesr-animevideo-x4",)  # a laptop attacks it in seconds
 _EXEMPLARS = ("exemplar:0.3", "exemplar:0.1", "exemplar:0.05", "exemplar:0.03", "exemplar:0.03+project")
 # No label holds what begins a path or an argument, so that trained:runs/lr=1/weights.safetensors has none.
-_LABELLED = re.compile(r"(?P<label>[^=:/\\]*[^=:/\\\s])=(?P<spec>.+)", re.DOTALL)
+_LABELLED = re.compile(r"(?P<label>[^=:/\\?]*[^=:/\\?\s])=(?P<spec>.+)", re.DOTALL)
 
 
 def default_restorers(degradation: Degradation, channels: int) -> tuple[str, ...]:

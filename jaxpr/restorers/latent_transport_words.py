@@ -1,0 +1,202 @@
+"""`+transport` on the command line: what its options choose, and the fit on training images, degraded as in a run."""
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpr.core import InputError, Key
+from jaxpr.data import ImageSource
+from jaxpr.restorers.builders import Sources
+from jaxpr.restorers.latent_transport import latent_transport
+from jaxpr.restorers.latent_transport_encoders import PIXELS, LatentEncoder, read_encoder
+from jaxpr.restorers.latent_transport_fit import (
+    TRANSPORT_PRESETS,
+    LatentTransport,
+    PatchStatistics,
+    fit_transport,
+    patch_statistics,
+)
+from jaxpr.restorers.latent_transport_patches import check_patch
+from jaxpr.restorers.restorer import Restorer
+
+__all__ = ["transport_plan"]
+
+_MOST_SIDE = 512  # of training images, cut out of their middle: as in the paper, and what a laptop restores
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What `?encoder=...&patch=...` chooses.
+
+    Attributes:
+        encoder: name or file.
+        patch: side of the patches.
+        images: of each of the two sets, at most.
+        encode: mode or sample.
+        paired: restored and natural images are the same ones, or two disjoint sets.
+        noise: may the map add noise?
+    """
+
+    encoder: str = PIXELS
+    patch: int = 3
+    images: int = 16
+    encode: str = "mode"
+    paired: bool = True
+    noise: bool = True
+
+
+_YES = {"yes": True, "no": False}
+
+
+def transport_plan(match: re.Match[str], sources: Sources) -> Callable[[Restorer], Restorer]:
+    """What `+transport:ALPHA?OPTIONS` does to a restorer; its words are checked and its encoder is read here.
+
+    Args:
+        match: with the groups `inner`, `alpha` and `options`.
+        sources: the training images and the degradation; fits are kept there, so that all alphas share one.
+
+    Raises:
+        InputError: unknown options, no such encoder, or an alpha that is no number.
+    """
+    spec = match[0]
+    try:
+        alpha, options = _alpha(match["alpha"]), _options(match["options"] or "")
+        encoder = _shared(sources, ("encoder", options.encoder), lambda: read_encoder(options.encoder))
+    except InputError as error:
+        raise InputError(f"restorers: {spec!r}: {error}") from error
+
+    def change(found: Restorer) -> Restorer:
+        fits = replace(options, noise=True)
+        try:
+            fitted = _shared(sources, (match["inner"], fits), lambda: _fit(found, encoder, fits, sources))
+            return latent_transport(found, fitted, alpha=alpha, deterministic=not options.noise, any_size=True)
+        except InputError as error:
+            raise InputError(f"restorers: {spec!r}: {error}") from error
+
+    return change
+
+
+def _shared(sources: Sources, name: Any, make: Callable[[], Any]) -> Any:
+    if name not in sources.shared:
+        sources.shared[name] = make()
+    return sources.shared[name]
+
+
+def _alpha(text: str | None) -> float:
+    try:
+        value = 0.0 if text is None else float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"found alpha {text}, expected a number (0 the transported image, 1 the restorer's)")
+    return value
+
+
+def _options(text: str) -> _Options:
+    """Of text like `encoder=FILE&patch=5`; a preset first, then what is said beside it."""
+    given: dict[str, str] = {}
+    known = ("preset", "encoder", "patch", "images", "encode", "paired", "noise")
+    for part in filter(None, text.split("&")):
+        name, _, value = part.partition("=")
+        if name not in known or name in given or not value:
+            raise InputError(f"options: found {part!r}, expected {', '.join(f'{n}=...' for n in known)}, once each")
+        given[name] = value
+    found = _Options()
+    if (preset := given.pop("preset", None)) is not None:
+        if preset not in TRANSPORT_PRESETS:
+            raise InputError(f"preset: found {preset!r}, expected one of {', '.join(TRANSPORT_PRESETS)}")
+        of = TRANSPORT_PRESETS[preset]
+        found = _Options(of.encoder, of.patch, of.images, "sample", paired=False)
+    for name, value in given.items():
+        if name in ("patch", "images"):
+            if not re.fullmatch(r"\d{1,6}", value) or int(value) < 1:
+                raise InputError(f"{name}: found {value!r}, expected a positive integer")
+            found = replace(found, **{name: int(value)})  # type: ignore[arg-type]
+        elif name == "encoder":
+            found = replace(found, encoder=value)
+        elif name == "encode":
+            if value not in ("mode", "sample"):
+                raise InputError(f"encode: found {value!r}, expected mode or sample")
+            found = replace(found, encode=value)
+        elif value not in _YES:
+            raise InputError(f"{name}: found {value!r}, expected yes or no")
+        else:
+            found = replace(found, **{name: _YES[value]})  # type: ignore[arg-type]
+    check_patch(found.patch)
+    return found
+
+
+def _fit(found: Restorer, encoder: LatentEncoder, options: _Options, sources: Sources) -> LatentTransport:
+    """Restore training images and fit the map from them to natural ones."""
+    k_noise, k_restore, k_draw = jax.random.split(jax.random.split(sources.training.key, 3)[2], 3)
+    drawn = [None, None] if options.encode == "mode" else list(jax.random.split(k_draw))
+    numbers = _numbers(sources, options)
+    natural = numbers if options.paired else numbers[1::2]
+    restored = numbers if options.paired else numbers[::2]
+    if not natural:
+        raise InputError(f"found {len(numbers)} training images, expected two or more for paired=no")
+    target: PatchStatistics = _shared(
+        sources,
+        ("natural", encoder.name, replace(options, noise=True)),
+        lambda: patch_statistics(
+            (_middle(sources, i)[0] for i in natural), encoder=encoder, patch=options.patch, sample_key=drawn[1]
+        ),
+    )
+    source = patch_statistics(
+        _restored(found, sources, restored, k_noise, k_restore),
+        encoder=encoder,
+        patch=options.patch,
+        sample_key=drawn[0],
+    )
+    target, source = replace(target, sources=_read(sources, natural)), replace(source, sources=_read(sources, restored))
+    return fit_transport(source, target, encoder=encoder, patch=options.patch)
+
+
+def _numbers(sources: Sources, options: _Options) -> list[int]:
+    """Which training images are used, spread evenly over them."""
+    count = len(sources.images)
+    wanted = min(count, options.images * (1 if options.paired else 2))
+    return [int(i) for i in np.linspace(0, count - 1, wanted).round()]
+
+
+def _read(sources: Sources, numbers: list[int]) -> tuple[str, ...]:
+    """What the images are called, for the record."""
+    images: Any = sources.images
+    if isinstance(images, ImageSource):
+        return tuple(f"{images.name}: {images.names[number]}" for number in numbers)
+    return tuple(f"training image {number}" for number in numbers)
+
+
+def _middle(sources: Sources, number: int) -> np.ndarray:
+    """The middle of a training image, (1, H, W, C), with sides that are multiples of the scale factor."""
+    image, factor = sources.images[number], sources.training.degradation.factor
+    height, width = (min(side, _MOST_SIDE) // factor * factor for side in image.shape[:2])
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    middle: np.ndarray = image[None, top : top + height, left : left + width]
+    return middle
+
+
+def _restored(
+    found: Restorer, sources: Sources, numbers: list[int], k_noise: Key, k_restore: Key
+) -> Iterator[np.ndarray]:
+    """What the restorer makes of degraded training images, one at a time."""
+    draws = 2 if found.together else 1
+
+    def restore(params: Any, key: Any, y: Any) -> Any:
+        return replace(found, params=params).draws(key, y, count=draws)[0]
+
+    run = jax.jit(restore) if found.host is False else restore
+    for number in numbers:
+        x = jnp.asarray(_middle(sources, number))
+        y: Any = sources.training.degrade(jax.random.fold_in(k_noise, number)[None], x)
+        y = np.asarray(y) if found.host is not False else y
+        restored = np.asarray(run(found.params, jax.random.fold_in(k_restore, number), y), np.float32)
+        if restored.shape != x.shape:
+            raise InputError(f"found restorations of shape {restored.shape}, expected {x.shape}")
+        yield restored[0]

@@ -7,8 +7,8 @@ Takes folders with runs of `jaxpr train`, and single files of weights: of restor
 classifiers of digits. All but classifiers are stored in half precision. On test images that moves outputs of restorers,
 in grey levels of 255 (root mean square), by at most 0.005 for photographs and by 0.05 to 1.6 for digits of the first
 seed, most for robust deterministic restorers. Everything that says how they were made stays. Writes
-`jaxpr/weights/files/index.json`, restorers, denoisers, classifiers, autoencoders, new ones last of each, and one file for
-each data and degradation, and for each denoiser and autoencoder, so that an evaluation reads one of them.
+`jaxpr/weights/files/index.json`, restorers, denoisers, classifiers, autoencoders, new ones last of each, and one file
+for each data and degradation, and for each denoiser and autoencoder, so that an evaluation reads one of them.
 """
 
 import argparse

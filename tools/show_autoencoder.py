@@ -65,8 +65,8 @@ def errors() -> Any:
 def features(images: list[np.ndarray]) -> np.ndarray:
     """Features of all patches, (patches, 256)."""
     apply = jax.jit(feature_extractor("alexnet").apply)
-    patches = np.concatenate([np.asarray(extract_patches(jnp.asarray(x[None]), size=PATCH, stride=STRIDE)) for x in images])
-    patches = patches.reshape(-1, PATCH, PATCH, images[0].shape[-1])
+    cut = [extract_patches(jnp.asarray(image[None]), size=PATCH, stride=STRIDE) for image in images]
+    patches = np.concatenate(list(map(np.asarray, cut)))
     return np.concatenate([np.asarray(apply(patches[i : i + BATCH])) for i in range(0, len(patches), BATCH)])
 
 

@@ -12,10 +12,10 @@ from jaxpr.models.discriminators import PatchCriticConfig
 from jaxpr.training import Adam, AutoencoderLosses, AutoencoderRecipe, DenoiserCrops, PatchLoss
 
 _STEPS = {"smoke": 20, "small": 4_000, "paper": 200_000}
-_BATCH = {"smoke": 2, "small": 8, "paper": 32}
+_BATCH = {"smoke": 2, "small": 6, "paper": 32}
 _CRITIC = {"smoke": 8, "small": 24, "paper": 64}
 _CRITIC_FROM = 0.5  # of the steps
-_WIDTHS = {"small": (32, 48, 64), "paper": (64, 128, 128)}
+_WIDTHS = {"small": (24, 48, 64), "paper": (64, 128, 128)}
 
 
 def recipes(scale: str) -> list[AutoencoderRecipe]:
@@ -44,7 +44,7 @@ def recipes(scale: str) -> list[AutoencoderRecipe]:
             name=name,
             data=DenoiserCrops(source="photos", size=64, symmetries=2),
             network=AutoencoderKLConfig(
-                block_out_channels=sizes, layers_per_block=layers, latent_channels=channels, norm_num_groups=16
+                block_out_channels=sizes, layers_per_block=layers, latent_channels=channels, norm_num_groups=8
             ),
             losses=losses,
             optimizer=optimizer,

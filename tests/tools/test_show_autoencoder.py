@@ -19,7 +19,7 @@ SIZES = AutoencoderKLConfig(3, 3, (2, 4), 1, 2, 1)
 
 
 @pytest.mark.thorough
-@pytest.mark.filterwarnings("ignore::jaxpr.core.SmallSampleWarning")
+@pytest.mark.filterwarnings("ignore::jaxpr.metrics.frechet.SmallSampleWarning")
 def test_numbers_and_picture(tmp_path, monkeypatch, capsys):
     for number in range(2):
         pixels = np.random.default_rng(number).integers(0, 256, (97, 96 + number, 3), np.uint8)

@@ -174,7 +174,7 @@ def alone():
     return run(task_of(recipe()), 1)[0]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_eight_devices_give_what_one_gives(alone):
     spread, (_, _, slots) = run(task_of(recipe()), 8)
     assert len(slots.sharding.device_set) == 8
@@ -184,7 +184,7 @@ def test_eight_devices_give_what_one_gives(alone):
     assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(spread.state))
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_run_that_goes_on_is_the_whole_run(tmp_path, alone):
     checkpoints = Checkpoints(tmp_path, 3)
     run(task_of(recipe()), 1, steps=3, checkpoints=checkpoints)

@@ -15,7 +15,7 @@ _STEPS = {"smoke": 20, "small": 4_000, "paper": 200_000}
 _BATCH = {"smoke": 2, "small": 6, "paper": 32}
 _CRITIC = {"smoke": 8, "small": 24, "paper": 64}
 _CRITIC_FROM = 0.5  # of the steps
-_WIDTHS = {"small": (24, 48, 64), "paper": (64, 128, 128)}
+_WIDTHS = {"small": (24, 48, 64), "paper": (40, 80, 80)}
 
 
 def recipes(scale: str) -> list[AutoencoderRecipe]:

@@ -1,0 +1,112 @@
+"""Autoencoders that `jaxpr train` made: their files, and those that come with jaxpr."""
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import safetensors
+
+from jaxpr.core import InputError, file_at, first_line, printable
+from jaxpr.models.autoencoder_kl import AutoencoderKLConfig, autoencoder_kl
+from jaxpr.models.naming import abstract_parameters
+from jaxpr.weights.native import METADATA, pack_weights, parameters_like, unpack_weights, with_text_keys
+from jaxpr.weights.packaged import packaged_content, packaged_entry
+
+__all__ = [
+    "PackedAutoencoder",
+    "is_autoencoder",
+    "pack_autoencoder",
+    "packaged_autoencoder",
+    "read_autoencoder",
+    "unpack_autoencoder",
+]
+
+
+class PackedAutoencoder(NamedTuple):
+    """A trained autoencoder as a file holds it; `models.autoencoder_kl(config)` is its network.
+
+    Attributes:
+        config: sizes of its network.
+        params: nested dict of arrays, float32.
+        metadata: recipe, command and data that made it.
+        path: of its file; None if it was not read from one.
+        sha256: of its content.
+    """
+
+    config: AutoencoderKLConfig
+    params: dict[Any, Any]
+    metadata: dict[str, Any]
+    path: Path | None
+    sha256: str
+
+
+def pack_autoencoder(config: AutoencoderKLConfig, params: Mapping[Any, Any], metadata: Mapping[str, Any]) -> bytes:
+    """An autoencoder as the bytes of a safetensors file; equal input, equal bytes.
+
+    Args:
+        config: sizes of its network.
+        params: nested dict of arrays.
+        metadata: JSON-able, kept beside the config; not under the name "autoencoder".
+    """
+    record = {**metadata, "autoencoder": {"network": config._asdict()}}
+    return pack_weights(with_text_keys(jax.device_get(params)), record)
+
+
+def unpack_autoencoder(content: bytes, *, path: Path | None = None) -> PackedAutoencoder:
+    """What `pack_autoencoder` packed; parameters in float32, in whatever precision they were stored.
+
+    Raises:
+        InputError: not such bytes, or parameters that are not those of the config, or not finite.
+    """
+    params, metadata = unpack_weights(content)
+    try:
+        network = dict(metadata.pop("autoencoder")["network"])
+        widths = tuple(network.pop("block_out_channels"))
+        config = AutoencoderKLConfig(block_out_channels=widths, **network)
+        if max(len(widths), config.layers_per_block) > len(jax.tree.leaves(params)):
+            raise ValueError("more blocks than parameters")  # before a network of a billion blocks is built
+        wanted = abstract_parameters(autoencoder_kl(config).model)
+    except Exception as error:  # whatever sizes of other types do
+        reason = printable(first_line(error))
+        raise InputError(f"content: found weights without an autoencoder ({reason}), expected a packed one") from error
+    params = parameters_like(wanted, params)
+    return PackedAutoencoder(config, params, metadata, path, hashlib.sha256(content).hexdigest())
+
+
+def is_autoencoder(path: Path) -> bool:
+    """Whether a file is one of `jaxpr train` with an autoencoder; only its header is read."""
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            return "autoencoder" in json.loads((file.metadata() or {}).get(METADATA, "{}"))
+    except (OSError, safetensors.SafetensorError, ValueError):
+        return False
+
+
+def read_autoencoder(path: str | os.PathLike[str]) -> PackedAutoencoder:
+    """Read the weights of an autoencoder that `jaxpr train` wrote.
+
+    Raises:
+        InputError: no such file, or none with an autoencoder.
+    """
+    path = file_at("path", path, expected="weights of jaxpr train")
+    try:
+        return unpack_autoencoder(path.read_bytes(), path=path)
+    except OSError as error:
+        raise InputError(f"{printable(path)}: cannot be read ({error.strerror}), expected weights") from error
+    except InputError as error:
+        raise InputError(f"{printable(path)}: {error}") from error
+
+
+@functools.cache
+def packaged_autoencoder(name: str) -> PackedAutoencoder:
+    """Read an autoencoder that comes with jaxpr, once per process.
+
+    Raises:
+        InputError: as `packaged_content`; weights of another kind.
+    """
+    return unpack_autoencoder(packaged_content(name))._replace(path=Path(packaged_entry(name).file))

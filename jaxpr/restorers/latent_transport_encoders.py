@@ -10,12 +10,14 @@ from typing import Any, Protocol, TypeAlias
 
 import jax.numpy as jnp
 
-from jaxpr.core import AnyArray, Array, InputError, check_count, printable
+from jaxpr.core import AnyArray, Array, InputError, check_count, given_path, printable
 from jaxpr.models.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig, Posterior, autoencoder_kl
 from jaxpr.models.layers import Compute
+from jaxpr.weights.autoencoders import PackedAutoencoder, is_autoencoder, packaged_autoencoder, read_autoencoder
 from jaxpr.weights.fetch import fetched_weights
 from jaxpr.weights.networks import load_network
 from jaxpr.weights.official import OFFICIAL_FILES
+from jaxpr.weights.packaged import PACKAGED_AUTOENCODERS
 
 __all__ = [
     "LatentEncoder",
@@ -133,8 +135,8 @@ def read_encoder(source: str | Path, *, compute: Compute = Compute()) -> LatentE
     """The encoder with a name, or in a file.
 
     Args:
-        source: "pixels"; one of `OFFICIAL_ENCODERS`, once fetched; or a file of Stable Diffusion's autoencoder, as
-            CompVis or diffusers name its tensors.
+        source: "pixels"; one of `weights.PACKAGED_AUTOENCODERS`; one of `OFFICIAL_ENCODERS`, once fetched; or a file,
+            of `jaxpr train autoencoders` or of Stable Diffusion's autoencoder with the names of CompVis or diffusers.
         compute: dtype, precision and memory of the network.
 
     Raises:
@@ -143,6 +145,10 @@ def read_encoder(source: str | Path, *, compute: Compute = Compute()) -> LatentE
     """
     if source == PIXELS:
         return pixel_encoder()
+    packed = _own(source)
+    if packed is not None:
+        name = str(source) if source in PACKAGED_AUTOENCODERS or packed.path is None else packed.path.name
+        return kl_encoder(packed.config, packed.params, name=name, sha256=packed.sha256, compute=compute)
     path = fetched_weights(str(source)) if source in OFFICIAL_ENCODERS else source
     loaded = load_network(path, compute=compute)
     if not isinstance(loaded.config, AutoencoderKLConfig):
@@ -150,6 +156,16 @@ def read_encoder(source: str | Path, *, compute: Compute = Compute()) -> LatentE
         raise InputError(f"source: found {loaded.name} in {where}, expected an autoencoder (AutoencoderKL)")
     name = str(source) if source in OFFICIAL_ENCODERS else loaded.checkpoint.path.name
     return kl_encoder(loaded.config, loaded.params, name=name, sha256=loaded.checkpoint.sha256, compute=compute)
+
+
+def _own(source: str | Path) -> PackedAutoencoder | None:
+    """One that `jaxpr train` made."""
+    if source in PACKAGED_AUTOENCODERS:
+        return packaged_autoencoder(str(source))
+    if source in OFFICIAL_ENCODERS:
+        return None
+    path = given_path(source)
+    return read_autoencoder(path) if is_autoencoder(path) else None
 
 
 def _as_pixels(_: Any, x: Array) -> Posterior:

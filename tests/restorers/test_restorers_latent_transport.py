@@ -31,6 +31,7 @@ from jaxpr.restorers import (
     save_transport,
 )
 from jaxpr.restorers.latent_transport_fit import TRANSPORT_PRESETS, map_between
+from jaxpr.weights.autoencoders import pack_autoencoder
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "transport_dmax" / "golden.npz")
 KEY = jax.random.key(0)
@@ -314,6 +315,18 @@ def test_bad_images_are_told_with_numbers(fitted):
         fitted.natural.merge(statistics)
     with pytest.raises(InputError, match=r"^path: cannot open /nothing/there.safetensors"):
         read_encoder("/nothing/there.safetensors")
+
+
+@pytest.mark.thorough
+def test_an_autoencoder_of_jaxpr_train_is_an_encoder(tmp_path):
+    config = AutoencoderKLConfig(block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4)
+    params = autoencoder_kl(config).model.init(KEY)
+    (tmp_path / "weights.safetensors").write_bytes(pack_autoencoder(config, params, {}))
+    found, given = read_encoder(tmp_path / "weights.safetensors"), kl_encoder(config, params, name="given")
+    assert (found.name, found.multiple, len(found.sha256)) == ("weights.safetensors", 2, 64)
+    latents = given.encode(given.params, NATURAL[:, :12]).mean
+    np.testing.assert_array_equal(found.encode(found.params, NATURAL[:, :12]).mean, latents)
+    np.testing.assert_array_equal(found.decode(found.params, latents), given.decode(given.params, latents))
 
 
 def test_what_may_work_less_well_is_a_warning(fitted):

@@ -93,12 +93,17 @@ def user_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+def slowly(page):
+    """A parameter, thorough where its Python blocks take more than a few seconds."""
+    return pytest.param(page, marks=pytest.mark.thorough) if page.name in ("README.md", "explore.md") else page
+
+
 def test_every_block_is_of_a_kind_that_is_run_or_known():
     known = {*SHELL, "python", *NOTEBOOK}
     assert [(b.page.name, b.text) for page in PAGES for b in blocks(page) if b.language not in known] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [slowly(page) for page in PAGES], ids=lambda page: page.name)
 def test_python_blocks_run_in_order(page, user_folder):
     names: dict[str, object] = {}
     for block in blocks(page):

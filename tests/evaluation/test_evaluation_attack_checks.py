@@ -58,6 +58,7 @@ def test_what_the_attack_reaches_is_its_own_ratio_and_half_of_it_less(attack):
     np.testing.assert_allclose(found["step_ratio"], step, rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_rounding_goes_as_far_as_the_attack_and_jpeg_needs_colours():
     def coarse(y):
         return (y[:, ::2] + y[:, 1::2]) / 2

@@ -149,6 +149,7 @@ def test_the_truth_scores_as_natural_images_do(task):
     assert grey.fd > 10 * natural.fd
 
 
+@pytest.mark.thorough
 def test_smoothing_without_noise_is_the_restorer_and_projection_keeps_consistency(task, runs):
     erratic = dr.family(task, dr.ERRATIC, [0], runs)
     sampler, y = smoothing.smoothing(task, erratic.sampling), task.y[:5]

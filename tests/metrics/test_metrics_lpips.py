@@ -130,6 +130,7 @@ def alexnet():
     return PerceptualNetwork(_taps(ALEXNET, weights), weights.heads)
 
 
+@pytest.mark.thorough
 def test_jit_equals_eager(alexnet):
     a, b = images("alex_a")[:, :32, :32], images("alex_b")[:, :32, :32]
     jitted = jax.jit(lambda a, b: lpips(a, b, network=alexnet))(a, b)

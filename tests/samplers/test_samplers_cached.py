@@ -83,6 +83,7 @@ def test_features_are_those_of_the_last_whole_call(every):
     assert np.abs(by_hand(1, steps=7, noise=noise) - by_hand(2, steps=7, noise=noise)).max() > 0.01
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("sampler", "options"), [(ddnm, {"travel_length": 2, "travel_repeat": 2}), (ddrm, {}), (repaint, {})]
 )
@@ -99,6 +100,7 @@ def test_every_call_whole_is_the_plain_denoiser(sampler, options):
     assert np.abs(rarely.x - run(plain).x).max() > 1e-3
 
 
+@pytest.mark.thorough
 def test_parts_of_the_network_make_the_network():
     random = np.random.default_rng(0)
     params = jax.tree.map(lambda part: part + 0.05 * random.standard_normal(part.shape), adm_unet(CONFIG).init(KEY))

@@ -24,8 +24,8 @@ from PIL import Image
 from jaxpr.data.words import named_images
 from jaxpr.metrics import extract_patches, frechet_distance_from_features, lpips, psnr
 from jaxpr.models.autoencoder_kl import AUTOENCODER_KL, AutoencoderKLConfig, autoencoder_kl
-from jaxpr.weights import PACKAGED_AUTOENCODERS, feature_extractor, load_network, perceptual_network
-from jaxpr.weights.autoencoders import is_autoencoder, packaged_autoencoder, read_autoencoder
+from jaxpr.weights import feature_extractor, load_network, perceptual_network
+from jaxpr.weights.autoencoders import own_autoencoder
 
 PATCH, STRIDE, BATCH, SHOWN, GAP, ROOM = 64, 32, 50, 192, 4, 8
 NETWORKS = ("alexnet", "vgg16")
@@ -42,8 +42,8 @@ class Named(NamedTuple):
 
 def read(source: str) -> Named:
     """A packaged autoencoder, one of `jaxpr train`, or a published one."""
-    if source in PACKAGED_AUTOENCODERS or is_autoencoder(Path(source)):
-        found = packaged_autoencoder(source) if source in PACKAGED_AUTOENCODERS else read_autoencoder(source)
+    found = own_autoencoder(source)
+    if found is not None:
         return Named(found.metadata["recipe"]["name"], found.config, found.params, found.sha256)
     loaded = load_network(source, network=AUTOENCODER_KL.name)
     return Named(Path(source).stem, loaded.config, loaded.params, loaded.checkpoint.sha256)

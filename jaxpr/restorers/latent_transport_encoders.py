@@ -10,10 +10,10 @@ from typing import Any, Protocol, TypeAlias
 
 import jax.numpy as jnp
 
-from jaxpr.core import AnyArray, Array, InputError, check_count, given_path, printable
+from jaxpr.core import AnyArray, Array, InputError, check_count, printable
 from jaxpr.models.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig, Posterior, autoencoder_kl
 from jaxpr.models.layers import Compute
-from jaxpr.weights.autoencoders import PackedAutoencoder, is_autoencoder, packaged_autoencoder, read_autoencoder
+from jaxpr.weights.autoencoders import own_autoencoder
 from jaxpr.weights.fetch import fetched_weights
 from jaxpr.weights.networks import load_network
 from jaxpr.weights.official import OFFICIAL_FILES
@@ -145,7 +145,7 @@ def read_encoder(source: str | Path, *, compute: Compute = Compute()) -> LatentE
     """
     if source == PIXELS:
         return pixel_encoder()
-    packed = _own(source)
+    packed = own_autoencoder(source)
     if packed is not None:
         name = str(source) if source in PACKAGED_AUTOENCODERS or packed.path is None else packed.path.name
         return kl_encoder(packed.config, packed.params, name=name, sha256=packed.sha256, compute=compute)
@@ -156,16 +156,6 @@ def read_encoder(source: str | Path, *, compute: Compute = Compute()) -> LatentE
         raise InputError(f"source: found {loaded.name} in {where}, expected an autoencoder (AutoencoderKL)")
     name = str(source) if source in OFFICIAL_ENCODERS else loaded.checkpoint.path.name
     return kl_encoder(loaded.config, loaded.params, name=name, sha256=loaded.checkpoint.sha256, compute=compute)
-
-
-def _own(source: str | Path) -> PackedAutoencoder | None:
-    """One that `jaxpr train` made."""
-    if source in PACKAGED_AUTOENCODERS:
-        return packaged_autoencoder(str(source))
-    if source in OFFICIAL_ENCODERS:
-        return None
-    path = given_path(source)
-    return read_autoencoder(path) if is_autoencoder(path) else None
 
 
 def _as_pixels(_: Any, x: Array) -> Posterior:

@@ -2,24 +2,30 @@
 
 import functools
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import safetensors
 
-from jaxpr.core import InputError, file_at, first_line, printable
+from jaxpr.core import InputError, first_line, given_path, printable
 from jaxpr.models.autoencoder_kl import AutoencoderKLConfig, autoencoder_kl
 from jaxpr.models.naming import abstract_parameters
-from jaxpr.weights.native import METADATA, pack_weights, parameters_like, unpack_weights, with_text_keys
-from jaxpr.weights.packaged import packaged_content, packaged_entry
+from jaxpr.weights.native import (
+    holds_kind,
+    pack_weights,
+    parameters_like,
+    read_unpacked,
+    unpack_weights,
+    with_text_keys,
+)
+from jaxpr.weights.packaged import PACKAGED_AUTOENCODERS, packaged_content, packaged_entry
 
 __all__ = [
     "PackedAutoencoder",
     "is_autoencoder",
+    "own_autoencoder",
     "pack_autoencoder",
     "packaged_autoencoder",
     "read_autoencoder",
@@ -80,11 +86,7 @@ def unpack_autoencoder(content: bytes, *, path: Path | None = None) -> PackedAut
 
 def is_autoencoder(path: Path) -> bool:
     """Whether a file is one of `jaxpr train` with an autoencoder; only its header is read."""
-    try:
-        with safetensors.safe_open(path, "numpy") as file:
-            return "autoencoder" in json.loads((file.metadata() or {}).get(METADATA, "{}"))
-    except (OSError, safetensors.SafetensorError, ValueError):
-        return False
+    return holds_kind(path, "autoencoder")
 
 
 def read_autoencoder(path: str | os.PathLike[str]) -> PackedAutoencoder:
@@ -93,13 +95,7 @@ def read_autoencoder(path: str | os.PathLike[str]) -> PackedAutoencoder:
     Raises:
         InputError: no such file, or none with an autoencoder.
     """
-    path = file_at("path", path, expected="weights of jaxpr train")
-    try:
-        return unpack_autoencoder(path.read_bytes(), path=path)
-    except OSError as error:
-        raise InputError(f"{printable(path)}: cannot be read ({error.strerror}), expected weights") from error
-    except InputError as error:
-        raise InputError(f"{printable(path)}: {error}") from error
+    return read_unpacked(path, lambda content, path: unpack_autoencoder(content, path=path))
 
 
 @functools.cache
@@ -110,3 +106,11 @@ def packaged_autoencoder(name: str) -> PackedAutoencoder:
         InputError: as `packaged_content`; weights of another kind.
     """
     return unpack_autoencoder(packaged_content(name))._replace(path=Path(packaged_entry(name).file))
+
+
+def own_autoencoder(source: str | os.PathLike[str]) -> PackedAutoencoder | None:
+    """The autoencoder that comes with jaxpr under a name, or that `jaxpr train` wrote into a file; None for others."""
+    if source in PACKAGED_AUTOENCODERS:
+        return packaged_autoencoder(str(source))
+    path = given_path(source)
+    return read_autoencoder(path) if is_autoencoder(path) else None

@@ -116,6 +116,7 @@ def test_parts_of_the_network_make_the_network():
         assert np.abs(parts.shallow(params, x, t, features[::-1]) - output).max() > 1e-2 * np.abs(output).max()
 
 
+@pytest.mark.thorough
 def test_shallow_parts_are_cheap():
     params = jax.eval_shape(adm_unet(CONFIG).init, KEY)
     x, t = jax.ShapeDtypeStruct((1, *SHAPE), jnp.float32), jax.ShapeDtypeStruct((1,), jnp.int32)

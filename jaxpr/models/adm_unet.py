@@ -298,7 +298,7 @@ def adm_unet(config: ADMUNetConfig, *, compute: Compute = Compute()) -> Model:  
 class SplitUNet(NamedTuple):
     """The network of `adm_unet` in a deep and a shallow part.
 
-    With one shallow stage that part has 0.11 of the network's arithmetic, for ADM's network of 256×256 images as for the
+    With one shallow stage that part has 0.11 of the network's arithmetic, in ADM's network of 256×256 images as in the
     small one of the recipe `photos32`.
 
     Attributes:

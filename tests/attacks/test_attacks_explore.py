@@ -100,6 +100,7 @@ def test_alpha_is_traced():
     assert (np.abs(swept.inputs[1] - explore(y).inputs) > 1e-6).mean() < 0.02  # signs of gradients near zero
 
 
+@pytest.mark.thorough
 def test_the_estimator_is_traced_as_often_for_many_samples_as_for_two():
     def count(samples):
         calls = []

@@ -114,6 +114,7 @@ def test_the_attack_leaves_the_class(untargeted):
     assert repeat.judge.accuracy_after.value < repeat.judge.accuracy_before.value
 
 
+@pytest.mark.thorough
 def test_the_judge_is_asked_and_never_attacked(images, targeted):
     def stubborn(x):
         """Always the last class; its gradient is NaN, so that an attack through it could not move."""
@@ -267,6 +268,7 @@ def test_an_attack_of_size_zero_and_no_labels(images):
     assert record["judge"]["accuracy_after"] is None
 
 
+@pytest.mark.thorough
 def test_what_is_written_of_a_limited_run(images, tmp_path):
     out = tmp_path / "new" / "out"
     labelled = from_arrays(np.stack(list(images)), name="bands", labels=[3] * 11)
@@ -323,6 +325,7 @@ def test_labels_of_other_classes(images):
         run(from_arrays(np.stack(list(images)), name="bands", labels=[7] * 11))
 
 
+@pytest.mark.thorough
 def test_the_command(tmp_path, capsys):
     command = Decisions(out=tmp_path, restorers=("bicubic",), target=8, attack_steps=3, limit=6, batch_size=4)
     command.run()

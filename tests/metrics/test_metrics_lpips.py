@@ -146,6 +146,7 @@ def test_vmap_equals_the_loop_and_the_batch():
     np.testing.assert_allclose(mapped, whole, rtol=DISTANCE)
 
 
+@pytest.mark.thorough
 def test_gradient_at_identical_images_is_zero(alexnet):
     a = images("alex_a")[:1, :32, :32]
     gradient = jax.jit(jax.grad(lambda x, reference: lpips(x, reference, network=alexnet).sum()))

@@ -185,6 +185,7 @@ def test_gradients_are_finite_and_right(fitted):
     np.testing.assert_allclose(np.vdot(gradient, direction), difference / (2 * step), rtol=1e-3)
 
 
+@pytest.mark.thorough
 def test_devices_change_nothing(fitted):
     images = smooth(8, 8, 9, seed=4)
     spread = NamedSharding(Mesh(np.array(jax.devices()), ("examples",)), PartitionSpec("examples"))

@@ -69,6 +69,7 @@ def test_non_local_means_knows_the_noise_and_enlarges():
         build("nlm:0")
 
 
+@pytest.mark.thorough
 def test_names_are_the_specs_in_their_order():
     specs = ["lanczos", "exemplar:0.1", "nearest", "lmmse", "bicubic+project", "exemplar:1e-1", "lmmse+project"]
     images = Images()

@@ -44,6 +44,7 @@ def test_numbers_and_picture(tmp_path, monkeypatch, capsys):
         assert picture.size == (2 * (96 + tool.GAP), 2 * (96 + tool.GAP))
 
 
+@pytest.mark.thorough
 def test_published_files_are_read_and_others_refused(tmp_path):
     shapes = torch_shapes(jax.eval_shape(autoencoder_kl(SIZES).model.init, jax.random.key(0)))
     path = tmp_path / "published.safetensors"

@@ -159,6 +159,7 @@ def test_line_transforms():
     assert jnp.isfinite(slope).all()
 
 
+@pytest.mark.thorough
 def test_sliced_of_a_shift():
     """One direction sees the shift's component; its mean square over directions is |shift|² / d."""
     x = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)

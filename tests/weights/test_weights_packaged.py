@@ -191,6 +191,7 @@ def test_the_tool_packs_denoisers_in_half_precision(tool, tmp_path, monkeypatch)
     packaged_denoiser.cache_clear()
 
 
+@pytest.mark.thorough
 def test_the_tool_packs_autoencoders_in_half_precision(tool, tmp_path, monkeypatch):
     config = AutoencoderKLConfig(3, 3, (2, 2), 1, 2, 1)
     network = autoencoder_kl(config).model

@@ -95,7 +95,11 @@ def user_folder(tmp_path, monkeypatch):
 
 def slowly(page):
     """A parameter, thorough where its Python blocks take more than a few seconds."""
-    return pytest.param(page, marks=pytest.mark.thorough) if page.name in ("README.md", "explore.md") else page
+    return (
+        pytest.param(page, marks=pytest.mark.thorough)
+        if page.name in ("README.md", "explore.md", "transport.md")
+        else page
+    )
 
 
 def test_every_block_is_of_a_kind_that_is_run_or_known():

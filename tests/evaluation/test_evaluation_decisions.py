@@ -136,6 +136,7 @@ def test_accuracy_is_that_of_the_labels(images, untargeted):
     )
 
 
+@pytest.mark.thorough
 def test_the_batch_size_changes_nothing(images, targeted):
     again = run(images, batch_size=64, target=2, restorers={"repeat": repeat})
     first, second = targeted.restorers[0], again.restorers[0]
@@ -258,6 +259,7 @@ def test_restorers_with_one_function_share_a_program(images, monkeypatch):
     assert described == [("gain", 1.0), ("gain", 0.8), (None, None)]
 
 
+@pytest.mark.thorough
 def test_an_attack_of_size_zero_and_no_labels(images):
     found = run(list(images), alpha=0.0, steps=1, restorers={"repeat": repeat})
     assert found.restorers[0].judge.changed.value == 0

@@ -40,6 +40,7 @@ def test_all_names_of_a_tensor_are_one():
         assert diffusers.canonical(name) == diffusers.canonical(earlier) == compvis
 
 
+@pytest.mark.thorough
 def test_attention_of_convolutions_is_that_of_dense_layers():
     tensors = {}
     for name, array in drawn(REDUCED.keys, REDUCED.gain).items():

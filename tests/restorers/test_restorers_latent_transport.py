@@ -162,6 +162,7 @@ def test_an_image_alone_is_the_image_in_a_batch(noisy, fitted):
     np.testing.assert_allclose(run(plain, RESTORED[1:2]), run(plain, RESTORED)[1:2], atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_a_stochastic_restorer_and_the_noise_have_keys_of_their_own(noisy):
     def sampler(key, y):
         return y + 0.01 * jax.random.normal(key, y.shape)
@@ -330,6 +331,7 @@ def test_an_autoencoder_of_jaxpr_train_is_an_encoder(tmp_path):
     np.testing.assert_array_equal(found.decode(found.params, latents), given.decode(given.params, latents))
 
 
+@pytest.mark.thorough
 def test_what_may_work_less_well_is_a_warning(fitted):
     with pytest.warns(TransportWarning, match=r"natural: found one image \(2304 patches\)"):
         found = fit_transport(smooth(4, 50, 50), smooth(1, 50, 50), encoder=PIXELS)

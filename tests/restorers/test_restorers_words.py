@@ -182,6 +182,7 @@ def test_defaults_fit_degradations_without_an_operator():
     assert not any(name.endswith("+project") for name in names)
 
 
+@pytest.mark.thorough
 def test_tiny_training_images_get_smaller_patches():
     tiny = [np.random.default_rng(seed).random((8, 8, 3), np.float32) for seed in range(4)]
     restorers = build("lmmse", "exemplar:0.1", images=lambda: tiny)

@@ -116,10 +116,13 @@ def denoiser_task(recipe: DenoiserRecipe) -> Task:
 def prior_samples(
     key: Key, model: Model, params: Any, shape: tuple[int, int, int], *, schedule: Schedule, count: int, steps: int
 ) -> Array:
-    """Images of a prior, (count, H, W, C): an image of which nothing is known, without further noise (DDIM).
+    """Images of a prior, (count, H, W, C): an image of which nothing is known, drawn as DDPM draws.
+
+    Predictions are clipped and every step adds noise. Without either, errors of a small network grow over the steps:
+    backgrounds are speckled or grey.
 
     Args:
-        key: of the noise that they start from.
+        key: of the noise that they start from, and of each step.
         model: predicts the noise of (params, x_t, t).
         params: of the network.
         shape: (H, W, C). Static.
@@ -136,7 +139,8 @@ def prior_samples(
         samples=count,
         noise_std=0.0,
         steps=steps,
-        eta=0.0,
+        eta=1.0,
+        clip=True,
     )
     return found.x[:, 0]
 

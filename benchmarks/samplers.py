@@ -9,6 +9,7 @@ steps of all answers together, compilation excluded; the first call has it.
 
     jaxpr               `samplers.ddrm`, `ddnm` or `dps`, one compiled scan over the steps
     jaxpr, plain        the same with convolutions as XLA:CPU lays them out itself inside a scan
+    jaxpr, cache 3      the network's deep part at every third step only (ddrm and ddnm; other images, therefore)
     torch eager         PyTorch, channels first
     torch channels last PyTorch, channels last
 
@@ -26,8 +27,9 @@ import numpy as np
 
 from benchmarks.common import Contender, compare, parse
 from jaxpr.degradations import Inpainting
-from jaxpr.diffusion import Schedule, from_eps, linear_schedule, respaced, strided
-from jaxpr.models.adm_unet import ADM_UNET, ADMUNetConfig, adm_unet
+from jaxpr.diffusion import Schedule, cached_from_eps, from_eps, linear_schedule, respaced, strided
+from jaxpr.models.adm_files import ADM_UNET
+from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet, split_adm_unet
 from jaxpr.models.naming import abstract_parameters, convert, torch_shapes
 
 ETA, SCALE = 0.85, 0.5
@@ -105,8 +107,8 @@ def visited(size: Size) -> Schedule:
     return (respaced if size.sampler == "dps" else strided)(SCHEDULE, size.steps)
 
 
-def ours(size: Size, *, plain: bool = False) -> Callable[[], Any]:
-    """The library's sampler; `plain` with JAX's own convolutions."""
+def ours(size: Size, *, plain: bool = False, cache: int = 1) -> Callable[[], Any]:
+    """The library's sampler; `plain` with JAX's own convolutions; `cache` with deep features of so many steps."""
     if plain:
         from jaxpr.models import layers
 
@@ -119,11 +121,18 @@ def ours(size: Size, *, plain: bool = False) -> Callable[[], Any]:
     sample: Any = {"ddrm": samplers.ddrm, "ddnm": samplers.ddnm, "dps": samplers.dps}[size.sampler]
     options: dict[str, Any] = {"scale": SCALE} if size.sampler == "dps" else {"eta": ETA}
 
+    def denoiser(params: Any) -> Any:
+        if cache == 1:
+            return from_eps(functools.partial(model.apply, params), schedule=SCHEDULE)
+        parts = split_adm_unet(NETWORK)
+        whole, shallow = functools.partial(parts.whole, params), functools.partial(parts.shallow, params)
+        return cached_from_eps(whole, shallow, schedule=SCHEDULE, every=cache)
+
     @jax.jit
     def run(params: Any, y: Any, noise: Any) -> Any:
         return sample(
             jax.random.key(0),
-            from_eps(functools.partial(model.apply, params), schedule=SCHEDULE),
+            denoiser(params),
             y,
             Inpainting(given.known, channels=3),
             schedule=visited(size),
@@ -288,6 +297,8 @@ def main() -> None:
             "torch eager": functools.partial(torch_eager, size),
             "torch channels last": functools.partial(torch_eager, size, channels_last=True),
         }
+        if size.sampler != "dps":
+            contenders["jaxpr, cache 3"] = functools.partial(ours, size, cache=3)
         if options.scale == "paper":
             del contenders["jaxpr, plain"]
         found = compare(options, size.name, contenders, baseline="torch eager")

@@ -10,7 +10,8 @@ import numpy as np
 from golden_networks import arrays, drawn, manifest, nhwc
 
 from jaxpr.models.adm_classifier import ADM_CLASSIFIER, ADMClassifierConfig
-from jaxpr.models.adm_unet import ADM_UNET, ADMUNetConfig
+from jaxpr.models.adm_files import ADM_UNET
+from jaxpr.models.adm_unet import ADMUNetConfig
 from jaxpr.models.autoencoder_kl import AUTOENCODER_KL, AutoencoderKLConfig, autoencoder_kl
 from jaxpr.models.ddpm_unet import DDPM_UNET, DDPMUNetConfig, attention_levels
 from jaxpr.models.functional import Model

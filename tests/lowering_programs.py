@@ -17,7 +17,7 @@ from jaxpr.diffusion import linear_schedule
 from jaxpr.evaluation import Protocol, decisions, devices, measure, outputs, planes, probes
 from jaxpr.evaluation.draws import computation_of
 from jaxpr.models.adm_classifier import ADMClassifierConfig, adm_classifier
-from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
+from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet, split_adm_unet
 from jaxpr.models.autoencoder_kl import AutoencoderKLConfig, autoencoder_kl
 from jaxpr.models.classifier import digit_model
 from jaxpr.models.ddpm_unet import DDPMUNetConfig, ddpm_unet
@@ -82,6 +82,17 @@ def network(name: str, build: Callable[[], Model], *inputs: Any, backward: bool 
     return Case((name,), make)
 
 
+def in_two_parts() -> Model:
+    """The network of ADM with features of its own shallow part's images."""
+    config = ADMUNetConfig(num_head_channels=16, **ADM)
+    parts = split_adm_unet(config)
+
+    def apply(params: Any, x: jax.Array, t: jax.Array) -> jax.Array:
+        return parts.shallow(params, 2 * x, t, parts.whole(params, x, t)[1])
+
+    return Model(adm_unet(config).init, apply)
+
+
 def of_autoencoder(params: Any, key: jax.Array, x: jax.Array) -> Any:
     found = autoencoder_kl(AutoencoderKLConfig(3, 3, (8, 16), 1, 4, 4))
     return found.decode(params, found.encode(params, x).sample(key))
@@ -101,6 +112,7 @@ NETWORKS = [
     ),
     network("models.vit.vit", lambda: vit(SMALL_VIT), PIXELS),
     network("models.adm_unet.adm_unet", lambda: adm_unet(ADMUNetConfig(num_head_channels=16, **ADM)), PIXELS, TIMES),
+    network("models.adm_unet.split_adm_unet", in_two_parts, PIXELS, TIMES),
     network(
         "models.adm_classifier.adm_classifier",
         lambda: adm_classifier(ADMClassifierConfig(image_size=8, out_channels=5, num_head_channels=16, **ADM)),

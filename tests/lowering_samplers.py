@@ -33,7 +33,13 @@ def denoisers(x: jax.Array) -> tuple[diffusion.Prediction, ...]:
     )
     adapted = (diffusion.from_eps, diffusion.from_x0, diffusion.from_v)
     found = [adapter(lambda x, t: x * x, schedule=SCHEDULE) for adapter in adapted]
-    return tuple(denoise(x, t) for denoise in (exact, mixture, *found))
+    return tuple(denoise(x, t) for denoise in (exact, mixture, *found, cached(2)))
+
+
+def cached(every: int) -> diffusion.CachedDenoiser:
+    return diffusion.cached_from_eps(
+        lambda x, t: (x * x, x), lambda x, t, features: x * features, schedule=SCHEDULE, every=every
+    )
 
 
 OPERATORS = {
@@ -50,11 +56,17 @@ def answers(name: str, operator: Any) -> Callable[[jax.Array, jax.Array], jax.Ar
     jumps = {"ddnm": {"travel_repeat": 2}, "repaint": {"jump_length": 1, "jump_repeat": 2}}
     settings = {"schedule": SCHEDULE, "samples": 2, "steps": 3, "guidance": samplers.Guidance(0.5, 0.1)}
     settings |= {"noise_std": 0.0 if name == "repaint" else 0.05, **jumps.get(name, {})}
-    return lambda key, y: getattr(samplers, name)(key, exact, y, operator, **settings).x
+    denoiser = exact if name == "dps" else cached(2)
+    return lambda key, y: getattr(samplers, name)(key, denoiser, y, operator, **settings).x
 
 
 CASES: list[Case] = [
-    case("diffusion.denoiser: from_eps from_x0 from_v", gradient(lambda x: jax.tree.leaves(denoisers(x))), IMAGES),
+    case("diffusion.cached: cached_from_eps", gradient(lambda x: jax.tree.leaves(denoisers(x)[-1])), IMAGES),
+    case(
+        "diffusion.denoiser: from_eps from_x0 from_v",
+        gradient(lambda x: jax.tree.leaves(denoisers(x))),
+        IMAGES,
+    ),
     case(
         "diffusion.priors: cosine_transform gaussian_denoiser mixture_denoiser",
         lambda x: denoisers(x)[:2],

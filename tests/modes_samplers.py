@@ -27,7 +27,15 @@ def mixture():
     return diffusion.mixture_denoiser(means=means, variances=np.stack([ONES, ONES]), weights=weights, schedule=SCHEDULE)
 
 
+def cached(every):
+    return diffusion.cached_from_eps(
+        lambda x, t: (x * x, x), lambda x, t, features: x * features, schedule=SCHEDULE, every=every
+    )
+
+
 DIFFUSION = {
+    "CachedDenoiser": lambda: asked(cached(2)),
+    "cached_from_eps": lambda: asked(cached(2)),
     "cosine_transform": lambda: asked(exact(basis=diffusion.cosine_transform(*SHAPE[:2]))),
     "from_eps": lambda: asked(diffusion.from_eps(lambda x, t: x * x, schedule=SCHEDULE)),
     "from_eps: learned variance": lambda: asked(

@@ -4,7 +4,7 @@ r"""How strongly and how far guidance drives answers apart: Tables 6 and 7, Figu
 
 Inpainting of the middle by RePaint, from the same noise at every setting of η and of D.
 
-Small, two CPU cores with other work beside, 2 min 24 s. Ten crops: LPIPS diversity grows along η, 0.060 to 0.061,
+Small, two CPU cores, 1 min. Ten crops: LPIPS diversity grows along η, 0.060 to 0.061,
 0.061, 0.063, 0.073 at 0.07, 0.1, 0.3 and 0.9 (each step beyond two errors but the last, 0.011 ± 0.005), unlikeness
 does not change beyond its error. So does it along D from 0 to a quarter of the published one; half of that lets all
 of the effect through already, as answers of this prior lie nearer to each other than that: its posterior is narrow.

@@ -6,7 +6,7 @@ Digits of 8×8: a hundred answers to each y from a sampler and from the exact po
 them at random, by k-means, uniformization and farthest points, beside five guided ones. Diversity and the distance of
 further answers are in a classifier's logits. Kurtosis of the answers beside Gaussians with their covariance.
 
-Small, two CPU cores with other work beside, 47 s. Farthest points are the most diverse, k-means covers further answers
+Small, two CPU cores, 34 s. Farthest points are the most diverse, k-means covers further answers
 best, uniformization worst, for the exact posterior as for samplers: of 100 answers of DDNM to inpainting five have
 diversity 25 ± 1 (random), 32 (k-means), 27 (uniformization), 38 (farthest), and further answers are at 12, 9, 23, 12.
 

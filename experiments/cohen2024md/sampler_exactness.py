@@ -6,7 +6,7 @@ Priors of images of 2×4 pixels (independent pixels, smooth covariance, a mixtur
 exact posteriors; answers of each sampler are compared with them over steps and levels of noise. No error here is a
 network's.
 
-Small, two CPU cores with other work beside, 3 min 4 s. Variance over the true one, and the squared error of the mean
+Small, two CPU cores, 2 min 20 s. Variance over the true one, and the squared error of the mean
 over the variance, ± standard error over six measurements:
 
     inpainting            independent pixels            correlated pixels

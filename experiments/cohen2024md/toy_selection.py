@@ -9,7 +9,7 @@ posterior sampling, k-means, uniformization (k = 10) and farthest points; then b
 compiled program; the paper shows one mixture. "To nearest" and "farthest" are the mean and the largest distance of the
 1,000 points to the nearest one chosen.
 
-Small (256 mixtures), two CPU cores with other work beside, 3 min 18 s, mean ± standard deviation over mixtures:
+Small (256 mixtures), two CPU cores, 1 min 43 s, mean ± standard deviation over mixtures:
 
                        modes    in dominant  smallest gap
     posterior      1.9 ± 0.9    0.95 ± 0.05   0.14 ± 0.08

@@ -3,7 +3,6 @@
 import io
 
 import numpy as np
-from matplotlib import colormaps
 from PIL import Image
 
 __all__ = ["coloured", "pixel_maps", "png_of"]
@@ -24,6 +23,8 @@ def pixel_maps(images: np.ndarray) -> dict[str, np.ndarray]:
 
 def coloured(values: np.ndarray) -> np.ndarray:
     """A map (H, W) from zero to its largest value in colours that grow brighter."""
+    from matplotlib import colormaps  # half a second, which the other commands need not wait for
+
     return np.asarray(colormaps["magma"](values / max(float(values.max()), 1e-12))[..., :3])
 
 

@@ -13,15 +13,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxpr.core import Array, InputError
-from jaxpr.models.adm_unet import (
-    EPSILON,
-    NAMING,
-    ADMUNetConfig,
-    Encoder,
-    check_unet_sizes,
-    recognise_encoder,
-    split_attention_heads,
-)
+from jaxpr.models.adm_files import NAMING, recognise_encoder
+from jaxpr.models.adm_unet import EPSILON, ADMUNetConfig, Encoder, check_unet_sizes, split_attention_heads
 from jaxpr.models.diffusion_parts import attend, batch_of_times
 from jaxpr.models.functional import Model, functional
 from jaxpr.models.layers import Compute, GroupNorm, Keys, check_channels, conv2d, group_norm, linear

@@ -7,15 +7,15 @@ largest and the smallest sensible variance, with weights (1 + v) / 2 and (1 - v)
 Paper: Dhariwal, Nichol, "Diffusion Models Beat GANs on Image Synthesis", NeurIPS 2021.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxpr.core import Array, InputError
+from jaxpr.core import Array, InputError, check_count
 from jaxpr.models.diffusion_parts import (
     Downsample,
     ResidualBlock,
@@ -31,17 +31,15 @@ from jaxpr.models.diffusion_parts import (
 )
 from jaxpr.models.functional import Model, functional
 from jaxpr.models.layers import Compute, Keys, check_channels, conv2d, group_norm, in_turn, linear
-from jaxpr.models.naming import Naming, Network, Shapes, indices
 
 __all__ = [
-    "ADM_UNET",
     "EPSILON",
-    "NAMING",
     "ADMUNetConfig",
     "Encoder",
+    "SplitUNet",
     "adm_unet",
     "check_unet_sizes",
-    "recognise_encoder",
+    "split_adm_unet",
     "split_attention_heads",
 ]
 
@@ -198,11 +196,16 @@ class Encoder(nnx.Module):
 
     def encode(self, x: Array, embedding: Array) -> tuple[list[Array], Array]:
         """What each stage of the way down, and the middle, make of images."""
+        outputs = self.go_down(x, embedding, len(self.input_blocks))
+        return outputs, self.run(self.middle_block, outputs[-1], embedding)
+
+    def go_down(self, x: Array, embedding: Array, stages: int) -> list[Array]:
+        """What each of the first stages of the way down makes of images."""
         outputs = []
-        for stage in self.input_blocks:
+        for stage in self.input_blocks[:stages]:
             x = self.run(stage, x, embedding)
             outputs.append(x)
-        return outputs, self.run(self.middle_block, x, embedding)
+        return outputs
 
     def run(self, stage: nnx.List, x: Array, embedding: Array) -> Array:
         """The parts of a stage."""
@@ -239,8 +242,13 @@ class _ADMUNet(Encoder):
         norm = group_norm(width, compute=compute, rngs=rngs, epsilon=EPSILON, groups=_GROUPS)
         self.out = nnx.Dict({"0": norm, "2": conv2d(width, config.out_channels, compute=compute, rngs=rngs)})
 
-    def __call__(self, x: Array, t: Array, y: Array | None = None) -> Array:
-        """Map (N, H, W, in_channels), times (N,) or () and labels (N,) or () to (N, H, W, out_channels)."""
+    def __call__(
+        self, x: Array, t: Array, y: Array | None = None, shallow: int = 0, features: Array | None = None
+    ) -> Any:
+        """Map (N, H, W, in_channels), times (N,) or () and labels (N,) or () to (N, H, W, out_channels).
+
+        With a number of shallow stages: to what goes into the last so many of them, too; given that, compute no others.
+        """
         config = self.config
         check_channels(x, config.in_channels)
         check_pixels(x, config.multiple)
@@ -250,10 +258,21 @@ class _ADMUNet(Encoder):
             raise InputError(f"y: found {'None' if y is None else 'labels'}, expected {wanted}")
         if y is not None:
             embedding = embedding + self.label_emb(_batch_of_labels(y, x.shape[0]))
-        kept, h = self.encode(x, embedding)
-        for stage in self.output_blocks:
+        deep = len(self.output_blocks) - shallow
+        if features is None:
+            kept, h = self.encode(x, embedding)
+            h = self.go_up(h, kept, embedding, self.output_blocks[:deep])
+        else:
+            kept, h = self.go_down(x, embedding, shallow), features
+        last = self.go_up(h, kept, embedding, self.output_blocks[deep:])
+        found = self.out["2"](jax.nn.silu(self.out["0"](last))).astype(x.dtype)
+        return (found, h) if shallow and features is None else found
+
+    def go_up(self, h: Array, kept: list[Array], embedding: Array, stages: Sequence[nnx.List]) -> Array:
+        """Some stages of the way up; each takes the last that is kept away."""
+        for stage in stages:
             h = self.run(stage, jnp.concatenate([h, kept.pop()], axis=-1), embedding)
-        return self.out["2"](jax.nn.silu(self.out["0"](h))).astype(x.dtype)
+        return h
 
 
 def adm_unet(config: ADMUNetConfig, *, compute: Compute = Compute()) -> Model:  # noqa: B008 (immutable)
@@ -274,6 +293,47 @@ def adm_unet(config: ADMUNetConfig, *, compute: Compute = Compute()) -> Model:  
     """
     check_unet_sizes(config)
     return functional(lambda rngs: _ADMUNet(config, compute=compute, rngs=Keys(rngs)))
+
+
+class SplitUNet(NamedTuple):
+    """The network of `adm_unet` in a deep and a shallow part; the latter takes about a quarter of the time.
+
+    Attributes:
+        whole: maps (params, x, t), and labels y where there are classes, to the output and the deep part's features.
+        shallow: maps (params, x, t, features), and y, to the output.
+    """
+
+    whole: Callable[..., tuple[Array, Array]]
+    shallow: Callable[..., Array]
+
+
+def split_adm_unet(config: ADMUNetConfig, *, stages: int = 1, compute: Compute = Compute()) -> SplitUNet:  # noqa: B008
+    """The network of `adm_unet`, with its parameters, so that deep features can be reused in later steps.
+
+    Paper: Ma, Fang, Wang, "DeepCache: Accelerating Diffusion Models for Free", CVPR 2024.
+
+    Args:
+        config: its sizes.
+        stages: of the way down and of the way up that are shallow.
+        compute: as in `adm_unet`.
+
+    Raises:
+        InputError: as `adm_unet`; stages is no positive integer, or no stage is left for the deep part.
+    """
+    model = adm_unet(config, compute=compute)
+    check_count("stages", stages)
+    most = len(config.channel_mult) * (config.num_res_blocks + 1) - 1
+    if stages > most:
+        raise InputError(f"stages: found {stages}, expected at most {most}")
+
+    def whole(params: Any, x: Array, t: Array, y: Array | None = None) -> tuple[Array, Array]:
+        found: tuple[Array, Array] = model.apply(params, x, t, y, stages)
+        return found
+
+    def shallow(params: Any, x: Array, t: Array, features: Array, y: Array | None = None) -> Array:
+        return model.apply(params, x, t, y, stages, features)
+
+    return SplitUNet(whole, shallow)
 
 
 def check_unet_sizes(config: ADMUNetConfig) -> None:
@@ -308,88 +368,3 @@ def _batch_of_labels(y: Array, n: int) -> Array:
     if np.shape(y) not in ((), (n,)) or not jnp.issubdtype(jnp.result_type(y), jnp.integer):
         raise InputError(f"y: found {jnp.result_type(y)} {np.shape(y)}, expected integers () or ({n},)")
     return jnp.broadcast_to(jnp.asarray(y), (n,))
-
-
-def recognise_encoder(shapes: Shapes) -> ADMUNetConfig | None:
-    """Sizes of the way down; `out_channels` and `num_classes` are left as they are."""
-    first, times = shapes.get("input_blocks.0.0.weight"), shapes.get("time_embed.dense.0.weight")
-    blocks = _recognise_blocks(shapes)
-    if first is None or times is None or blocks is None:
-        return None
-    stages = 1 + max(indices(shapes, r"input_blocks\.(\d+)\."))
-    if stages % (blocks + 1):
-        return None
-    levels = [f"input_blocks.{i + 1}" for i in range(0, stages, blocks + 1)]  # the first block of each
-    widths = [shapes[f"{level}.0.conv1.weight"][0] for level in levels]
-    down = f"input_blocks.{blocks + 1}.0"  # the first change of resolution
-    several = len(levels) > 1
-    return ADMUNetConfig(
-        in_channels=first[1],
-        model_channels=times[1],
-        num_res_blocks=blocks,
-        attention_resolutions=tuple(2**i for i, level in enumerate(levels) if f"{level}.1.qkv.weight" in shapes),
-        channel_mult=tuple(width // times[1] if width % times[1] == 0 else width / times[1] for width in widths),
-        use_scale_shift_norm=shapes["middle_block.0.temb_proj.weight"][0] == 2 * widths[-1],
-        resblock_updown=several and f"{down}.conv1.weight" in shapes,
-        conv_resample=not several or any(f"{down}.{conv}.weight" in shapes for conv in ("conv1", "conv")),
-    )
-
-
-def _recognise_blocks(shapes: Shapes) -> int | None:
-    """How many each level of the way down has; None if that cannot be seen."""
-    stages = indices(shapes, r"input_blocks\.(\d+)\.")
-    convolutions = indices(shapes, r"input_blocks\.(\d+)\.0\.conv\.")
-    without = [i for i in range(max(stages, default=0)) if i not in stages]  # parameters
-    upwards = indices(shapes, r"output_blocks\.(\d+)\.[12]\.norm1\.")
-    attending = indices(shapes, r"input_blocks\.(\d+)\.1\.qkv\.")
-    if convolutions or without:
-        return (*convolutions, *without)[0] - 1
-    if upwards:
-        return upwards[0]  # where the lowest level's last block is, one more than on the way down
-    if "output_blocks.0.0.norm1.weight" in shapes:  # one level
-        return len(stages) - 1
-    # Blocks that change the resolution stand between the levels and have no attention.
-    return next((i for i in range(len(attending)) if attending[0] + i not in attending), len(attending)) or None
-
-
-def _recognise(shapes: Shapes) -> ADMUNetConfig | None:
-    """Heads cannot be seen: their number and order are those of the published file of the same sizes."""
-    config, last = recognise_encoder(shapes), shapes.get("out.2.weight")
-    if config is None or last is None or "output_blocks.0.0.norm1.weight" not in shapes:
-        return None
-    classes = shapes.get("label_emb.weight")
-    config = config._replace(out_channels=last[0], num_classes=None if classes is None else classes[0])
-    sizes = (config.model_channels, config.num_res_blocks, config.channel_mult, config.attention_resolutions)
-    return config._replace(
-        num_head_channels=-1 if sizes in _FOUR_HEADS else config.num_head_channels,
-        use_new_attention_order=sizes == _NEW_ORDER,
-    )
-
-
-_FOUR_HEADS = (
-    (256, 2, (1, 1, 2, 3, 4), (4, 8, 16)),  # 128x128_diffusion.pt
-    (192, 2, (1, 1, 2, 2, 4, 4), (8, 16, 32)),  # 64_256_upsampler.pt
-)
-_NEW_ORDER = (192, 3, (1, 2, 3, 4), (2, 4, 8))  # 64x64_diffusion.pt
-
-NAMING = Naming(
-    rename=(
-        (r"^time_embed\.0\.", "time_embed.dense.0."),
-        (r"^time_embed\.2\.", "time_embed.dense.1."),
-        (r"\.in_layers\.0\.", ".norm1."),
-        (r"\.in_layers\.2\.", ".conv1."),
-        (r"\.emb_layers\.1\.", ".temb_proj."),
-        (r"\.out_layers\.0\.", ".norm2."),
-        (r"\.out_layers\.3\.", ".conv2."),
-        (r"\.skip_connection\.", ".nin_shortcut."),
-        (r"\.op\.", ".conv."),
-    )
-)
-"""The names in published files; ours are those of the DDPM U-Net inside blocks."""
-
-ADM_UNET = Network(
-    name="ADM U-Net",
-    namings=(NAMING,),
-    recognise=_recognise,
-    build=lambda config, compute: adm_unet(config, compute=compute),
-)

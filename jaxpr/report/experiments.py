@@ -6,14 +6,14 @@ import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxpr.core import InputError, claim_folder, utf8, write_atomically
-from jaxpr.report.style import png_bytes
 from jaxpr.report.templates import render
 from jaxpr.report.text import format_value
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = [
     "Cell",
@@ -66,7 +66,7 @@ class Claim(NamedTuple):
 class Picture(NamedTuple):
     """A figure and what to see in it."""
 
-    figure: Figure
+    figure: "Figure"
     caption: str
 
 
@@ -129,6 +129,8 @@ def write_experiment(found: Experiment, out: Path, provenance: Mapping[str, Any]
         InputError: `out` is a file, or a row has not as many cells as its table has columns.
     """
     record = experiment_record(found, provenance)
+    from jaxpr.report.style import png_bytes  # brings matplotlib, which other commands need not wait for
+
     claim_folder("out", out)
     for picture, entry in zip(found.pictures.values(), record["pictures"], strict=True):
         entry["width"] = round(picture.figure.get_size_inches()[0] * SCREEN_PIXELS_PER_INCH)

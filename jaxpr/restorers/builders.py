@@ -238,12 +238,18 @@ def _sampled(match: re.Match[str], sources: Sources) -> Make:
     spec, training = match[0], sources.training
     try:
         chosen, rest = prior_options(match["options"] or "")
-        steps, options, attacked = sampling_options(match["name"], rest)
+        asked = sampling_options(match["name"], rest)
         prior = read_prior(match["path"], **chosen)
         if prior.channels != training.channels:
             raise InputError(f"prior: found {prior.channels} channels, expected {training.channels}, those of x")
         made = sampled_restorer(
-            match["name"], prior, training.degradation, steps=steps, options=options, attacked=attacked
+            match["name"],
+            prior,
+            training.degradation,
+            steps=asked.steps,
+            options=asked.options,
+            attacked=asked.attacked,
+            cache=asked.cache,
         )
     except InputError as error:
         raise InputError(f"restorers: {spec!r}: {str(error).removeprefix('source: ')}") from error

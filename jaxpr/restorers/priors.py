@@ -17,7 +17,7 @@ from jaxpr.core import Array, InputError, check_positive, did_you_mean, given_pa
 from jaxpr.diffusion import LearnedVariance, Schedule, linear_schedule
 from jaxpr.diffusion.denoiser import levels
 from jaxpr.models.adm_classifier import ADMClassifierConfig
-from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
+from jaxpr.models.adm_unet import ADMUNetConfig, SplitUNet, adm_unet, split_adm_unet
 from jaxpr.models.ddpm_unet import DDPMUNetConfig
 from jaxpr.models.functional import Model
 from jaxpr.models.layers import Compute
@@ -46,6 +46,7 @@ class Prior(NamedTuple):
         channels: of its images.
         multiple: of the height and width of its images.
         record: JSON-able: its file and hash, and what else was chosen.
+        split: the same network in a deep and a shallow part; None where there is none.
     """
 
     model: Model
@@ -55,6 +56,7 @@ class Prior(NamedTuple):
     channels: int
     multiple: int
     record: dict[str, Any]
+    split: SplitUNet | None = None
 
 
 def read_prior(
@@ -94,7 +96,7 @@ def read_prior(
         prior.record["class"] = label
     if classes is not None:
         _check_label(label, classes)
-        prior = prior._replace(model=_conditional(prior.model, label))
+        prior = prior._replace(model=_conditional(prior.model, label), split=_split_conditional(prior.split, label))
     if classifier is not None:
         return _guided(prior, classifier, label, scale=classifier_scale, compute=compute)
     if classes is None and label is not None:
@@ -148,7 +150,8 @@ def _trained(packed: PackedDenoiser, compute: Compute) -> Prior:
     config, file = packed.config, "" if packed.path is None else packed.path.name
     record = {"file": file, "sha256": packed.sha256, "schedule": packed.schedule}
     model, schedule = adm_unet(config, compute=compute), packed.noise_schedule()
-    return Prior(model, packed.params, schedule, None, config.in_channels, config.multiple, record)
+    split = split_adm_unet(config, compute=compute)
+    return Prior(model, packed.params, schedule, None, config.in_channels, config.multiple, record, split)
 
 
 def _published(source: str | Path, compute: Compute) -> tuple[Prior, int | None]:
@@ -167,6 +170,7 @@ def _published(source: str | Path, compute: Compute) -> tuple[Prior, int | None]
         config.in_channels,
         config.multiple,
         {"file": loaded.checkpoint.path.name, "sha256": loaded.checkpoint.sha256},
+        split_adm_unet(config, compute=compute) if isinstance(config, ADMUNetConfig) else None,
     )
     return prior, config.num_classes if isinstance(config, ADMUNetConfig) else None
 
@@ -187,6 +191,20 @@ def _conditional(model: Model, label: int | None) -> Model:
         return model.apply(params, x, t, jnp.asarray(label, jnp.int32))
 
     return model._replace(apply=apply)
+
+
+def _split_conditional(split: SplitUNet | None, label: int | None) -> SplitUNet | None:
+    if split is None:
+        return None
+    whole, shallow = split
+
+    def apply_whole(params: Any, x: Array, t: Array) -> tuple[Array, Array]:
+        return whole(params, x, t, jnp.asarray(label, jnp.int32))
+
+    def apply_shallow(params: Any, x: Array, t: Array, features: Array) -> Array:
+        return shallow(params, x, t, features, jnp.asarray(label, jnp.int32))
+
+    return SplitUNet(apply_whole, apply_shallow)
 
 
 def _guided(prior: Prior, source: str | Path, label: int | None, *, scale: float, compute: Compute) -> Prior:
@@ -213,4 +231,5 @@ def _guided(prior: Prior, source: str | Path, label: int | None, *, scale: float
         model=prior.model._replace(apply=apply),
         params={"denoiser": prior.params, "classifier": loaded.params},
         record={**prior.record, "classifier": record},
+        split=None,
     )

@@ -9,16 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from jaxpr.core import Array, InputError, is_number
+from jaxpr.core import Array, InputError, check_count, is_number
 from jaxpr.degradations import Degradation, Inpainting
-from jaxpr.diffusion import LearnedVariance, Schedule, from_eps
+from jaxpr.diffusion import Denoiser, LearnedVariance, Schedule, cached_from_eps, from_eps
+from jaxpr.models.adm_unet import SplitUNet
 from jaxpr.models.functional import Model
 from jaxpr.restorers.guided import PublishedGuidance, guidance_at, guidance_record
 from jaxpr.restorers.priors import Prior
 from jaxpr.restorers.restorer import Restorer, joined_variant
 from jaxpr.samplers import Guidance, ddnm, ddrm, dps, network_calls, repaint
 
-__all__ = ["SAMPLERS", "Sampler", "guided", "sampled_restorer", "sampling_options"]
+__all__ = ["SAMPLERS", "Sampler", "SamplingOptions", "guided", "sampled_restorer", "sampling_options"]
 
 
 class Sampler(NamedTuple):
@@ -67,6 +68,21 @@ class _Sets:
     steps: int
     options: tuple[tuple[str, float], ...]
     guidance: Guidance | PublishedGuidance | None = None
+    split: SplitUNet | None = None
+    cache: int = 1
+
+    def denoiser(self, params: Any) -> Denoiser:
+        """With its parameters, and with cached features if they are asked for."""
+        if self.split is None or self.cache == 1:
+            predict = functools.partial(self.model.apply, params)
+            return from_eps(predict, schedule=self.schedule, learned_variance=self.learned_variance)
+        return cached_from_eps(
+            functools.partial(self.split.whole, params),
+            functools.partial(self.split.shallow, params),
+            schedule=self.schedule,
+            learned_variance=self.learned_variance,
+            every=self.cache,
+        )
 
     def __call__(self, params: Any, keys: Any, y: Array, count: int) -> Array:
         height, width = (self.degradation.factor * side for side in y.shape[1:3])
@@ -74,10 +90,9 @@ class _Sets:
             found = f"found {height}×{width} pixels of x"
             raise InputError(f"y: {found}, expected multiples of {self.multiple}, as the denoiser needs")
         shape = (height, width, self.channels)
-        predict = functools.partial(self.model.apply, params)
         found = SAMPLERS[self.sampler].sample(
             keys,
-            from_eps(predict, schedule=self.schedule, learned_variance=self.learned_variance),
+            self.denoiser(params),
             y,
             self.degradation.operator(shape),
             schedule=self.schedule,
@@ -109,6 +124,7 @@ def sampled_restorer(
     options: Mapping[str, float] = {},
     guidance: Guidance | PublishedGuidance | None = None,
     attacked: bool = False,
+    cache: int = 1,
 ) -> Restorer:
     """A stochastic restorer (key, y) -> x̂ of posterior samples, which draws sets: `draws(key, y, count=)`.
 
@@ -123,13 +139,15 @@ def sampled_restorer(
         options: of the sampler, see there.
         guidance: drives the answers of a set apart; there are no single draws then.
         attacked: whether an evaluation may attack it, which differentiates through all steps.
+        cache: the deep part of the prior's network is asked at every so many-th call only, see `cached_from_eps`; 1 for
+            all of them.
 
     Returns:
         The restorer; one key for all of y, or one for each.
 
     Raises:
-        InputError: no such sampler or option, a degradation that the sampler is not for, with the one that is, or
-            guidance of what may be attacked.
+        InputError: no such sampler or option, a degradation that the sampler is not for, with the one that is,
+            guidance of what may be attacked, or a cache for a sampler or prior that cannot use it.
     """
     if sampler not in SAMPLERS:
         raise InputError(f"sampler: found {sampler!r}, expected one of {', '.join(SAMPLERS)}")
@@ -138,6 +156,7 @@ def sampled_restorer(
         if name not in chosen.options or not is_number(value):
             raise InputError(f"options: found {name}={value}, expected numbers for {', '.join(chosen.options)}")
     _check_degradation(sampler, degradation)
+    _check_cache(cache, sampler, prior, attacked=attacked)
     given = {**chosen.options, **options}
     sets = _Sets(
         sampler,
@@ -149,7 +168,11 @@ def sampled_restorer(
         degradation,
         chosen.steps if steps is None else steps,
         tuple(given.items()),
+        split=prior.split,
+        cache=cache,
     )
+    if cache > 1:
+        given["cache"] = cache
     plain = Restorer(
         _Single(sets),
         prior.params,
@@ -210,13 +233,22 @@ class _WithSteps:
         return _walking(self.found, replace(self.sets, steps=steps))
 
 
-def sampling_options(sampler: str, text: str) -> tuple[int | None, dict[str, float], bool]:
-    """Steps, the sampler's own options, and whether it may be attacked, of text like `steps=20&eta=0.85&attack=yes`.
+class SamplingOptions(NamedTuple):
+    """Arguments of `sampled_restorer` of these names."""
+
+    steps: int | None
+    options: dict[str, float]
+    attacked: bool
+    cache: int
+
+
+def sampling_options(sampler: str, text: str) -> SamplingOptions:
+    """What is chosen by text like `steps=20&eta=0.85&attack=yes`.
 
     Raises:
         InputError: an option that the sampler does not have, twice, or with another kind of value.
     """
-    known = {"steps": SAMPLERS[sampler].steps, **SAMPLERS[sampler].options}
+    known = {"steps": SAMPLERS[sampler].steps, "cache": 1, **SAMPLERS[sampler].options}
     found: dict[str, float] = {}
     attacked = False
     for part in filter(None, text.split("&")):
@@ -230,8 +262,19 @@ def sampling_options(sampler: str, text: str) -> tuple[int | None, dict[str, flo
                 f"options: found {part!r}, expected NAME=NUMBER, once each of {', '.join(known)}, or attack=yes"
             )
         found[name] = int(value) if whole else float(value)
-    steps = found.pop("steps", None)
-    return None if steps is None else int(steps), found, attacked
+    steps, cache = found.pop("steps", None), int(found.pop("cache", 1))
+    return SamplingOptions(None if steps is None else int(steps), found, attacked, cache)
+
+
+def _check_cache(cache: int, sampler: str, prior: Prior, *, attacked: bool) -> None:
+    check_count("cache", cache)
+    if cache == 1:
+        return
+    if sampler == "dps" or attacked:
+        found = "dps" if sampler == "dps" else "attack=yes"
+        raise InputError(f"cache: found {cache} with {found}, expected 1 where a gradient goes through the network")
+    if prior.split is None:
+        raise InputError(f"cache: found {cache}, expected 1 for a prior that is not a U-Net of ADM by itself")
 
 
 def _check_degradation(sampler: str, degradation: Degradation) -> None:

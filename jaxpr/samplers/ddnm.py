@@ -138,18 +138,18 @@ def _method(
     rest = jnp.sqrt(1 - share**2)
 
     def reverse(state: SetState, now: Numbers, z: Array) -> tuple[SetState, Array]:
-        found = task.predict(state.x, now["t"])
+        found, memory = task.predict(state.x, now["t"], state.memory)
         x0, moved = task.guided(rule, found.x0, now)
         if spectrum is None:
             projected = split(operator.project(merged(x0), y), task.samples)
             x = now["signal"] * projected + now["noise"] * (share * z + rest * found.eps)
         else:
             x = _noisy_step(spectrum, x0, found.eps, z, now, noise_level, (share, rest))
-        return SetState(x, x0), moved
+        return SetState(x, x0, memory), moved
 
     def travel(state: SetState, now: Numbers, z: Array) -> tuple[SetState, Array]:
         x = now["signal"] * state.x0 + now["noise"] * z
-        return SetState(x, state.x0), jnp.zeros(x.shape[:2], bool)
+        return state._replace(x=x), jnp.zeros(x.shape[:2], bool)
 
     def step(state: SetState, now: Numbers, draw: Draw) -> tuple[SetState, Array]:
         if falls.all():

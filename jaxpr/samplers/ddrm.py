@@ -141,7 +141,7 @@ def _method(
         return scale * spectrum.back(first)
 
     def step(state: SetState, now: Numbers, draw: Draw) -> tuple[SetState, Array]:
-        found = task.predict(state.x, now["t"])
+        found, memory = task.predict(state.x, now["t"], state.memory)
         x0, moved = task.guided(rule, found.x0, now)
         eps = found.eps if task.guidance is None else (state.x - now["signal"] * x0) / now["noise"]
         level, z, plain = now["level"], spectrum.to(draw("step")), spectrum.to(found.x0)
@@ -153,7 +153,7 @@ def _method(
         below = spectrum.observed & (level < from_y)
         coefficients = jnp.where(seen(level), known, jnp.where(below, doubtful, unseen))
         x = now["next_signal"] * spectrum.back(coefficients)
-        return SetState(x, x0), moved
+        return SetState(x, x0, memory), moved
 
     steps = task.schedule.steps
     return Method(init, step, plan, [("step",)] * steps, steps)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxpr.core import Array, ArrayLike, InputError, Key, check_positive, described
 from jaxpr.degradations import Inpainting, LinearOperator
 from jaxpr.degradations.linear import check_shape
-from jaxpr.diffusion import Denoiser, Prediction, Schedule, respaced
+from jaxpr.diffusion import CachedDenoiser, Denoiser, Prediction, Schedule, respaced
 from jaxpr.numerics import safe_sqrt
 from jaxpr.samplers.ancestral import ancestral_plan, ancestral_step
 from jaxpr.samplers.guidance import Convention, Guidance, Rule, unknown_entries, unknown_pixels
@@ -98,6 +98,8 @@ def dps(
     Raises:
         InputError: an argument is none of these; y does not fit the operator; one sample with guidance.
     """
+    if isinstance(denoiser, CachedDenoiser):
+        raise InputError("denoiser: found a CachedDenoiser, expected a whole one: dps differentiates through it")
     linear = operator if isinstance(operator, LinearOperator) else None
     _check_conditioning(conditioning, linear)
     task = checked_task(
@@ -156,7 +158,7 @@ def _method(task: SamplingTask, *, scale: ArrayLike, projected: LinearOperator |
 
     def step(state: SetState, now: Numbers, draw: Draw) -> tuple[SetState, Array]:
         def distance(x: Array) -> tuple[Array, tuple[Prediction, Array, Array]]:
-            found = task.predict(x, now["t"])
+            found, _ = task.predict(x, now["t"], None)
             x0, moved = task.guided(rule, found.x0, now)
             gaps = residual_inside(task.operator, merged(x0), y)
             norms = safe_sqrt(jnp.sum(gaps.reshape(gaps.shape[0], -1) ** 2, axis=1))

@@ -133,13 +133,13 @@ def _method(task: SamplingTask, operator: Inpainting, times: list[int]) -> Metho
         z = draw("step")
         pasted = now["signal"] * y + now["noise"] * draw("known")
         x = jnp.where(known & ~now["first"], pasted, state.x)
-        found = task.predict(x, now["t"])
+        found, memory = task.predict(x, now["t"], state.memory)
         x0, moved = task.guided(rule, found.x0, now)
-        return SetState(ancestral_step(found, x0, x, now, z), x0), moved
+        return SetState(ancestral_step(found, x0, x, now, z), x0, memory), moved
 
     def undo(state: SetState, now: Numbers, draw: Draw) -> tuple[SetState, Array]:
         x = now["kept"] * state.x + now["added"] * draw("undo")
-        return SetState(x, state.x0), jnp.zeros(x.shape[:2], bool)
+        return state._replace(x=x), jnp.zeros(x.shape[:2], bool)
 
     def step(state: SetState, now: Numbers, draw: Draw) -> tuple[SetState, Array]:
         if falls.all():

@@ -20,7 +20,7 @@ from jaxpr.core import (
     is_traced,
 )
 from jaxpr.degradations import Degradation, Inpainting, LinearOperator
-from jaxpr.diffusion import Denoiser, Prediction, Schedule
+from jaxpr.diffusion import CachedDenoiser, Denoiser, Prediction, Schedule
 from jaxpr.samplers.guidance import Convention, Guidance, Rule, check_convention, paper_rule, push_apart
 from jaxpr.samplers.noise import Noise, Purpose, supply
 from jaxpr.samplers.units import image_outside
@@ -82,16 +82,30 @@ class PosteriorSamples(NamedTuple):
     trace: Trace | None = None
 
 
+class FeatureMemory(NamedTuple):
+    """What a denoiser's network is to remember along a trajectory.
+
+    Attributes:
+        features: of the last call of the whole network.
+        calls: of the denoiser so far.
+    """
+
+    features: Any
+    calls: Array
+
+
 class SetState(NamedTuple):
     """What a transition takes and gives; sets of images on [-1, 1].
 
     Attributes:
         x: (samples, N, H, W, C), at its noise level.
         x0: the last prediction of the image, same shape.
+        memory: of a denoiser that reuses features; None for others.
     """
 
     x: Array
     x0: Array
+    memory: FeatureMemory | None = None
 
 
 class Method(NamedTuple):
@@ -142,11 +156,32 @@ class SamplingTask(NamedTuple):
         """(samples, N, H, W, C)."""
         return (self.samples, self.y.shape[0], *self.shape)
 
-    def predict(self, x: Array, t: Array) -> Prediction:
+    def predict(self, x: Array, t: Array, memory: FeatureMemory | None) -> tuple[Prediction, FeatureMemory | None]:
         """The denoiser on sets, x0 clipped if asked for; the network sees one batch (N * samples, H, W, C)."""
-        found = self.denoiser(merged(x), jnp.full(x.shape[0] * x.shape[1], t, jnp.int32))
+        images, times = merged(x), jnp.full(x.shape[0] * x.shape[1], t, jnp.int32)
+        denoiser = self.denoiser
+        if memory is None or not isinstance(denoiser, CachedDenoiser):
+            found = denoiser(images, times)
+        else:
+            features, calls = memory
+            found, features = jax.lax.cond(
+                calls % denoiser.every == 0,
+                lambda: denoiser.whole(images, times),
+                lambda: (denoiser.shallow(images, times, features), features),
+            )
+            memory = FeatureMemory(features, calls + 1)
         found = jax.tree.map(lambda part: split(part, self.samples), found)
-        return found._replace(x0=self.clipped(found.x0))
+        return found._replace(x0=self.clipped(found.x0)), memory
+
+    def blank_memory(self) -> FeatureMemory | None:
+        """Of features that the first call replaces."""
+        if not isinstance(self.denoiser, CachedDenoiser) or self.denoiser.every == 1:
+            return None
+        images = jax.ShapeDtypeStruct((self.samples * self.y.shape[0], *self.shape), self.y.dtype)
+        times = jax.ShapeDtypeStruct(images.shape[:1], jnp.int32)
+        _, features = jax.eval_shape(self.denoiser.whole, images, times)
+        blank = jax.tree.map(lambda part: jnp.zeros(part.shape, part.dtype), features)
+        return FeatureMemory(blank, jnp.zeros((), jnp.int32))
 
     def clipped(self, x0: Array) -> Array:
         """X0 within [-1, 1] if asked for."""
@@ -269,11 +304,11 @@ def sample_sets(
         number, now, given = inputs
         now = {**now, "first": number == 0}
         state, moved = method.step(state, now, lambda purpose: draws.draw(purpose, number, given))
-        return (state, pushed + moved.astype(jnp.int32)), (state if trace else None)
+        return (state, pushed + moved.astype(jnp.int32)), ((state.x, state.x0) if trace else None)
 
     plan = {name: _numbers(values, task.y.dtype) for name, values in method.plan.items()}
     numbers = jnp.arange(len(method.purposes), dtype=jnp.int32)
-    carry = (SetState(start, jnp.zeros_like(start)), jnp.zeros(start.shape[:2], jnp.int32))
+    carry = (SetState(start, jnp.zeros_like(start), task.blank_memory()), jnp.zeros(start.shape[:2], jnp.int32))
     # A gradient through the run, as attacks take it, keeps states alone and computes each transition again.
     body = jax.checkpoint(transition, prevent_cse=False)
     (state, pushed), way = jax.lax.scan(body, carry, (numbers, plan, draws.given))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from jaxpr.core import InputError, printable
 from jaxpr.models.adm_classifier import ADM_CLASSIFIER
-from jaxpr.models.adm_unet import ADM_UNET
+from jaxpr.models.adm_files import ADM_UNET
 from jaxpr.models.autoencoder_kl import AUTOENCODER_KL
 from jaxpr.models.ddpm_unet import DDPM_UNET
 from jaxpr.models.functional import Model

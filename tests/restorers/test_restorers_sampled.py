@@ -97,10 +97,16 @@ def test_weights_of_a_file_become_a_restorer_by_a_word(weights):
 @pytest.mark.parametrize(
     ("word", "degradation", "expected"),
     [
-        ("ddrm:{}?step=5", "average-x2", "options: found 'step=5', expected NAME=NUMBER, once each of steps, eta"),
+        (
+            "ddrm:{}?step=5",
+            "average-x2",
+            "options: found 'step=5', expected NAME=NUMBER, once each of steps, cache, eta",
+        ),
         ("ddrm:{}?steps=5&steps=5", "average-x2", "options: found 'steps=5'"),
         ("ddnm:{}?eta=much", "average-x2", "options: found 'eta=much'"),
         ("dps:{}?attack=1", "average-x2", "options: found 'attack=1'"),
+        ("dps:{}?cache=2", "average-x2", "cache: found 2 with dps, expected 1 where a gradient goes"),
+        ("ddrm:{}?cache=2&attack=yes", "average-x2", "cache: found 2 with attack=yes"),
         ("ddrm:nowhere", "average-x2", "found no file nowhere"),
         ("repaint:{}", "average-x2", "found 'average-x2' with repaint, expected inpainting without noise"),
         ("ddnm:{}", "average-x2+jpeg-50", "with ddnm, expected a linear one"),
@@ -118,4 +124,14 @@ def test_options_of_the_function_are_the_samplers_own():
         sampled_restorer("dps", GAUSSIAN, AVERAGE, options={"eta": 0.5})
     with pytest.raises(InputError, match="sampler: found 'ddim', expected one of ddrm, ddnm, dps, repaint"):
         sampled_restorer("ddim", GAUSSIAN, AVERAGE)
-    assert sampling_options("ddrm", "") == (None, {}, False)
+    assert sampling_options("ddrm", "") == (None, {}, False, 1)
+    with pytest.raises(InputError, match="cache: found 2, expected 1 for a prior that is not a U-Net of ADM by itself"):
+        sampled_restorer("ddrm", GAUSSIAN, AVERAGE, cache=2)
+
+
+def test_cached_features_change_little_and_are_recorded(weights):
+    whole, cached = (words(f"ddnm:{weights}?steps=20{more}") for more in ("", "&cache=2"))
+    assert "cache" not in whole.weights
+    assert cached.weights["cache"] == 2
+    answers = [jax.jit(restorer)(jax.random.key(3), Y) for restorer in (whole, cached)]
+    assert 0 < np.abs(answers[0] - answers[1]).mean() < 0.5 * np.abs(answers[0]).mean()

@@ -8,11 +8,10 @@ import jax
 import tyro
 
 from jaxpr.core import InputError, Key, check_count, given_path, printable, seed_key
-from jaxpr.data import image_folder
 from jaxpr.restorers import LatentTransport, fit_transport, load_transport, read_encoder, save_transport
 from jaxpr.restorers.latent_transport_fit import TRANSPORT_PRESETS
 from jaxpr.restorers.latent_transport_patches import check_patch
-from jaxpr.traversal import WISHES, Traversed, check_traversal_folder, traverse
+from jaxpr.traversal import WISHES, Traversed, check_traversal_folder, open_folders, traverse
 
 __all__ = ["Transport", "TransportApply", "TransportFit"]
 
@@ -57,15 +56,10 @@ class _Fitting:
         try:
             found = read_encoder(self.encoder if self.encoder is not None else preset.encoder if preset else _ENCODER)
         except InputError as error:
-            raise InputError(f"encoder: {error}" if ":" in str(error).split()[0] else str(error)) from error
-        sets = []
-        for name, folder in (("restored", restored), ("natural", natural)):
-            try:
-                sets.append(image_folder(folder, channels=self.channels))
-            except InputError as error:
-                raise InputError(str(error).replace("path:", f"{name}:", 1)) from error
+            raise InputError(f"encoder: {str(error).removeprefix('source: ').removeprefix('path: ')}") from error
+        inputs = open_folders(restored, natural=natural, channels=self.channels)
         key = _keys(self.seed)[0] if encode == "sample" else None
-        return fit_transport(*sets, encoder=found, patch=patch, sample_key=key, limit=images)
+        return fit_transport(inputs.restored, inputs.natural, encoder=found, patch=patch, sample_key=key, limit=images)
 
 
 def _keys(seed: int) -> tuple[Key, Key]:

@@ -6,7 +6,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from jaxpr.core import InputError, given_path, printable
-from jaxpr.data import ImageSource, image_folder
+from jaxpr.data import ImageSource
+from jaxpr.data.folder import folder_source
 from jaxpr.data.outputs import output_folder
 from jaxpr.evaluation.state import check_unclaimed
 
@@ -48,9 +49,9 @@ def open_folders(
         InputError: a folder is missing or without images, an output without its truth or of another size, or two
             outputs whose names differ in their extension only.
     """
-    images, truths = image_folder(restored, channels=channels), None
+    images, truths = folder_source("restored", restored, channels=channels), None
     if truth is not None:
-        truths = image_folder(truth, channels=channels)
+        truths = folder_source("truth", truth, channels=channels)
         found = output_folder("restored", restored, truths.names, channels=channels)
         if len(found.draws) > 1:
             raise InputError(f"restored: found {len(found.draws)} outputs for each truth, expected one")
@@ -68,7 +69,7 @@ def open_folders(
         if file in files:
             raise InputError(f"restored: found {files[file]} and {name}, expected one file of a name")
         files[file] = name
-    naturals = None if natural is None else image_folder(natural, channels=channels)
+    naturals = None if natural is None else folder_source("natural", natural, channels=channels)
     return InputFolders(images, naturals, truths, tuple(files))
 
 

@@ -28,11 +28,13 @@ from jaxpr.traversal.measuring import Patched, feature_blocks, measured_set, mea
 from jaxpr.traversal.moving import autoencoder, mixed_levels, mover
 from jaxpr.traversal.traversed import RESTORED, Traversed, best_alpha, row_name
 from jaxpr.traversal.writing import TRANSPORT, write_images, write_traversal
+from jaxpr.weights import feature_extractor
 
 __all__ = ["traverse"]
 
 _LARGEST_PATCH = 64  # pixels, that of the features' networks
 _LEAST, _MOST = -1.0, 2.0
+_MOST_POINTS = 1001
 _FAMILY = "transport"
 
 _Measure: TypeAlias = Callable[[np.ndarray, np.ndarray | None], dict[str, np.ndarray]]
@@ -87,6 +89,9 @@ def traverse(
     if not (is_number(alpha) and math.isfinite(alpha)):
         raise InputError(f"alpha: found {described(alpha)}, expected one finite number")
     check_count("points", points, at_least=2)
+    if points > _MOST_POINTS:
+        raise InputError(f"points: found {points}, expected at most {_MOST_POINTS}")
+    feature_extractor(features)  # raises for an unknown name before anything is computed
     asked = "least-fd" if wish is None and lose_psnr is not None else wish
     given = {"restored": restored, "natural": natural, "truth": truth}
     folder = check_traversal_folder("out", out, {name: path for name, path in given.items() if path is not None})

@@ -4,16 +4,19 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from jaxpr.core import utf8, write_atomically
 from jaxpr.evaluation.state import BatchStore
-from jaxpr.report.traversed import TraversalExample, traversal_page
 from jaxpr.traversal.folders import InputFolders
 from jaxpr.traversal.moving import mixed_levels
 from jaxpr.traversal.traversed import Traversed, traversal_record
+
+if TYPE_CHECKING:
+    from jaxpr.report.traversed import TraversalExample
 
 __all__ = ["TRANSPORT", "write_images", "write_traversal"]
 
@@ -42,14 +45,18 @@ def write_traversal(traversed: Traversed, inputs: InputFolders, moved: BatchStor
     record = traversal_record(traversed)
     write_atomically(traversed.folder / _RECORD, utf8(json.dumps(record, indent=1, allow_nan=False) + "\n"))
     if page:
+        from jaxpr.report.traversed import traversal_page  # what draws takes a second to import
+
         html = traversal_page(record, list(_examples(inputs, moved)))
         write_atomically(traversed.folder / _PAGE, utf8(html))
     else:
         (traversed.folder / _PAGE).unlink(missing_ok=True)
 
 
-def _examples(inputs: InputFolders, moved: BatchStore) -> Iterator[TraversalExample]:
+def _examples(inputs: InputFolders, moved: BatchStore) -> "Iterator[TraversalExample]":
     """The middles of a few outputs, spread evenly."""
+    from jaxpr.report.traversed import TraversalExample
+
     count = len(inputs.files)
     chosen = set(np.linspace(0, count - 1, min(_EXAMPLES, count)).round().astype(int).tolist())
     for number, arrays in enumerate(moved.load(max(chosen) + 1)):

@@ -138,7 +138,7 @@ def test_a_stopped_traversal_goes_on(place, fitted, found, tmp_path, monkeypatch
         traverse(KEY, place / "restored", fitted, out=out, **options)
     again = traverse(KEY, place / "restored", fitted, out=out, **options)
     assert calls == [0, 1, 2, 2, 3, 4, 5]
-    assert again.rows == found.rows
+    assert repr(again.rows) == repr(found.rows)  # with NaN, which equals nothing
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_stopped_traversal_goes_on(place, fitted, found, tmp_path, monkeypatch
         ({"out": "natural/inside"}, "out: found a folder inside of natural"),
         ({"out": "."}, "out: found other files"),
         ({"alpha": float("nan")}, "alpha: found nan"),
-        ({"truth": "nowhere"}, "found nothing at"),
+        ({"truth": "nowhere"}, "truth: found nothing at"),
         ({"natural": None, "wish": "least-fd"}, "wish: found least-fd without natural images or truths"),
         ({"lose_psnr": 1.0}, "lose_psnr: found no truths"),
     ],

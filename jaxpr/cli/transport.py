@@ -8,10 +8,11 @@ import jax
 import tyro
 
 from jaxpr.core import InputError, Key, check_count, given_path, printable, seed_key
+from jaxpr.data.folder import folder_source
 from jaxpr.restorers import LatentTransport, fit_transport, load_transport, read_encoder, save_transport
 from jaxpr.restorers.latent_transport_fit import TRANSPORT_PRESETS
 from jaxpr.restorers.latent_transport_patches import check_patch
-from jaxpr.traversal import WISHES, Traversed, check_traversal_folder, open_folders, traverse
+from jaxpr.traversal import WISHES, Traversed, check_traversal_folder, traverse
 
 __all__ = ["Transport", "TransportApply", "TransportFit"]
 
@@ -57,9 +58,10 @@ class _Fitting:
             found = read_encoder(self.encoder if self.encoder is not None else preset.encoder if preset else _ENCODER)
         except InputError as error:
             raise InputError(f"encoder: {str(error).removeprefix('source: ').removeprefix('path: ')}") from error
-        inputs = open_folders(restored, natural=natural, channels=self.channels)
+        both = {"restored": restored, "natural": natural}
+        sets = [folder_source(name, folder, channels=self.channels) for name, folder in both.items()]
         key = _keys(self.seed)[0] if encode == "sample" else None
-        return fit_transport(inputs.restored, inputs.natural, encoder=found, patch=patch, sample_key=key, limit=images)
+        return fit_transport(*sets, encoder=found, patch=patch, sample_key=key, limit=images)
 
 
 def _keys(seed: int) -> tuple[Key, Key]:

@@ -1,4 +1,4 @@
-"""Folders of outputs moved towards natural images: fit, transport, measure along alpha, and a page with a slider"""
+"""Folders of outputs moved towards natural images: fit, transport, measure along alpha, and a page with a slider."""
 
 from jaxpr.traversal.folders import InputFolders, check_traversal_folder, open_folders
 from jaxpr.traversal.traverse import traverse

@@ -81,6 +81,9 @@ def traverse(
         accept_other_code: go on with a folder that other code began.
         progress: show progress bars.
 
+    Returns:
+        `Traversed`; without a page it has no rows.
+
     Raises:
         InputError: folders or images that do not fit, a folder that holds other things, or a wish that needs what is
             not there.

@@ -106,7 +106,7 @@ def best_alpha(
         raise InputError(f"lose_psnr: found {described(lose_psnr)}, expected decibels of zero or more")
     along = list(zip(alphas, rows, strict=False))
     metric = next((name for _, row in along for name in row.metrics if name.startswith(WISHES[wish])), None)
-    known = [(a, row) for a, row in along if metric in row.metrics and math.isfinite(row.metrics[metric].value)]
+    known = [] if metric is None else [(a, row) for a, row in along if _is_finite(row, metric)]
     if metric is None or not known:
         needs = {"least-fd": "natural images or truths", "least-lpips": "truths"}.get(wish, "large enough images")
         raise InputError(f"wish: found {wish} where it was not measured, expected {needs}")
@@ -118,6 +118,10 @@ def best_alpha(
     alpha, row = min(known, key=lambda pair: (pair[1].metrics[metric].value, abs(pair[0] - 1)))
     lost = None if best is None else _lost(row, best)
     return Wish(wish, lose_psnr, alpha, metric, row.metrics[metric].value, lost)
+
+
+def _is_finite(row: RestorerResult, metric: str) -> bool:
+    return metric in row.metrics and math.isfinite(row.metrics[metric].value)
 
 
 def _lost(row: RestorerResult, best: Metric) -> float:

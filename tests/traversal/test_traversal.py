@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from jaxpr.traversal.moving import mixed_levels
 from jaxpr.weights import feature_extractor
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+MODULE = sys.modules["jaxpr.traversal.traverse"]  # its package has the function under this name
 KEY = jax.random.key(0)
 FEW = {"points": 2, "features": "pixels"}
 COUNT, SIDE = 6, 48
@@ -104,7 +106,7 @@ def test_another_alpha_needs_nothing_new_and_alpha_one_gives_the_outputs_back(pl
     def refused(*_):
         raise AssertionError("the transport ran again")
 
-    monkeypatch.setattr("jaxpr.traversal.traverse.mover", lambda *_: refused)
+    monkeypatch.setattr(MODULE, "mover", lambda *_: refused)
     before = {path: path.stat().st_mtime_ns for path in (place / "out/state").rglob("*.npz")}
     options = {"truth": place / "truth", "natural": place / "natural"}
     again = traverse(KEY, place / "restored", fitted, out=place / "out", alpha=1.0, page=False, **options)
@@ -118,9 +120,7 @@ def test_another_alpha_needs_nothing_new_and_alpha_one_gives_the_outputs_back(pl
 
 def test_a_stopped_traversal_goes_on(place, fitted, found, tmp_path, monkeypatch):
     out, options = tmp_path / "out", {"truth": place / "truth", "natural": place / "natural", **FEW}
-    import jaxpr.traversal.traverse as module
-
-    plain, calls = module.mover, []
+    plain, calls = MODULE.mover, []
 
     def stopping(key, fitted):
         move = plain(key, fitted)
@@ -133,7 +133,7 @@ def test_a_stopped_traversal_goes_on(place, fitted, found, tmp_path, monkeypatch
 
         return once
 
-    monkeypatch.setattr(module, "mover", stopping)
+    monkeypatch.setattr(MODULE, "mover", stopping)
     with pytest.raises(KeyboardInterrupt):
         traverse(KEY, place / "restored", fitted, out=out, **options)
     again = traverse(KEY, place / "restored", fitted, out=out, **options)

@@ -103,8 +103,8 @@ class TransportApply(_Fitting):
     """Folder of outputs of one method, of any sizes. It is only read."""
 
     out: Path
-    """Folder for images/, transport.safetensors, transport.json and index.html. A stopped run goes on there, and one with
-    another --alpha is quick."""
+    """Folder for images/, transport.safetensors, transport.json and index.html. A stopped run goes on there, and one
+    with another --alpha is quick."""
 
     natural: Path | None = None
     """Folder of natural images: what the transport is fitted to without --fitted, and what sets are compared with where
@@ -202,7 +202,8 @@ def _check_file(out: Path) -> None:
 
 def _said(fitted: LatentTransport) -> str:
     record = fitted.record
-    sets = ", ".join(f"{record[s]['images']} {s} images ({record[s]['patches']:,} patches)" for s in ("restored", "natural"))
+    both = {side: record[side] for side in ("restored", "natural")}
+    sets = ", ".join(f"{of['images']} {side} images ({of['patches']:,} patches)" for side, of in both.items())
     noise = f"; noise in {record['noise_directions']} directions" if fitted.stochastic else ""
     return f"fitted: {sets}; {record['encoder']['name']}, patches of {fitted.patch}×{fitted.patch}{noise}"
 

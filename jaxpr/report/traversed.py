@@ -108,7 +108,8 @@ def figure_alpha_curves(record: Mapping[str, Any]) -> Figure:
 
 
 def _curve(ax: Any, record: Mapping[str, Any], info: MetricInfo) -> None:
-    entries = [(a, e) for a, e in zip(record["alphas"], _along(record), strict=True) if _shown_value(e, info) is not None]
+    along = zip(record["alphas"], _along(record), strict=True)
+    entries = [(alpha, entry) for alpha, entry in along if _shown_value(entry, info) is not None]
     alphas = np.array([alpha for alpha, _ in entries])
     values = np.array([_shown_value(entry, info) for _, entry in entries], float)
     errors = np.array([_difference_error(entry, info) for _, entry in entries])
@@ -127,8 +128,9 @@ def _curve(ax: Any, record: Mapping[str, Any], info: MetricInfo) -> None:
     for entry, dash in zip(_beside(record), ("--", ":"), strict=False):
         if (level := _shown_value(entry, info)) is not None and math.isfinite(level):
             ax.axhline(level, color=MUTED, lw=0.9, ls=dash, zorder=1)
-            ax.annotate(entry["name"], (2.0, level), (0, 2), textcoords="offset points", ha="right", color=MUTED, fontsize=7.5)
-    ax.errorbar(alphas, values, yerr=errors, color=_DRAWN, lw=1.5, marker="o", ms=3.5, elinewidth=1.1, gid=f"curve:{info.key}")
+            above = {"textcoords": "offset points", "ha": "right", "color": MUTED, "fontsize": 7.5}
+            ax.annotate(entry["name"], (2.0, level), (0, 2), **above)
+    ax.errorbar(alphas, values, yerr=errors, color=_DRAWN, lw=1.5, marker="o", ms=3.5, elinewidth=1.1)
     asked = np.isclose(alphas, record["alpha"])
     ax.plot(alphas[asked], values[asked], "o", ms=8, mfc="none", mec=INK, zorder=4)
     ax.set_xlim(-1.15, 2.15)
@@ -170,10 +172,8 @@ def figure_alpha_plane(record: Mapping[str, Any]) -> Figure:
     # Settings would make the labelled points a line of their own; the path has more.
     dealt = looks([{"name": p.name} for p in chosen])
     x_axis = Axis(rf"$\sqrt{{\mathrm{{FD}}}}$  ({features_words(names[0])} features)", "more natural")
-    draw_plane(
-        ax, chosen, dealt, x=x_axis, y=Axis("RMSE  (grey levels of 255)", "closer to the truth"),
-        include=[(float(x), float(y)) for x, y in places],
-    )  # fmt: skip
+    y_axis = Axis("RMSE  (grey levels of 255)", "closer to the truth")
+    draw_plane(ax, chosen, dealt, x=x_axis, y=y_axis, include=[(float(x), float(y)) for x, y in places])
     ax.plot(*places.T, color=_DRAWN, lw=1.3, marker=".", ms=5, alpha=0.7, zorder=2, gid="path")
     return figure
 
@@ -181,15 +181,15 @@ def figure_alpha_plane(record: Mapping[str, Any]) -> Figure:
 _FIGURES = {
     "curves": (
         "Along α",
-        "α = 1 is x*, the outputs as they were; α = 0 is x̂₀, the transported ones; other α mix or extrapolate them. Bars "
-        "are standard errors of the difference from x* over the same images. Dashed lines: what the autoencoder alone "
-        "makes of the outputs and of the images that are compared with.",
+        "α = 1 is x*, the outputs as they were; α = 0 is x̂₀, the transported ones; other α mix or extrapolate them. "
+        "Bars are standard errors of the difference from x* over the same images. Dashed lines: what the autoencoder "
+        "alone makes of the outputs and of the images that are compared with.",
         figure_alpha_curves,
     ),
     "plane": (
         "Distortion against perceptual quality",
-        "Further left, the outputs as a set look more like real images; further down, each is closer to its own truth. The "
-        "line is the path of α from -1 to 2.",
+        "Further left, the outputs as a set look more like real images; further down, each is closer to its own truth. "
+        "The line is the path of α from -1 to 2.",
         figure_alpha_plane,
     ),
 }

@@ -62,7 +62,8 @@ def open_folders(
         for i, name in enumerate(images.names):
             (height, width), (high, wide) = images.shape(i)[:2], truths.shape(i)[:2]
             if (height, width) != (high, wide):
-                raise InputError(f"truth: found {high}×{wide} pixels for {name}, expected {height}×{width} as restored")
+                found_here = f"found {high}×{wide} pixels for {name}"
+                raise InputError(f"truth: {found_here}, expected {height}×{width} as restored")
     files: dict[str, str] = {}
     for name in images.names:
         file = str(PurePosixPath(name).with_suffix(".png"))
@@ -73,7 +74,9 @@ def open_folders(
     return InputFolders(images, naturals, truths, tuple(files))
 
 
-def check_traversal_folder(name: str, out: str | os.PathLike[str], inputs: Mapping[str, str | os.PathLike[str]]) -> Path:
+def check_traversal_folder(
+    name: str, out: str | os.PathLike[str], inputs: Mapping[str, str | os.PathLike[str]]
+) -> Path:
     """The folder of a traversal, unless it is, or lies in, a folder that is read; nothing is written.
 
     Args:

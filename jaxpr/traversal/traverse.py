@@ -192,7 +192,8 @@ def _rows(work: _Work, patched: Patched, alphas: tuple[float, ...]) -> tuple[Res
     measure, count = measurer(patched), len(work.inputs.restored)
     _measure_outputs(work, measure, alphas)
     reference = work.inputs.truth or work.inputs.natural
-    real, ceiling = None, []
+    real: list[Moments] | None = None
+    ceiling: list[RestorerResult] = []
     if reference is not None:
         real, ceiling = _measure_reference(work, reference, patched, measure)
 

@@ -137,7 +137,8 @@ PLACED = {
         *(("good.safetensors", "nowhere/o.safetensors"), ("pipe", "o.safetensors")),
     ],
     "weights fetch": [("nothing",), ("realesrgan-x44",), ("",), ("../x",), ("swin2sr-classical-x4",)],
-    "": [(), ("nothing",), ("evalute",), ("--nothing",), ("weights",), ("weights", "nothing"), ("transport",), ("evaluate", "stray"),
+    "": [(), ("nothing",), ("evalute",), ("--nothing",), ("weights",), ("weights", "nothing"), ("transport",),
+         ("evaluate", "stray"),
          ("evaluate",), ("compare",), ("export",), ("train",), ("decisions",), ("reproduce",), ("\x1b[2J",),
          ("doctor", "stray"), ("restorers", "stray")],
 }  # fmt: skip
@@ -157,7 +158,8 @@ def option_words(command: str) -> Iterator[tuple[str, ...]]:
             yield (option,)
         if name in TEXTS or name in ("out", "weights-dir"):
             # A run wants a folder of its own, the others write into any.
-            bad: tuple[str, ...] = TEXTS.get(name, OUTS + (("texts",) if command in ("evaluate", "transport apply") else ()))
+            own = ("texts",) if command in ("evaluate", "transport apply") else ()
+            bad: tuple[str, ...] = TEXTS.get(name, OUTS + own)
         elif typing.get_origin(field.type) is typing.Literal or "Literal" in kind:
             bad = CHOICES
         else:

@@ -56,10 +56,8 @@ def fitted(place):
 
 @pytest.fixture(scope="module")
 def found(place, fitted):
-    truth = place / "truth"
-    return traverse(
-        KEY, place / "restored", fitted, out=place / "out", truth=truth, natural=place / "natural", lose_psnr=100.0, **FEW
-    )
+    options = {"truth": place / "truth", "natural": place / "natural", "lose_psnr": 100.0, **FEW}
+    return traverse(KEY, place / "restored", fitted, out=place / "out", **options)
 
 
 def test_alpha_zero_is_latent_transport(place, fitted, found):
@@ -78,7 +76,8 @@ def test_alpha_zero_is_latent_transport(place, fitted, found):
 
 def test_curves_are_what_a_direct_computation_gives(place, fitted, found):
     assert found.alphas == (-1.0, 0.0, 1.0, 2.0)
-    assert [row.name for row in found.rows] == ["x̂ at α = -1", "x̂₀", "x*", "x̂ at α = 2", "D(E(x*))", "D(E(truth))"]
+    names = ["x̂ at α = -1", "x̂₀", "x*", "x̂ at α = 2", "D(E(x*))", "D(E(truth))"]
+    assert [row.name for row in found.rows] == names
     x, truth = (np.stack(list(image_folder(place / name))) for name in ("restored", "truth"))
     moved = latent_transport(lambda x: x, fitted)
     x_0 = np.asarray(moved(KEY, x) if moved.stochastic else moved(x))

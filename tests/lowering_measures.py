@@ -16,6 +16,7 @@ from lowering_cases import (
     MOMENTS,
     POINTS,
     VALUES,
+    Case,
     case,
     classify,
     floats,
@@ -193,10 +194,9 @@ ESTIMATORS = [
         floats(2, 8, 9, 2),
         restorers.PatchMap(floats(18, 18), floats(18), floats(18, 4)),
     ),
-    case(
-        "restorers.latent_transport: latent_transport",
-        gradient(lambda y: restorers.latent_transport(smooth, transport_of_pixels())(y)),
-        IMAGES,
+    Case(
+        ("restorers.latent_transport.latent_transport",),
+        lambda: (gradient(restorers.latent_transport(smooth, transport_of_pixels())), IMAGES),
     ),
     case(
         "restorers.lmmse: lmmse",

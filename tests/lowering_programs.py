@@ -21,7 +21,14 @@ from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet, split_adm_unet
 from jaxpr.models.autoencoder_kl import AutoencoderKLConfig, autoencoder_kl
 from jaxpr.models.classifier import digit_model
 from jaxpr.models.ddpm_unet import DDPMUNetConfig, ddpm_unet
-from jaxpr.models.discriminators import UNetCriticConfig, VggCriticConfig, unet_critic, vgg_critic
+from jaxpr.models.discriminators import (
+    PatchCriticConfig,
+    UNetCriticConfig,
+    VggCriticConfig,
+    patch_critic,
+    unet_critic,
+    vgg_critic,
+)
 from jaxpr.models.functional import Model
 from jaxpr.models.gfpgan import GFPGANConfig, gfpgan, gfpgan_noises
 from jaxpr.models.inception import half_pixel_input, inception, tf1_input
@@ -52,7 +59,15 @@ from jaxpr.training import (
     supervised,
     tasks,
 )
-from jaxpr.training.denoiser import denoising_loss
+from jaxpr.training.autoencoder import (
+    AutoencoderLosses,
+    AutoencoderRecipe,
+    PatchLoss,
+    autoencoder_procedure,
+    autoencoder_step,
+    start_autoencoder,
+)
+from jaxpr.training.denoiser import DenoiserCrops, denoising_loss
 from jaxpr.training.restorer_task import build_procedure
 
 PIXELS, TINY = floats(1, 8, 8, 3), RRDBNetConfig(num_feat=4, num_block=1, num_grow_ch=2)
@@ -130,6 +145,7 @@ NETWORKS = [
     network("models.unet.unet", lambda: unet(UNetConfig(3, 2, 1)), PIXELS, (floats(1, 8, 8, 1),)),
     network("models.resnet_critic.resnet_critic", lambda: resnet_critic(table4(size=8, channels=3, width=2)), PIXELS),
     network("models.discriminators.vgg_critic", lambda: vgg_critic(VggCriticConfig(8, 3, 2)), PIXELS),
+    network("models.discriminators.patch_critic", lambda: patch_critic(PatchCriticConfig(3, 2, 1)), PIXELS),
     network("models.discriminators.unet_critic", lambda: unet_critic(UNetCriticConfig(3, 2)), PIXELS),
     network("models.classifier.digit_model", lambda: digit_model("judge"), floats(2, 8, 8, 1)),
     network("models.lpips.lpips_trunk", lambda: lpips_trunk(TrunkConfig("alexnet")), floats(1, 64, 64, 3)),
@@ -365,6 +381,25 @@ def denoiser_loss() -> tuple[Callable[..., Any], ...]:
     return run, jax.eval_shape(model.init, KEY), keys(2), floats(2, 4, 4, 1), jax.ShapeDtypeStruct((2,), jnp.int32)
 
 
+def autoencoder_training() -> tuple[Callable[..., Any], ...]:
+    """The start, and a step with a critic."""
+    recipe = AutoencoderRecipe(
+        name="tiny",
+        data=DenoiserCrops(source="digits", size=8),
+        network=AutoencoderKLConfig(1, 1, (4, 4), 1, 2, 2),
+        losses=AutoencoderLosses(
+            perceptual=0.0, adversarial=PatchLoss(weight=0.5, critic=PatchCriticConfig(1, 2, 1), critic_from=1)
+        ),
+        optimizer=Adam(steps=4, batch=2),
+    )
+    procedure = autoencoder_procedure(recipe)
+
+    def run(key: jax.Array, keys: jax.Array, x: jax.Array, number: jax.Array) -> Any:
+        return autoencoder_step(keys, start_autoencoder(key, procedure), x, number, procedure=procedure)
+
+    return run, KEY, keys(2), floats(2, 8, 8, 1), jax.ShapeDtypeStruct((), jnp.int32)
+
+
 POINTS_XY = (np.zeros((6, 1), np.float32), np.zeros((6, 1), np.float32))
 WEIGHTS = np.ones(2, np.float32)
 STEP = "adversarial_robustness critic_loss generator_loss r1_penalty fit_gan gan_step"
@@ -427,5 +462,9 @@ TRAINING = [
         supervised_chunk,
     ),
     Case(("training.denoiser.denoising_loss",), denoiser_loss),
+    Case(
+        tuple(f"training.autoencoder.{n}" for n in ("autoencoder_step", "kl_divergence", "start_autoencoder")),
+        autoencoder_training,
+    ),
 ]
 CASES = NETWORKS + EVALUATION + TRAINING

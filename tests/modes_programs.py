@@ -147,7 +147,7 @@ def transported():
     """Of a grey source, so that there is noise."""
     images = [uniform(3, 9, 8, 3, seed=seed) for seed in (6, 7)]
     grey = images[0][..., :1].repeat(3, axis=-1)
-    encoder = restorers.plain_encoder(jnp.square, jnp.sqrt, name="squares")
+    encoder = restorers.plain_encoder(jnp.sinh, jnp.arcsinh, name="sinh")
     fitted = restorers.fit_transport(grey, images[1], encoder=encoder, patch=1)
     pixels = restorers.fit_transport(*images, encoder=restorers.pixel_encoder(), patch=3)
     quiet = restorers.latent_transport(twice, pixels, alpha=0.5)

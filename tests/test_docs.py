@@ -34,6 +34,7 @@ ELSEWHERE = {
     "jaxpr weights fetch bsrgan-x2": "downloads, too",
     "jaxpr evaluate --out runs/last": "needs a file of torch with dictionaries; tests/weights/test_weights_layouts.py",
     "jaxpr evaluate --out runs/swinir-fetched": "needs that download",
+    "jaxpr evaluate --out runs/transport": "fits on whole photographs; tests/restorers/test_restorers_latent_words.py",
     "jaxpr evaluate --out runs/fid": "needs Inception's file of 90 MB; tests/models/test_models_inception.py",
 }
 
@@ -92,12 +93,21 @@ def user_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+def slowly(page):
+    """A parameter, thorough where its Python blocks take more than a few seconds."""
+    return (
+        pytest.param(page, marks=pytest.mark.thorough)
+        if page.name in ("README.md", "explore.md", "transport.md")
+        else page
+    )
+
+
 def test_every_block_is_of_a_kind_that_is_run_or_known():
     known = {*SHELL, "python", *NOTEBOOK}
     assert [(b.page.name, b.text) for page in PAGES for b in blocks(page) if b.language not in known] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [slowly(page) for page in PAGES], ids=lambda page: page.name)
 def test_python_blocks_run_in_order(page, user_folder):
     names: dict[str, object] = {}
     for block in blocks(page):

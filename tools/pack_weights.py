@@ -1,14 +1,14 @@
-"""Put trained restorers, denoisers and classifiers among the weights that come with jaxpr.
+"""Put trained restorers, denoisers, autoencoders and classifiers among the weights that come with jaxpr.
 
     jaxpr train digits --out runs/digits && jaxpr train photographs --out runs/photographs
     python tools/pack_weights.py runs/digits runs/photographs runs/denoisers
 
-Takes folders with runs of `jaxpr train`, and single files of weights: of restorers, of denoisers, or of the classifiers
-of digits. Restorers and denoisers are stored in half precision. On test images that moves outputs of restorers, in grey
-levels of 255 (root mean square), by at most 0.005 for photographs and by 0.05 to 1.6 for digits of the first seed, most
-for robust deterministic restorers. Everything that says how they were made stays. Writes
-`jaxpr/weights/files/index.json`, restorers before denoisers before classifiers and new ones last, and one file for each
-data and degradation, and for each denoiser, so that an evaluation reads one of them.
+Takes folders with runs of `jaxpr train`, and single files of weights: of restorers, denoisers, autoencoders, or of the
+classifiers of digits. All but classifiers are stored in half precision. On test images that moves outputs of restorers,
+in grey levels of 255 (root mean square), by at most 0.005 for photographs and by 0.05 to 1.6 for digits of the first
+seed, most for robust deterministic restorers. Everything that says how they were made stays. Writes
+`jaxpr/weights/files/index.json`, restorers, denoisers, classifiers, autoencoders, new ones last of each, and one file
+for each data and degradation, and for each denoiser and autoencoder, so that an evaluation reads one of them.
 """
 
 import argparse
@@ -25,6 +25,7 @@ import numpy as np
 
 import jaxpr
 from jaxpr.core import write_atomically
+from jaxpr.weights.autoencoders import pack_autoencoder, unpack_autoencoder
 from jaxpr.weights.denoisers import pack_denoiser, unpack_denoiser
 from jaxpr.weights.native import pack_family, pack_restorer, read_member, unpack_restorer, unpack_weights
 from jaxpr.weights.packaged import PackagedEntry
@@ -47,6 +48,11 @@ def packed(path: Path) -> tuple[PackagedEntry, bytes]:
         )
         name, seed, place = metadata["recipe"]["name"], metadata["seed"], f"{metadata['recipe']['name']}-denoiser"
         kind, degradation, channels, stochastic = "denoiser", None, found.config.in_channels, False
+    elif "autoencoder" in metadata:
+        sizes, params, metadata, *_ = unpack_autoencoder(content)
+        content = pack_autoencoder(sizes, halved(path, params), metadata)
+        name, seed, place = metadata["recipe"]["name"], metadata["seed"], f"{metadata['recipe']['name']}-autoencoder"
+        kind, degradation, channels, stochastic = "autoencoder", None, sizes.in_channels, False
     else:
         config, params, metadata = unpack_restorer(content)
         content = pack_restorer(config, halved(path, params), metadata)

@@ -7,7 +7,7 @@ measurement by at most α per entry, through restorer and classifier; a second c
 the outputs. The GAN and the ℓ1 restorer are one network, trained on the same digits, and consistent with y by
 construction where y has no noise.
 
-Small, two CPU cores, 2 min 31 s. Decisions that the judge changes, in percent of digits, mean ± standard deviation over
+Small, two CPU cores, 4 min 48 s. Decisions that the judge changes, in percent of digits, mean ± standard deviation over
 three seeds, and PSNR of the inputs, which the attack may not bring below 34 dB:
 
     attack away     average-x4        +noise-0.1       +noise-0.25       average-x8        average-x2        inpainting

@@ -1,6 +1,7 @@
 """`jaxpr weights`: look into files of published weights, convert them, and download them."""
 
 import difflib
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from jaxpr.models.layers import Compute
 from jaxpr.models.naming import abstract_parameters, compare_tensors
 from jaxpr.weights.addresses import check_mirrors
 from jaxpr.weights.fetch import Fetched, fetch_weights, hash_record, weights_folder
+from jaxpr.weights.native import METADATA
 from jaxpr.weights.networks import is_network, recognise
 from jaxpr.weights.official import OFFICIAL_FILES
 from jaxpr.weights.torch_files import Checkpoint, file_sha256, read_checkpoint, write_checkpoint
@@ -23,6 +25,7 @@ from jaxpr.weights.torch_files import Checkpoint, file_sha256, read_checkpoint, 
 __all__ = ["Weights"]
 
 _LISTED = 8
+_KINDS = ("restorer", "denoiser", "autoencoder", "classifier")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +188,8 @@ def _first(names: Sequence[str]) -> str:
 
 
 def _describe_network(checkpoint: Checkpoint) -> str:
+    if (kind := _own_kind(checkpoint)) is not None:
+        return f"{kind} of jaxpr train, whose sizes are in the header"
     shapes = {name: np.shape(array) for name, array in checkpoint.tensors.items()}
     found = recognise(shapes)
     if found is None:
@@ -198,3 +203,12 @@ def _describe_network(checkpoint: Checkpoint) -> str:
     _, mismatch = compare_tensors(parameters, shapes, network.namings)
     fits = f"but found {mismatch.describe()}" if mismatch.total else "all tensors fit"
     return f"{network.name}({sizes}); {fits}"
+
+
+def _own_kind(checkpoint: Checkpoint) -> str | None:
+    """What `jaxpr train` trained, if it wrote the file."""
+    try:
+        record = json.loads(checkpoint.metadata[METADATA])
+    except (KeyError, ValueError):
+        return None
+    return next((kind for kind in _KINDS if isinstance(record, dict) and kind in record), None)

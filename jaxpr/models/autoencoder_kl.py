@@ -28,7 +28,14 @@ from jaxpr.models.functional import Model, functional
 from jaxpr.models.layers import Compute, Conv, Keys, check_channels, conv2d, group_norm, in_turn
 from jaxpr.models.naming import Naming, Network, Shapes, indices
 
-__all__ = ["AUTOENCODER_KL", "AutoencoderKL", "AutoencoderKLConfig", "Posterior", "autoencoder_kl"]
+__all__ = [
+    "AUTOENCODER_KL",
+    "AutoencoderKL",
+    "AutoencoderKLConfig",
+    "Posterior",
+    "autoencoder_kl",
+    "check_autoencoder_sizes",
+]
 
 _EPSILON = 1e-6
 _SMALLEST_LOGVAR, _LARGEST_LOGVAR = -30.0, 20.0
@@ -209,18 +216,23 @@ def autoencoder_kl(config: AutoencoderKLConfig, *, compute: Compute = Compute())
     Raises:
         InputError: sizes that do not fit together; when applied: other channels, or images smaller than one latent.
     """
-    if not config.block_out_channels or config.layers_per_block < 1:
-        raise InputError(
-            f"block_out_channels and layers_per_block: found {config.block_out_channels} and "
-            f"{config.layers_per_block}, expected one or more"
-        )
-    check_widths("block_out_channels", config.block_out_channels, config.norm_num_groups)
+    check_autoencoder_sizes(config)
     model = functional(lambda rngs: _AutoencoderKL(config, compute=compute, rngs=Keys(rngs)))
     return AutoencoderKL(
         model,
         encode=lambda params, x: model.apply(params, x, "encode"),
         decode=lambda params, latents: model.apply(params, latents, "decode"),
     )
+
+
+def check_autoencoder_sizes(config: AutoencoderKLConfig) -> None:
+    """Raise InputError unless sizes fit together."""
+    if not config.block_out_channels or config.layers_per_block < 1:
+        raise InputError(
+            f"block_out_channels and layers_per_block: found {config.block_out_channels} and "
+            f"{config.layers_per_block}, expected one or more"
+        )
+    check_widths("block_out_channels", config.block_out_channels, config.norm_num_groups)
 
 
 def _recognise(shapes: Shapes) -> AutoencoderKLConfig | None:

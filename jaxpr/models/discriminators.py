@@ -1,10 +1,11 @@
-"""Two other critics of images, as options: a VGG-style classifier and a U-Net that judges every pixel.
+"""Three other critics of images, as options: a VGG-style classifier, a U-Net that judges every pixel, one of patches.
 
-Images NHWC, any range. They have the layouts of the discriminators of ESRGAN and of Real-ESRGAN, without the batch
-normalisation of the one and the spectral normalisation of the other: here R₁ keeps critics smooth, and it needs logits
-that depend on one image only. Training and evaluation are the same function.
+Images NHWC, any range. They have the layouts of the discriminators of ESRGAN, Real-ESRGAN and pix2pix, without the
+spectral normalisation of the second and the batch normalisation of the others: here R₁ keeps critics smooth, and it
+needs logits that depend on one image only. Training and evaluation are the same function.
 
-Papers: ESRGAN, Wang et al., ECCV Workshops 2018; Real-ESRGAN, Wang et al., ICCV Workshops 2021.
+Papers: ESRGAN, Wang et al., ECCV Workshops 2018; Real-ESRGAN, Wang et al., ICCV Workshops 2021; pix2pix, Isola et al.,
+"Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017, for critics of patches.
 """
 
 import itertools
@@ -18,11 +19,19 @@ from jaxpr.models.functional import Model, functional
 from jaxpr.models.layers import Compute, Keys, check_channels, conv2d, linear
 from jaxpr.numerics.resampling import LINEAR, resize
 
-__all__ = ["UNetCriticConfig", "VggCriticConfig", "unet_critic", "vgg_critic"]
+__all__ = [
+    "PatchCriticConfig",
+    "UNetCriticConfig",
+    "VggCriticConfig",
+    "patch_critic",
+    "unet_critic",
+    "vgg_critic",
+]
 
 _SLOPE = 0.2
 _WIDEST, _HIDDEN, _SMALLEST = 8, 100, 4
 _HALVINGS = 3
+_PATCH_WIDEST, _PATCH_KERNEL = 8, 4
 
 
 class VggCriticConfig(NamedTuple):
@@ -51,6 +60,25 @@ class UNetCriticConfig(NamedTuple):
     width: int
 
 
+class PatchCriticConfig(NamedTuple):
+    """Sizes of a critic of patches.
+
+    Attributes:
+        channels: of the images, and of what they are conditioned on.
+        width: channels after the first convolution, doubled by each further one up to eightfold; 64 in pix2pix.
+        halvings: convolutions with stride 2; 3 in pix2pix, whose patches have 70 pixels a side, 34 with 2, 16 with 1.
+    """
+
+    channels: int
+    width: int
+    halvings: int = 3
+
+    @property
+    def smallest(self) -> int:
+        """Side of the smallest images that it takes, in pixels."""
+        return 3 * 2**self.halvings
+
+
 def vgg_critic(config: VggCriticConfig, *, compute: Compute = Compute()) -> Model:  # noqa: B008 (immutable)
     """ESRGAN's discriminator without normalisation: pairs of 3×3 and strided 4×4 convolutions down to 4×4 pixels.
 
@@ -76,6 +104,21 @@ def unet_critic(config: UNetCriticConfig, *, compute: Compute = Compute()) -> Mo
         InputError: when called, other channels or sizes.
     """
     return functional(lambda rngs: _UNetCritic(config, compute=compute, rngs=Keys(rngs)))
+
+
+def patch_critic(config: PatchCriticConfig, *, compute: Compute = Compute()) -> Model:  # noqa: B008 (immutable)
+    """pix2pix's discriminator without normalisation: 4×4 convolutions, the last two with stride 1.
+
+    Returns:
+        `apply(params, x)` maps (N, H, W, channels) to a logit for each of overlapping patches,
+        (N, ⌊H/2^halvings⌋ - 2, ⌊W/2^halvings⌋ - 2, 1).
+
+    Raises:
+        InputError: no halving; when called, other channels or images that are too small.
+    """
+    if config.halvings < 1:
+        raise InputError(f"halvings: found {config.halvings}, expected 1 or more")
+    return functional(lambda rngs: _PatchCritic(config, compute=compute, rngs=Keys(rngs)))
 
 
 class _Vgg(nnx.Module):
@@ -132,6 +175,31 @@ class _UNetCritic(nnx.Module):
             h = _activation(layer(resize(h, (skipped.shape[1], skipped.shape[2]), kernel=LINEAR))) + skipped
         h = _activation(self.hidden2(_activation(self.hidden1(h))))
         return self.last(h).astype(x.dtype)
+
+
+class _PatchCritic(nnx.Module):
+    def __init__(self, config: PatchCriticConfig, *, compute: Compute, rngs: Keys) -> None:
+        self.config = nnx.static(config)
+        widths = [config.width * min(2**i, _PATCH_WIDEST) for i in range(config.halvings + 1)]
+        pairs = itertools.pairwise((config.channels, *widths, 1))
+        strides = (*[2] * config.halvings, 1, 1)
+        self.layers = nnx.List(
+            [
+                conv2d(a, b, size=_PATCH_KERNEL, stride=stride, padding=1, compute=compute, rngs=rngs)
+                for (a, b), stride in zip(pairs, strides, strict=True)
+            ]
+        )
+
+    def __call__(self, x: Array) -> Array:
+        """Map (N, H, W, channels) to (N, h, w, 1)."""
+        check_channels(x, self.config.channels)
+        if min(x.shape[1:3]) < self.config.smallest:
+            raise InputError(f"x: found {x.shape[1]}×{x.shape[2]} pixels, expected {self.config.smallest} or more")
+        *layers, last = self.layers
+        h = x
+        for layer in layers:
+            h = _activation(layer(h))
+        return last(h).astype(x.dtype)
 
 
 def _activation(x: Array) -> Array:

@@ -13,9 +13,11 @@ import jax.numpy as jnp
 from jaxpr.core import AnyArray, Array, InputError, check_count, printable
 from jaxpr.models.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig, Posterior, autoencoder_kl
 from jaxpr.models.layers import Compute
+from jaxpr.weights.autoencoders import own_autoencoder
 from jaxpr.weights.fetch import fetched_weights
 from jaxpr.weights.networks import load_network
 from jaxpr.weights.official import OFFICIAL_FILES
+from jaxpr.weights.packaged import PACKAGED_AUTOENCODERS
 
 __all__ = [
     "LatentEncoder",
@@ -133,8 +135,8 @@ def read_encoder(source: str | Path, *, compute: Compute = Compute()) -> LatentE
     """The encoder with a name, or in a file.
 
     Args:
-        source: "pixels"; one of `OFFICIAL_ENCODERS`, once fetched; or a file of Stable Diffusion's autoencoder, as
-            CompVis or diffusers name its tensors.
+        source: "pixels"; one of `weights.PACKAGED_AUTOENCODERS`; one of `OFFICIAL_ENCODERS`, once fetched; or a file,
+            of `jaxpr train autoencoders` or of Stable Diffusion's autoencoder with the names of CompVis or diffusers.
         compute: dtype, precision and memory of the network.
 
     Raises:
@@ -143,6 +145,10 @@ def read_encoder(source: str | Path, *, compute: Compute = Compute()) -> LatentE
     """
     if source == PIXELS:
         return pixel_encoder()
+    packed = own_autoencoder(source)
+    if packed is not None:
+        name = str(source) if source in PACKAGED_AUTOENCODERS or packed.path is None else packed.path.name
+        return kl_encoder(packed.config, packed.params, name=name, sha256=packed.sha256, compute=compute)
     path = fetched_weights(str(source)) if source in OFFICIAL_ENCODERS else source
     loaded = load_network(path, compute=compute)
     if not isinstance(loaded.config, AutoencoderKLConfig):

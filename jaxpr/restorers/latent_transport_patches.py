@@ -22,6 +22,9 @@ import numpy as np
 from jaxpr.core import HIGHEST, AnyArray, Array, InputError, Key, check_count, check_finite, check_floats, in_float64
 from jaxpr.numerics.moments import Moments
 
+# Products of so few multiplications are not spread over threads, which would cost more than it saves.
+_ONE_THREAD = 1 << 18
+
 __all__ = ["PatchMap", "check_patch", "move_latents", "patch_moments"]
 
 
@@ -79,22 +82,22 @@ def patch_moments(latents: AnyArray, *, patch: int) -> Moments:
 def _window_moments(xp: ModuleType, z: Any, patch: int) -> tuple[Any, Any, Any]:
     number, height, width, channels = z.shape
     rows, columns = height - patch + 1, width - patch + 1
-    centre = xp.mean(z, axis=(0, 1, 2))
+    # Sums are products with ones, which are faster than sums over axes.
+    centre = (xp.ones(number * height * width, z.dtype) @ z.reshape(-1, channels)) / (number * height * width)
     z = xp.moveaxis(z - centre[None, None, None], 1, 0)
-    # Rows of patches: (h, N, columns, p c), so that several rows of all latents are one matrix.
-    parts = xp.stack([z[:, :, i : i + columns] for i in range(patch)], axis=3)
+    # Rows of patches: (h, N · columns, p c), so that several rows of all latents are one matrix.
+    parts = xp.concatenate([z[:, :, i : i + columns] for i in range(patch)], axis=3)
     parts = parts.reshape(height, number * columns, patch * channels)
-    sums = xp.sum(parts, axis=1)
+    sums = xp.ones(number * columns, z.dtype) @ parts
     total = xp.stack([xp.sum(sums[i : i + rows], axis=0) for i in range(patch)]).reshape(-1)
     blocks: list[list[Any]] = [[None] * patch for _ in range(patch)]
     for lag in range(patch):
         first, second = parts[: height - lag], parts[lag:]
-        window = _product(first[:rows], second[:rows])
+        window = _product(xp, first[:rows], second[:rows])
         for i in range(patch - lag):
             if i:  # the next window: without its first row, and with one more
                 before, after = i - 1, i - 1 + rows
-                gained = _product(first[after : after + 1], second[after : after + 1])
-                window = window + gained - _product(first[before : before + 1], second[before : before + 1])
+                window = window + first[after].T @ second[after] - first[before].T @ second[before]
             blocks[i][i + lag] = window
             blocks[i + lag][i] = window.T
     products = xp.concatenate([xp.concatenate(row, axis=1) for row in blocks], axis=0)
@@ -104,9 +107,13 @@ def _window_moments(xp: ModuleType, z: Any, patch: int) -> tuple[Any, Any, Any]:
     return xp.asarray(count), mean + xp.tile(centre, patch * patch), (scatter + scatter.T) / 2
 
 
-def _product(first: Any, second: Any) -> Any:
-    width = first.shape[-1]
-    return first.reshape(-1, width).T @ second.reshape(-1, width)
+def _product(xp: ModuleType, first: Any, second: Any) -> Any:
+    """The sum over all rows of `first.T @ second`."""
+    rows, points, width = first.shape
+    step = rows if xp is jnp else max(1, _ONE_THREAD // (points * width**2))
+    parts = (slice(start, start + step) for start in range(0, rows, step))
+    found = [first[part].reshape(-1, width).T @ second[part].reshape(-1, width) for part in parts]
+    return functools.reduce(xp.add, found)
 
 
 def move_latents(keys: Key | None, latents: Array, moves: PatchMap, *, patch: int) -> Array:
@@ -157,26 +164,36 @@ def _moved(latents: Array, matrix: Array, offset: Array, patch: int) -> Array:
             jnp.matmul(_patches(part, patch), matrix.T, precision=HIGHEST) + offset[None, None, None], patch
         )
 
-    # The strips around the middle are 2 · margin patches wide; the whole is cheaper where they would meet.
+    # Near the border fewer patches overlap. Where both borders are near everywhere, nothing is left to be gained.
     strip = 4 * margin
     if min(height, width) <= strip:
         return one_by_one(padded)
-    middle = _convolved(padded, matrix, offset, patch)
+    six = matrix.reshape(patch, patch, latents.shape[3], patch, patch, latents.shape[3])
+    bias = offset.reshape(patch, patch, -1)
+    middle = _convolved(padded, six, bias)
     if not margin:
         return middle
-    top, bottom = one_by_one(padded[:, :strip])[:, :margin], one_by_one(padded[:, -strip:])[:, -margin:]
-    left, right = padded[:, :, :strip], padded[:, :, -strip:]
-    left, right = one_by_one(left)[:, margin:-margin, :margin], one_by_one(right)[:, margin:-margin, -margin:]
-    return jnp.concatenate([top, jnp.concatenate([left, middle, right], axis=2), bottom], axis=1)
+    top, bottom = _edge_rows(padded, six, bias)
+    turned = jnp.swapaxes(padded, 1, 2), six.transpose(1, 0, 2, 4, 3, 5), jnp.swapaxes(bias, 0, 1)
+    left, right = (jnp.swapaxes(edge, 1, 2) for edge in _edge_rows(*turned))
+    near, far = slice(None, strip), slice(-strip, None)
+    corners = [[one_by_one(padded[:, i, j]) for j in (near, far)] for i in (near, far)]
+    first, last = slice(None, margin), slice(-margin, None)
+    upper = jnp.concatenate([corners[0][0][:, first, first], top, corners[0][1][:, first, last]], axis=2)
+    lower = jnp.concatenate([corners[1][0][:, last, first], bottom, corners[1][1][:, last, last]], axis=2)
+    return jnp.concatenate([upper, jnp.concatenate([left, middle, right], axis=2), lower], axis=1)
 
 
-def _convolved(padded: Array, matrix: Array, offset: Array, patch: int) -> Array:
-    """What happens to the pixels of which all p² patches are inside, as one product and a sum over rows."""
-    channels, reach = padded.shape[3], 2 * patch - 1
-    places = np.arange(patch)
-    lags = places[None, :, None] - places[:, None, None] + patch - 1 == np.arange(reach)
-    shifts = jnp.asarray(lags, matrix.dtype)  # is entry m of a patch so far from entry a of the moved one?
-    six = matrix.reshape(patch, patch, channels, patch, patch, channels)
+def _convolved(padded: Array, six: Array, bias: Array) -> Array:
+    """What happens to the pixels of which all p² patches are inside, as one product and a sum over rows.
+
+    Args:
+        padded: (N, h, w, c).
+        six: the matrix, (p, p, c, p, p, c): row, column and channel of the moved patch, and of the patch.
+        bias: the offset, (p, p, c).
+    """
+    patch, channels = six.shape[1:3]
+    reach, shifts = 2 * patch - 1, _shifts(patch, six.dtype)
     rows = jnp.einsum("abomni,ame->ebnoi", six, shifts, precision=HIGHEST)
     kernel = jnp.einsum("ebnoi,bnf->fieo", rows, shifts, precision=HIGHEST) / patch**2
     parts = _columns(padded, reach)
@@ -186,7 +203,38 @@ def _convolved(padded: Array, matrix: Array, offset: Array, patch: int) -> Array
     total = product[:, :height, :, 0]
     for i in range(1, reach):
         total = total + product[:, i : i + height, :, i]
-    return total + jnp.mean(offset.reshape(-1, channels), axis=0)[None, None, None]
+    return total + jnp.mean(bias, axis=(0, 1))[None, None, None]
+
+
+def _edge_rows(padded: Array, six: Array, bias: Array) -> tuple[Array, Array]:
+    """The first and the last p // 2 rows, less the columns near the border: each row has a kernel of its own."""
+    patch, margin = six.shape[0], six.shape[0] // 2
+    reach, shifts = 2 * patch - 1, _shifts(patch, six.dtype)
+    # Row y of the first ones is row a of the patches that are centred at y + margin - a, which must be inside.
+    inside = np.arange(patch)[None] <= np.arange(margin)[:, None] + margin
+    inside = np.concatenate([inside, inside[::-1, ::-1]])
+    weights = jnp.asarray(inside / inside.sum(axis=1, keepdims=True), six.dtype)
+    rows = jnp.einsum("ya,abomni,ame->yebnoi", weights, six, shifts, precision=HIGHEST)
+    kernels = jnp.einsum("yebnoi,bnf->yefio", rows, shifts, precision=HIGHEST) / patch
+    offsets = jnp.einsum("ya,abo->yo", weights, bias, precision=HIGHEST) / patch
+    # Rows that no kernel reaches stand outside, so that all windows have one size.
+    outside = ((0, 0), (margin, margin), (0, 0), (0, 0))
+    both = jnp.concatenate([padded[:, : 4 * margin], padded[:, -4 * margin :]], axis=1)
+    parts = jnp.pad(_columns(both, reach), outside)
+    starts = [*range(margin), *range(5 * margin, 6 * margin)]
+    windows = jnp.stack([parts[:, start : start + reach] for start in starts])
+    windows = jnp.moveaxis(windows, 2, 3).reshape(len(starts), -1, reach * parts.shape[3])
+    found = jnp.matmul(windows, kernels.reshape(len(starts), windows.shape[2], -1), precision=HIGHEST)
+    found = (found + offsets[:, None]).reshape(len(starts), padded.shape[0], parts.shape[2], -1)
+    found = jnp.moveaxis(found, 0, 1)
+    return found[:, :margin], found[:, margin:]
+
+
+def _shifts(patch: int, dtype: Any) -> Array:
+    """(p, p, 2p - 1): is entry m of a patch so far from entry a of the moved one?"""
+    places = np.arange(patch)
+    lags = places[None, :, None] - places[:, None, None] + patch - 1 == np.arange(2 * patch - 1)
+    return jnp.asarray(lags, dtype)
 
 
 def _columns(x: Array, size: int) -> Array:

@@ -1,5 +1,6 @@
-"""Training of restorers, classifiers and denoisers: recipes, pure steps, checkpoints, one way to drive all."""
+"""Training of restorers, classifiers, denoisers, autoencoders: recipes, pure steps, checkpoints, one way for all."""
 
+from jaxpr.training.autoencoder import AutoencoderLosses, AutoencoderRecipe, PatchLoss
 from jaxpr.training.checkpoints import Checkpoints, StoredState
 from jaxpr.training.classifier import AdamW, ClassifierRecipe, CrossEntropy, LabelledImages
 from jaxpr.training.configs import load_recipes, task_of
@@ -37,6 +38,8 @@ __all__ = [
     "Adam",
     "AdamW",
     "AdversarialLoss",
+    "AutoencoderLosses",
+    "AutoencoderRecipe",
     "ClassifierRecipe",
     "Crops",
     "CrossEntropy",
@@ -44,6 +47,7 @@ __all__ = [
     "DenoiserRecipe",
     "LabelledImages",
     "NetworkSettings",
+    "PatchLoss",
     "Recipe",
     "RestorerLosses",
     "RestorerRecipe",

@@ -13,6 +13,7 @@ from jaxpr.core import (
     printable,
     users_code,
 )
+from jaxpr.training.autoencoder import AutoencoderRecipe, autoencoder_task
 from jaxpr.training.classifier import ClassifierRecipe, classifier_task
 from jaxpr.training.denoiser import DenoiserRecipe, denoiser_task
 from jaxpr.training.recipes import Recipe
@@ -36,9 +37,10 @@ def task_of(recipe: Recipe) -> Task:
             return classifier_task(recipe)
         if isinstance(recipe, DenoiserRecipe):
             return denoiser_task(recipe)
-    raise InputError(
-        f"recipe {recipe.name}: found a {type(recipe).__name__}, expected one of a restorer, classifier, denoiser"
-    )
+        if isinstance(recipe, AutoencoderRecipe):
+            return autoencoder_task(recipe)
+    kinds = "a restorer, classifier, denoiser, autoencoder"
+    raise InputError(f"recipe {recipe.name}: found a {type(recipe).__name__}, expected one of {kinds}")
 
 
 def load_recipes(config: str, scale: Scale) -> dict[str, Recipe]:

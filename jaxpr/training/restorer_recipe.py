@@ -7,6 +7,8 @@ Deterministic Ones", ICML 2023.
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
+import optax
+
 from jaxpr.core import InputError, check_count, check_positive
 from jaxpr.degradations import Degradation, LinearOperator, parse_degradation
 from jaxpr.models.discriminators import UNetCriticConfig, VggCriticConfig
@@ -16,6 +18,7 @@ from jaxpr.models.rrdbnet import RRDBNetConfig
 from jaxpr.models.unet import UNetConfig
 from jaxpr.training.pool import Symmetries
 from jaxpr.training.recipes import Images, Optimizer, Recipe, check_choice
+from jaxpr.training.runner import multi_step
 
 __all__ = [
     "Adam",
@@ -178,10 +181,10 @@ class RestorerLosses:
 
 @dataclass(frozen=True, kw_only=True)
 class Adam(Optimizer):
-    """Adam for the restorer, and for its critic, with rates that fall at milestones; 1.2 million steps in the paper."""
+    """Adam for a network, and for its critic, with rates that fall at milestones; 1.2 million steps in the paper."""
 
     rate: float = 1e-4
-    """Learning rate of the restorer."""
+    """Learning rate of the network."""
 
     critic_rate: float = 1e-4
     """Of the critic."""
@@ -206,6 +209,16 @@ class Adam(Optimizer):
             raise InputError(f"betas: found {self.betas}, expected two numbers in [0, 1)")
         if not all(0 <= share <= 1 for share in self.milestones):
             raise InputError(f"milestones: found {self.milestones}, expected shares in [0, 1]")
+
+    def rules(self) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
+        """Of optax: the network's and its critic's."""
+        milestones = [round(share * self.steps) for share in self.milestones]
+        b1, b2 = self.betas
+        first, second = (
+            optax.adam(multi_step(rate, factor=self.factor, at=milestones), b1=b1, b2=b2)
+            for rate in (self.rate, self.critic_rate)
+        )
+        return first, second
 
 
 @dataclass(frozen=True, kw_only=True)

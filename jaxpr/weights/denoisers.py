@@ -2,20 +2,25 @@
 
 import functools
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import safetensors
 
-from jaxpr.core import InputError, file_at, first_line, printable
+from jaxpr.core import InputError, first_line, printable
 from jaxpr.diffusion import Schedule, cosine_schedule, linear_schedule
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
 from jaxpr.models.naming import abstract_parameters
-from jaxpr.weights.native import METADATA, pack_weights, parameters_like, unpack_weights, with_text_keys
+from jaxpr.weights.native import (
+    holds_kind,
+    pack_weights,
+    parameters_like,
+    read_unpacked,
+    unpack_weights,
+    with_text_keys,
+)
 from jaxpr.weights.packaged import packaged_content, packaged_entry
 
 __all__ = [
@@ -89,11 +94,7 @@ def unpack_denoiser(content: bytes, *, path: Path | None = None) -> PackedDenois
 
 def is_denoiser(path: Path) -> bool:
     """Whether a file is one of `jaxpr train` with a denoiser; only its header is read."""
-    try:
-        with safetensors.safe_open(path, "numpy") as file:
-            return "denoiser" in json.loads((file.metadata() or {}).get(METADATA, "{}"))
-    except (OSError, safetensors.SafetensorError, ValueError):
-        return False
+    return holds_kind(path, "denoiser")
 
 
 def read_denoiser(path: str | os.PathLike[str]) -> PackedDenoiser:
@@ -102,13 +103,7 @@ def read_denoiser(path: str | os.PathLike[str]) -> PackedDenoiser:
     Raises:
         InputError: no such file, or none with a denoiser.
     """
-    path = file_at("path", path, expected="weights of jaxpr train")
-    try:
-        return unpack_denoiser(path.read_bytes(), path=path)
-    except OSError as error:
-        raise InputError(f"{printable(path)}: cannot be read ({error.strerror}), expected weights") from error
-    except InputError as error:
-        raise InputError(f"{printable(path)}: {error}") from error
+    return read_unpacked(path, lambda content, path: unpack_denoiser(content, path=path))
 
 
 @functools.cache

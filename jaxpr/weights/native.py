@@ -2,16 +2,17 @@
 
 import functools
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
 
-from jaxpr.core import InputError, first_line, printable
+from jaxpr.core import InputError, file_at, first_line, printable
 from jaxpr.models.layers import Compute
 from jaxpr.models.restorer_network import RestorerConfig, network_of
 from jaxpr.models.rrdbnet import RRDBNetConfig
@@ -20,16 +21,19 @@ from jaxpr.models.unet import UNetConfig
 __all__ = [
     "METADATA",
     "PackedRestorer",
+    "holds_kind",
     "pack_family",
     "pack_restorer",
     "pack_weights",
     "read_member",
+    "read_unpacked",
     "unpack_restorer",
     "unpack_weights",
     "parameters_like",
     "with_text_keys",
 ]
 
+Unpacked = TypeVar("Unpacked")
 METADATA = "jaxpr"
 _ALIGNMENT = 8  # bytes of the header's length, and what the header is filled up to
 _DTYPES = {"float16": "F16", "float32": "F32", "float64": "F64"}
@@ -87,6 +91,34 @@ def unpack_weights(content: bytes) -> tuple[dict[Any, Any], dict[str, Any]]:
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise InputError(f"content: found no packed weights ({type(error).__name__}), expected safetensors") from error
     return _nested(flat), metadata
+
+
+def holds_kind(path: Path, kind: str) -> bool:
+    """Whether a file is one of `jaxpr train` with a "denoiser", "autoencoder", ...; only its header is read."""
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            return kind in json.loads((file.metadata() or {}).get(METADATA, "{}"))
+    except (OSError, safetensors.SafetensorError, ValueError):
+        return False
+
+
+def read_unpacked(path: str | os.PathLike[str], unpack: Callable[[bytes, Path], Unpacked]) -> Unpacked:
+    """What a file of `jaxpr train` holds.
+
+    Args:
+        path: of the file.
+        unpack: maps its content and its path to that, or raises `InputError`.
+
+    Raises:
+        InputError: no such file, or what `unpack` raises, with the file's name.
+    """
+    path = file_at("path", path, expected="weights of jaxpr train")
+    try:
+        return unpack(path.read_bytes(), path)
+    except OSError as error:
+        raise InputError(f"{printable(path)}: cannot be read ({error.strerror}), expected weights") from error
+    except InputError as error:
+        raise InputError(f"{printable(path)}: {error}") from error
 
 
 def pack_family(members: Mapping[str, bytes]) -> bytes:

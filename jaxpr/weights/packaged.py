@@ -1,4 +1,4 @@
-"""Weights that come with jaxpr: restorers, classifiers, denoisers, each with the recipe, command and data that made it.
+"""Weights that come with jaxpr: restorers, classifiers, denoisers, autoencoders, each with recipe, command and data.
 
 `files/index.json` says what there is; weights for one problem share a file. `tools/pack_weights.py` writes them.
 """
@@ -15,6 +15,7 @@ from jaxpr.core import InputError, file_at, printable
 from jaxpr.weights.native import PackedRestorer, read_member, unpack_restorer
 
 __all__ = [
+    "PACKAGED_AUTOENCODERS",
     "PACKAGED_DENOISERS",
     "PACKAGED_RESTORERS",
     "PackagedEntry",
@@ -33,8 +34,8 @@ class PackagedEntry(NamedTuple):
     """What the index says of weights that come with jaxpr.
 
     Attributes:
-        name: of the restorer, classifier or denoiser.
-        kind: "restorer", "classifier" or "denoiser".
+        name: of the restorer, classifier, denoiser or autoencoder.
+        kind: "restorer", "classifier", "denoiser" or "autoencoder".
         degradation: the name of what a restorer undoes; None for the others.
         channels: of the images that it returns, classifies or knows.
         family: what it is drawn with, in one colour, on one line.
@@ -71,6 +72,10 @@ PACKAGED_RESTORERS = tuple(name for name, entry in _INDEX.items() if entry.kind 
 
 PACKAGED_DENOISERS = tuple(name for name, entry in _INDEX.items() if entry.kind == "denoiser")
 """Names of the denoisers that come with jaxpr, priors of the samplers."""
+
+
+PACKAGED_AUTOENCODERS = tuple(name for name, entry in _INDEX.items() if entry.kind == "autoencoder")
+"""Names of the autoencoders that come with jaxpr."""
 
 
 class RestorerFile(NamedTuple):
@@ -119,7 +124,7 @@ def packaged_restorer(name: str) -> RestorerFile:
     """Read a restorer that comes with jaxpr, once per process.
 
     Raises:
-        InputError: as `packaged_content`; a classifier or denoiser.
+        InputError: as `packaged_content`; weights of another kind.
     """
     entry = packaged_entry(name)
     return RestorerFile(_FOLDER / entry.file, entry.sha256, unpack_restorer(packaged_content(name)))

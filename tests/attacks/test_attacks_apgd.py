@@ -110,6 +110,7 @@ def test_an_optimum_inside_the_ball_is_found_by_halving():
     np.testing.assert_allclose(found, np.broadcast_to(target, SHAPE), rtol=0, atol=ALPHA / 10)
 
 
+@pytest.mark.thorough
 def test_rounds_only_raise_and_examples_stop_by_themselves():
     y = uniform()
     whole = attack(y, steps=4, rounds=4)

@@ -33,6 +33,7 @@ def explore(y, *, key=KEY, samples=4, alpha=ALPHA, steps=6, bounds=(0.0, 1.0)):
     return explore_posterior(key, erratic, y, samples=samples, alpha=alpha, steps=steps, bounds=bounds)
 
 
+@pytest.mark.thorough
 def test_it_is_algorithm_1_written_as_a_loop():
     y, keys = uniform(), example_keys(KEY, 3)
     found = explore(y)
@@ -99,6 +100,7 @@ def test_alpha_is_traced():
     assert (np.abs(swept.inputs[1] - explore(y).inputs) > 1e-6).mean() < 0.02  # signs of gradients near zero
 
 
+@pytest.mark.thorough
 def test_the_estimator_is_traced_as_often_for_many_samples_as_for_two():
     def count(samples):
         calls = []

@@ -20,6 +20,7 @@ def test_strengths_are_those_of_the_paper():
     np.testing.assert_allclose(255 * np.array(ALPHAS), [1, 2, 4, 8, 16, 32])
 
 
+@pytest.mark.thorough
 def test_it_equals_single_attacks():
     y = uniform()
     found = attack_sweep(KEY, jnp.sin, y, alphas=ALPHAS, steps=5, bounds=(0.0, 1.0))

@@ -30,7 +30,8 @@ SURE = {
 
 
 @pytest.mark.parametrize(
-    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in experiment_names()]
+    "name",
+    [pytest.param(n, marks=pytest.mark.thorough if n in QUICK else pytest.mark.slow) for n in experiment_names()],
 )
 def test_smoke(name, tmp_path, capsys):
     main(["reproduce", name, "--scale", "smoke", "--out", str(tmp_path)])

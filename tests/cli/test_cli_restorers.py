@@ -4,14 +4,14 @@ import pytest
 
 from jaxpr.cli.commands import main
 from jaxpr.restorers.words import words_table
-from jaxpr.weights import PACKAGED_DENOISERS, PACKAGED_RESTORERS
+from jaxpr.weights import PACKAGED_AUTOENCODERS, PACKAGED_DENOISERS, PACKAGED_RESTORERS
 
 
 def test_every_word_and_every_packaged_restorer_is_listed(capsys):
     main(["restorers"])
     shown = capsys.readouterr().out
     assert all(part in shown for row in words_table() for part in row)
-    assert all(f"  {name}\n" in shown for name in (*PACKAGED_RESTORERS, *PACKAGED_DENOISERS))
+    assert all(f"  {name}\n" in shown for name in (*PACKAGED_RESTORERS, *PACKAGED_DENOISERS, *PACKAGED_AUTOENCODERS))
 
 
 def test_the_help_of_evaluate_lists_the_words(capsys, monkeypatch):

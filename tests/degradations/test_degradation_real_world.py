@@ -35,6 +35,7 @@ def test_blur_keeps_the_mean_and_removes_detail():
     np.testing.assert_allclose(jnp.mean(blurred, (1, 2)), jnp.mean(x, (1, 2)), atol=0.01)
 
 
+@pytest.mark.thorough
 def test_noise_grows_with_brightness():
     ranges = CLEAN._replace(read_noise=(0.02, 0.02), shot_noise=(0.1, 0.1))
     for level in (0.3, 0.5):
@@ -76,6 +77,7 @@ def test_ranges_are_checked(changes, message):
         real_world(KEY, images(1), factor=1, ranges=CLEAN._replace(**changes))
 
 
+@pytest.mark.thorough
 def test_it_has_a_name_but_no_operator():
     found = parse_degradation("realworld-x4")
     assert found.factor == 4

@@ -27,6 +27,7 @@ def three_times(y):
 ATTACKS = [IFGSM(steps=3), APGD(steps=3, rounds=2), L2Adam(epsilon=0.2, steps=3, learning_rate=0.1)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("attack", ATTACKS, ids=["ifgsm", "apgd", "l2_adam"])
 def test_a_multiple_of_y_has_one_ratio_in_all_directions(attack):
     found = attack_checks(KEYS, three_times, Y, attack=attack, bounds=BOUNDS, transferred=Y + 0.01)
@@ -58,6 +59,7 @@ def test_what_the_attack_reaches_is_its_own_ratio_and_half_of_it_less(attack):
     np.testing.assert_allclose(found["step_ratio"], step, rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_rounding_goes_as_far_as_the_attack_and_jpeg_needs_colours():
     def coarse(y):
         return (y[:, ::2] + y[:, 1::2]) / 2
@@ -69,6 +71,7 @@ def test_rounding_goes_as_far_as_the_attack_and_jpeg_needs_colours():
     assert "jpeg_ratio" not in found  # two channels
 
 
+@pytest.mark.thorough
 def test_noise_has_the_mean_square_of_the_singular_values():
     weights = jnp.asarray([[5.0] + [0.5] * 4])  # of columns
 
@@ -94,6 +97,7 @@ def test_a_masked_gradient_loses_to_random_directions():
     assert doubt(checks, Metric(0.01, 0.0)).startswith("the gradient is masked: random directions reach")
 
 
+@pytest.mark.thorough
 def test_a_masked_gradient_loses_to_what_attacks_another_restorer():
     def ridge(y):  # changes along one direction of many, which random ones miss
         return jnp.sum(y[:, :, ::2] - y[:, :, 1::2], axis=(1, 2, 3), keepdims=True)

@@ -114,6 +114,7 @@ def test_the_attack_leaves_the_class(untargeted):
     assert repeat.judge.accuracy_after.value < repeat.judge.accuracy_before.value
 
 
+@pytest.mark.thorough
 def test_the_judge_is_asked_and_never_attacked(images, targeted):
     def stubborn(x):
         """Always the last class; its gradient is NaN, so that an attack through it could not move."""
@@ -135,6 +136,7 @@ def test_accuracy_is_that_of_the_labels(images, untargeted):
     )
 
 
+@pytest.mark.thorough
 def test_the_batch_size_changes_nothing(images, targeted):
     again = run(images, batch_size=64, target=2, restorers={"repeat": repeat})
     first, second = targeted.restorers[0], again.restorers[0]
@@ -257,6 +259,7 @@ def test_restorers_with_one_function_share_a_program(images, monkeypatch):
     assert described == [("gain", 1.0), ("gain", 0.8), (None, None)]
 
 
+@pytest.mark.thorough
 def test_an_attack_of_size_zero_and_no_labels(images):
     found = run(list(images), alpha=0.0, steps=1, restorers={"repeat": repeat})
     assert found.restorers[0].judge.changed.value == 0
@@ -267,6 +270,7 @@ def test_an_attack_of_size_zero_and_no_labels(images):
     assert record["judge"]["accuracy_after"] is None
 
 
+@pytest.mark.thorough
 def test_what_is_written_of_a_limited_run(images, tmp_path):
     out = tmp_path / "new" / "out"
     labelled = from_arrays(np.stack(list(images)), name="bands", labels=[3] * 11)
@@ -323,6 +327,7 @@ def test_labels_of_other_classes(images):
         run(from_arrays(np.stack(list(images)), name="bands", labels=[7] * 11))
 
 
+@pytest.mark.thorough
 def test_the_command(tmp_path, capsys):
     command = Decisions(out=tmp_path, restorers=("bicubic",), target=8, attack_steps=3, limit=6, batch_size=4)
     command.run()

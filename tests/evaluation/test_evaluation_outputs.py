@@ -126,6 +126,7 @@ def test_without_a_known_degradation_outputs_and_images_alone_are_compared(folde
         run(folders, tmp_path / "other", {"bicubic": functools.partial(bicubic, factor=2)}, "unknown")
 
 
+@pytest.mark.thorough
 def test_sizes_and_shifts(folders, tmp_path):
     for name in NAMES:
         x = image_folder(folders / "truth")[NAMES.index(name)]

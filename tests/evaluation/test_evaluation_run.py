@@ -243,7 +243,8 @@ def test_attack_stays_within_one_grey_level(finished):
 
 
 @pytest.mark.parametrize(
-    "batch_size", [3, pytest.param(1, marks=pytest.mark.slow), pytest.param(16, marks=pytest.mark.thorough)]
+    "batch_size",
+    [pytest.param(n, marks=pytest.mark.slow if n == 1 else pytest.mark.thorough) for n in (3, 1, 16)],
 )
 def test_numbers_do_not_depend_on_the_batch_size(finished, tmp_path, batch_size):
     expected, found = numbers(finished[1]), numbers(run(tmp_path / "run", batch_size=batch_size))

@@ -56,6 +56,7 @@ def prepared(*, progress=True):
     return made._replace(progress=progress)
 
 
+@pytest.mark.thorough
 def test_what_is_measured_is_the_first_of_the_set(tmp_path):
     restorer = sampler(steps=3, guidance=Guidance(2.0, None))
     results = run(tmp_path / "run", {"guided": restorer}).restorers[0]

@@ -178,6 +178,7 @@ def test_comparisons_name_versions_that_differ(copied, finished, tmp_path):
     assert set(merged["provenance"]["versions_that_differ"]) == {"code_sha256", "jax"}
 
 
+@pytest.mark.thorough
 def test_the_numbers_are_there_before_the_pictures(tmp_path, monkeypatch):
     def fails(*_, **__):
         raise ValueError("cannot draw")

@@ -92,6 +92,7 @@ def test_a_restorer_under_a_wrong_name_is_refused(task, runs, tmp_path):
             dr.family(task, f"{target} erratic", [0], tmp_path)
 
 
+@pytest.mark.thorough
 def test_families_agree_with_their_measurements_and_only_stochastic_ones_vary(task, runs):
     for kind, most in ((dr.STO_ERRATIC, np.inf), (dr.ERRATIC, 0)):
         found = dr.family(task, kind, [0, 1], runs)
@@ -127,6 +128,7 @@ def test_probes_of_a_linear_sampler_are_those_of_its_gain_and_noise(inpainting):
     assert float(found.spread.mean()) == pytest.approx(0.1, rel=0.01)
 
 
+@pytest.mark.thorough
 def test_deterministic_restorers_take_one_draw_and_have_no_spread(inpainting):
     program = dr.DigitProgram(inpainting, LINEAR._replace(stochastic=False), attack_draws=3, draws=200)
     assert (program.attack_draws, program.draws) == (1, 0)
@@ -149,6 +151,7 @@ def test_the_truth_scores_as_natural_images_do(task):
     assert grey.fd > 10 * natural.fd
 
 
+@pytest.mark.thorough
 def test_smoothing_without_noise_is_the_restorer_and_projection_keeps_consistency(task, runs):
     erratic = dr.family(task, dr.ERRATIC, [0], runs)
     sampler, y = smoothing.smoothing(task, erratic.sampling), task.y[:5]

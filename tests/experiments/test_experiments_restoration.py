@@ -177,6 +177,7 @@ def test_perfect_answers_score_perfectly():
     assert module.joint_distance(at, np.stack([at.x] * 3)) < 0.1 * module.joint_distance(at, np.stack([1 - at.x] * 3))
 
 
+@pytest.mark.thorough
 def test_wrong_answers_cover_nothing():
     module = load_experiment("ohayon2024/posterior_exploration")
     at = module.problem("average-x4", 4)

@@ -58,6 +58,7 @@ def explored():
     )
 
 
+@pytest.mark.thorough
 def test_draws_depend_on_the_key_and_their_number_alone():
     many = draw_answers(KEY, DRAWN, Y, count=7, batch_size=3)
     few = draw_answers(KEY, DRAWN, Y, count=4, batch_size=4)
@@ -133,6 +134,7 @@ def test_the_folder_holds_page_record_and_answers(explored, tmp_path):
         explored.save(tmp_path)
 
 
+@pytest.mark.thorough
 def test_answers_that_are_not_finite_are_left_out_and_said():
     def sometimes(params, key, y):
         found = draw(params, key, y)

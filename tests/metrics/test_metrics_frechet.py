@@ -257,6 +257,7 @@ def test_few_points_are_told():
     assert frechet_bias_note(33, 32) == ""
 
 
+@pytest.mark.thorough
 def test_extrapolation_removes_the_bias():
     """Equal laws in 16 dimensions: the distance is 0, that of n points about c/n, that of infinitely many 0."""
     key, both = jax.random.key(0), points(1, 24000, 16)

@@ -93,6 +93,7 @@ def test_subsets_equal_the_definition_on_both_ways(n, m, size, subsets):
     np.testing.assert_allclose(kernel_distance_subsets(real, fake, *rows), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_statistics_of_the_subsets():
     found = kernel_distance(KEY, REAL, FAKE, subsets=30, subset_size=80)
     assert (found.subsets, found.subset_size) == (30, 80)

@@ -130,6 +130,7 @@ def alexnet():
     return PerceptualNetwork(_taps(ALEXNET, weights), weights.heads)
 
 
+@pytest.mark.thorough
 def test_jit_equals_eager(alexnet):
     a, b = images("alex_a")[:, :32, :32], images("alex_b")[:, :32, :32]
     jitted = jax.jit(lambda a, b: lpips(a, b, network=alexnet))(a, b)
@@ -145,6 +146,7 @@ def test_vmap_equals_the_loop_and_the_batch():
     np.testing.assert_allclose(mapped, whole, rtol=DISTANCE)
 
 
+@pytest.mark.thorough
 def test_gradient_at_identical_images_is_zero(alexnet):
     a = images("alex_a")[:1, :32, :32]
     gradient = jax.jit(jax.grad(lambda x, reference: lpips(x, reference, network=alexnet).sum()))

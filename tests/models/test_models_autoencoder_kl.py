@@ -40,6 +40,7 @@ def test_all_names_of_a_tensor_are_one():
         assert diffusers.canonical(name) == diffusers.canonical(earlier) == compvis
 
 
+@pytest.mark.thorough
 def test_attention_of_convolutions_is_that_of_dense_layers():
     tensors = {}
     for name, array in drawn(REDUCED.keys, REDUCED.gain).items():
@@ -77,6 +78,15 @@ def test_other_numbers_of_levels(levels):
     named = {in_diffusers(name, levels): shape for name, shape in torch_shapes(abstract).items()}
     assert recognise(named) == (AUTOENCODER_KL, config)
     assert_complete(abstract, named, NAMINGS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("part", "shape"), [("encode", (1, 1360, 2040, 3)), ("decode", (1, 170, 255, 4))])
+def test_whole_photographs_fit_into_16_gigabytes(part, shape):
+    """As XLA plans buffers on this device; without attention in blocks its logits alone would have 7.5 GB."""
+    run = jax.jit(getattr(autoencoder_kl(PUBLISHED), part))
+    memory = run.lower(abstract_of(PUBLISHED), jax.ShapeDtypeStruct(shape, np.float32)).compile().memory_analysis()
+    assert memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes < 16e9
 
 
 IMAGES = np.random.default_rng(0).random((2, 5, 6, 3), np.float32)

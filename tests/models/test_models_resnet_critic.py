@@ -8,7 +8,14 @@ from golden_cases import CASES, authors_critic, model_of
 from golden_networks import FLOAT32, arrays, manifest
 
 from jaxpr.core import InputError
-from jaxpr.models.discriminators import UNetCriticConfig, VggCriticConfig, unet_critic, vgg_critic
+from jaxpr.models.discriminators import (
+    PatchCriticConfig,
+    UNetCriticConfig,
+    VggCriticConfig,
+    patch_critic,
+    unet_critic,
+    vgg_critic,
+)
 from jaxpr.models.layers import Compute
 from jaxpr.models.naming import abstract_parameters, torch_shapes
 from jaxpr.models.resnet_critic import resnet_critic, table4
@@ -58,6 +65,7 @@ CRITICS = {
     "resnet": (resnet_critic, table4(size=8, channels=2, width=2), (3,)),
     "vgg": (vgg_critic, VggCriticConfig(size=8, channels=2, width=3), (3,)),
     "unet": (unet_critic, UNetCriticConfig(channels=2, width=2), (3, 8, 8, 1)),
+    "patch": (patch_critic, PatchCriticConfig(channels=2, width=2, halvings=1), (3, 2, 2, 1)),
 }
 
 
@@ -96,8 +104,22 @@ def test_wrong_sizes_are_refused():
         ("vgg", (1, 8, 8, 3)),
         ("unet", (1, 8, 8, 3)),
         ("unet", (1, 12, 8, 2)),
+        ("patch", (1, 8, 8, 3)),
+        ("patch", (1, 5, 8, 2)),
     ):
         make, config, _ = CRITICS[name]
         model = make(config)
         with pytest.raises(InputError, match="x: found"):
             jax.eval_shape(model.apply, jax.eval_shape(model.init, KEY), jnp.zeros(wrong))
+
+
+@pytest.mark.parametrize(("halvings", "side"), [(1, 16), (2, 34), (3, 70)])
+def test_a_logit_of_patches_sees_as_many_pixels_as_pix2pix_has(halvings, side):
+    model = patch_critic(PatchCriticConfig(channels=1, width=1, halvings=halvings))
+    params = jax.tree.map(jnp.ones_like, jax.eval_shape(model.init, KEY))
+    x = jnp.ones((1, 96, 96, 1))
+    middle = 96 // 2**halvings // 2 - 1
+    seen = np.argwhere(jax.jit(jax.grad(lambda x: model.apply(params, x)[0, middle, middle, 0]))(x)[0, :, :, 0])
+    assert np.ptp(seen, axis=0).tolist() == [side - 1] * 2
+    with pytest.raises(InputError, match="halvings: found 0, expected 1 or more"):
+        patch_critic(PatchCriticConfig(channels=1, width=1, halvings=0))

@@ -85,6 +85,7 @@ def flat(array):
     return array.reshape(-1, array.shape[-1])
 
 
+@pytest.mark.thorough
 def test_quadratic_measures_see_a_random_choice():
     few = measured(most=20)
     assert few["fd_f"] == measured()["fd_f"]
@@ -100,6 +101,7 @@ def test_many_photographs_share_ten_blocks():
     assert sum(float(block.count) for block in blocks) == 23 * 4
 
 
+@pytest.mark.thorough
 def test_one_photograph_has_no_error_and_one_patch_no_distance():
     one = measured(X[:2], Y[:2], X_HAT[:2], np.zeros(2, int))
     assert math.isnan(one["fd_f"].stderr)

@@ -148,6 +148,7 @@ def test_page_tolerates_missing_metrics_and_one_restorer(tmp_path):
     assert list((tmp_path / "figures").iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_page_draws_each_feature_network(tmp_path):
     run = record("a", "b")
     for shift, restorer in enumerate(run["restorers"]):

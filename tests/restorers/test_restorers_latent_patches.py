@@ -81,6 +81,7 @@ def test_moved_latents_are_those_of_all_patches(shape, patch):
     np.testing.assert_allclose(found, moved(z, matrix, offset, patch), atol=FLOAT32 * patch)
 
 
+@pytest.mark.thorough
 def test_patches_draw_noise_of_their_own():
     """Its covariance is that of averaged independent patches, and image 1 alone is image 1 of a batch."""
     root = normal(9, 2)

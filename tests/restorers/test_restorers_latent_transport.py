@@ -31,6 +31,7 @@ from jaxpr.restorers import (
     save_transport,
 )
 from jaxpr.restorers.latent_transport_fit import TRANSPORT_PRESETS, map_between
+from jaxpr.weights.autoencoders import pack_autoencoder
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "transport_dmax" / "golden.npz")
 KEY = jax.random.key(0)
@@ -161,6 +162,7 @@ def test_an_image_alone_is_the_image_in_a_batch(noisy, fitted):
     np.testing.assert_allclose(run(plain, RESTORED[1:2]), run(plain, RESTORED)[1:2], atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_a_stochastic_restorer_and_the_noise_have_keys_of_their_own(noisy):
     def sampler(key, y):
         return y + 0.01 * jax.random.normal(key, y.shape)
@@ -184,6 +186,7 @@ def test_gradients_are_finite_and_right(fitted):
     np.testing.assert_allclose(np.vdot(gradient, direction), difference / (2 * step), rtol=1e-3)
 
 
+@pytest.mark.thorough
 def test_devices_change_nothing(fitted):
     images = smooth(8, 8, 9, seed=4)
     spread = NamedSharding(Mesh(np.array(jax.devices()), ("examples",)), PartitionSpec("examples"))
@@ -228,6 +231,7 @@ def encoder():
     return kl_encoder(CONFIG, params, name="tiny", sha256="0" * 64)
 
 
+@pytest.mark.thorough
 def test_an_autoencoder_of_any_image_size_drawn_or_by_its_mode(encoder):
     """Sides of 13 and 11 are extended to 14 and 12, and cut again; the range is converted once."""
     images = smooth(3, 13, 11, seed=6)
@@ -276,7 +280,8 @@ def test_a_fitted_transport_is_a_file(tmp_path, fitted, noisy):
     assert fitted.record["restored"] == {"images": 3, "patches": 270, "sides": [11, 12], "sources": ["arrays"]}
 
 
-def test_files_of_another_encoder_or_of_none_are_refused(tmp_path, fitted, encoder):
+def test_files_of_another_encoder_or_of_none_are_refused(tmp_path, fitted):
+    encoder = replace(PIXELS, name="tiny", sha256="0" * 64)
     save_transport(fitted, path := tmp_path / "it.safetensors")
     with pytest.raises(InputError, match=r"^encoder: found {'name': 'tiny'.*expected {'name': 'pixels'.*fitted with$"):
         load_transport(path, encoder=encoder)
@@ -314,6 +319,19 @@ def test_bad_images_are_told_with_numbers(fitted):
         read_encoder("/nothing/there.safetensors")
 
 
+@pytest.mark.thorough
+def test_an_autoencoder_of_jaxpr_train_is_an_encoder(tmp_path):
+    config = AutoencoderKLConfig(block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4)
+    params = autoencoder_kl(config).model.init(KEY)
+    (tmp_path / "weights.safetensors").write_bytes(pack_autoencoder(config, params, {}))
+    found, given = read_encoder(tmp_path / "weights.safetensors"), kl_encoder(config, params, name="given")
+    assert (found.name, found.multiple, len(found.sha256)) == ("weights.safetensors", 2, 64)
+    latents = given.encode(given.params, NATURAL[:, :12]).mean
+    np.testing.assert_array_equal(found.encode(found.params, NATURAL[:, :12]).mean, latents)
+    np.testing.assert_array_equal(found.decode(found.params, latents), given.decode(given.params, latents))
+
+
+@pytest.mark.thorough
 def test_what_may_work_less_well_is_a_warning(fitted):
     with pytest.warns(TransportWarning, match=r"natural: found one image \(2304 patches\)"):
         found = fit_transport(smooth(4, 50, 50), smooth(1, 50, 50), encoder=PIXELS)

@@ -25,6 +25,7 @@ def build(*specs: str, images=IMAGES):
     return build_restorers(specs, training)
 
 
+@pytest.mark.thorough
 def test_it_is_fitted_on_the_training_images_and_shared_by_all_alphas(monkeypatch, tmp_path):
     fits = []
     monkeypatch.setattr(words, "fit_transport", lambda *a, fit=words.fit_transport, **o: fits.append(1) or fit(*a, **o))
@@ -54,6 +55,7 @@ def test_it_is_fitted_on_the_training_images_and_shared_by_all_alphas(monkeypatc
     assert json.loads(json.dumps(record)) == record
 
 
+@pytest.mark.thorough
 def test_any_restorer_can_be_inside(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(

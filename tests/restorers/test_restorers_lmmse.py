@@ -85,6 +85,7 @@ def test_restoration_is_affine_and_examples_are_independent():
     np.testing.assert_allclose(middle[0], (whole[0] + whole[1]) / 2, rtol=0, atol=FLOAT32)
 
 
+@pytest.mark.thorough
 def test_held_out_photographs_are_restored_better_than_by_bicubic():
     degradation, key = parse_degradation("bicubic-x4"), jax.random.key(0)
 

@@ -132,6 +132,7 @@ def test_gradients():
         np.testing.assert_allclose(slopes[1:], (of_h, of_sigma), rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_memory_does_not_grow_with_the_window():
     def temporary(window):
         fn = jax.jit(jax.grad(lambda y: jnp.sum(nlm(y, h=0.1, window=window) ** 2)))

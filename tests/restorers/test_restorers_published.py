@@ -237,6 +237,7 @@ def test_fetched_files_are_found_by_name_alone(file, sized, tmp_path, monkeypatc
         published_restorer(None)
 
 
+@pytest.mark.thorough
 def test_networks_of_one_channel_restore_each_on_its_own(file):
     y = images(2, 6, 7, 3)
     found = jax.jit(published_restorer(file("swinir-gray")))(y)
@@ -259,6 +260,7 @@ def test_sizes_that_cannot_be_unshuffled_are_extended_by_reflection(file, sized)
     assert error(found, np.asarray(direct(file("rrdb-x2"), extended))[:, :10, :14]) <= FLOAT32
 
 
+@pytest.mark.thorough
 def test_faces_are_restored_between_minus_one_and_one(file, sized):
     y = images(2, 8, 8, 3)
     found = jax.jit(published_restorer(file("gfpgan"), name=sized("gfpgan-1.4", "gfpgan")))(y)
@@ -332,6 +334,7 @@ def test_records_say_which_file_and_how(file, sized):
     assert published_restorer(file("gfpgan")).weights["published"] is None
 
 
+@pytest.mark.thorough
 def test_published_files_are_known_by_their_hash_also_converted(file, sized, tmp_path, monkeypatch):
     path = file("rrdb-x4")
     for name in ("bsrgan-x4", "esrgan-x4", "bsrnet-x4"):

@@ -129,6 +129,7 @@ def test_options_of_the_function_are_the_samplers_own():
         sampled_restorer("ddrm", GAUSSIAN, AVERAGE, cache=2)
 
 
+@pytest.mark.thorough
 def test_cached_features_change_little_and_are_recorded(weights):
     whole, cached = (words(f"ddnm:{weights}?steps=20{more}") for more in ("", "&cache=2"))
     assert "cache" not in whole.weights

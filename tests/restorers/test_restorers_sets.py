@@ -145,6 +145,7 @@ def test_sets_are_of_stochastic_restorers():
         Restorer(lambda params, key, y: y, stochastic=True, apply_set=3)
 
 
+@pytest.mark.thorough
 def test_guidance_behind_a_word(weights):
     restorer = words(f"ddrm:{weights}?steps=3+guidance")
     assert restorer.weights["guidance"] == {

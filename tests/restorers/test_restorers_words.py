@@ -69,6 +69,7 @@ def test_non_local_means_knows_the_noise_and_enlarges():
         build("nlm:0")
 
 
+@pytest.mark.thorough
 def test_names_are_the_specs_in_their_order():
     specs = ["lanczos", "exemplar:0.1", "nearest", "lmmse", "bicubic+project", "exemplar:1e-1", "lmmse+project"]
     images = Images()
@@ -181,6 +182,7 @@ def test_defaults_fit_degradations_without_an_operator():
     assert not any(name.endswith("+project") for name in names)
 
 
+@pytest.mark.thorough
 def test_tiny_training_images_get_smaller_patches():
     tiny = [np.random.default_rng(seed).random((8, 8, 3), np.float32) for seed in range(4)]
     restorers = build("lmmse", "exemplar:0.1", images=lambda: tiny)

@@ -83,6 +83,7 @@ def test_features_are_those_of_the_last_whole_call(every):
     assert np.abs(by_hand(1, steps=7, noise=noise) - by_hand(2, steps=7, noise=noise)).max() > 0.01
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("sampler", "options"), [(ddnm, {"travel_length": 2, "travel_repeat": 2}), (ddrm, {}), (repaint, {})]
 )
@@ -99,6 +100,7 @@ def test_every_call_whole_is_the_plain_denoiser(sampler, options):
     assert np.abs(rarely.x - run(plain).x).max() > 1e-3
 
 
+@pytest.mark.thorough
 def test_parts_of_the_network_make_the_network():
     random = np.random.default_rng(0)
     params = jax.tree.map(lambda part: part + 0.05 * random.standard_normal(part.shape), adm_unet(CONFIG).init(KEY))
@@ -114,6 +116,7 @@ def test_parts_of_the_network_make_the_network():
         assert np.abs(parts.shallow(params, x, t, features[::-1]) - output).max() > 1e-2 * np.abs(output).max()
 
 
+@pytest.mark.thorough
 def test_shallow_parts_are_cheap():
     params = jax.eval_shape(adm_unet(CONFIG).init, KEY)
     x, t = jax.ShapeDtypeStruct((1, *SHAPE), jnp.float32), jax.ShapeDtypeStruct((1,), jnp.int32)

@@ -34,6 +34,7 @@ def table(x):
     return cdist(x, x).astype(np.float32)
 
 
+@pytest.mark.thorough
 def test_distances_of_features_give_what_the_features_give():
     x = points(0)
     gaps = table(x)

@@ -98,6 +98,7 @@ def test_invariances():
     assert permutation[permuted].tolist() == chosen.tolist()
 
 
+@pytest.mark.thorough
 def test_jit_and_vmap_change_nothing():
     batch, keys = np.stack([points(s) for s in range(5)]), jax.random.split(KEY, 5)
 

@@ -161,6 +161,7 @@ def test_translation_and_permutation():
     assert {names[n]: [names[c] for c in below] for n, below in permuted.items()} == base
 
 
+@pytest.mark.thorough
 def test_jit_and_vmap_change_nothing():
     batch, keys = np.stack([points(s) for s in range(3)]), jax.random.split(KEY, 3)
     for select in (

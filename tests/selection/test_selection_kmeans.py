@@ -35,6 +35,7 @@ def check(x, found):
             np.testing.assert_allclose(centroids[cluster], x[found.labels == cluster].mean(axis=0), atol=FLOAT32)
 
 
+@pytest.mark.thorough
 def test_the_authors_representatives(golden):
     x, centroids = golden["feat_A"], golden["kmeans_A_centers"]
     for distinct in (False, True):

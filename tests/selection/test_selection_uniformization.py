@@ -103,6 +103,7 @@ def test_equal_radii_are_discarded_from_the_end():
     )
 
 
+@pytest.mark.thorough
 def test_copies_have_no_weight_and_come_last():
     x = np.concatenate([np.zeros((4, 2)), points(6, n=6, d=2) + 5]).astype(np.float32) + 100
     found = uniformization(KEY, x, count=8, k=3, keep=1.0)

@@ -134,6 +134,7 @@ def test_more_samples_leave_the_first_unchanged_and_keys_may_come_one_by_one():
     np.testing.assert_allclose(some, whole[10:17], **ROUNDING)
 
 
+@pytest.mark.thorough
 def test_jit_and_vmap_equal_eager():
     def everything(std):
         law = linear_gaussian(MEAN, COV, MATRIX, jnp.square(std) * NOISE)

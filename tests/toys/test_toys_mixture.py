@@ -214,6 +214,7 @@ def test_jit_and_vmap_equal_eager():
             np.testing.assert_allclose(found[i], expected, rtol=2e-4, atol=2e-4)
 
 
+@pytest.mark.thorough
 def test_the_imbalanced_mixture():
     law = imbalanced_mixture(noise_std=100.0)
     assert isinstance(law, JointMixture)

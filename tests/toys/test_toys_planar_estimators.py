@@ -160,6 +160,7 @@ def test_monotone_dmax_of_a_gaussian_is_the_closed_form():
         np.testing.assert_allclose(moved(law, y), expected, rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.thorough
 def test_monotone_dmax_of_a_mixture_has_the_law_of_x_and_the_least_cost():
     law = linear_mixture(
         np.array([0.4, 0.6]), np.array([[-2.0], [1.0]]), np.array([[[0.2]], [[0.5]]]), np.array([[0.8]]), np.eye(1)

@@ -168,6 +168,7 @@ def test_critics_of_pixels_are_penalised_by_their_mean():
     np.testing.assert_array_equal(gradient, 0)
 
 
+@pytest.mark.thorough
 def test_losses_by_hand():
     x, y = jnp.array([[0.0, 1.0], [0.5, 0.5]]), jnp.array([[0.5, 1.0], [0.5, 0.0]])
     assert float(absolute_error(x, y)) == 0.25

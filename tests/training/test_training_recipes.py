@@ -118,6 +118,7 @@ def flat(recipe):
     return same
 
 
+@pytest.mark.thorough
 def test_configs_describe_what_made_the_packaged_weights():
     recipes = load_recipes("photographs", "small") | load_recipes("digits", "small")
     for name in PACKAGED_RESTORERS:

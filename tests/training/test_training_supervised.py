@@ -59,6 +59,7 @@ def test_same_key_same_parameters_other_key_others():
     assert (np.asarray(first.params["w"]) != np.asarray(other.params["w"])).any()
 
 
+@pytest.mark.thorough
 def test_chunks_and_interruptions_change_nothing():
     optimizer = optax.adam(0.05)
     whole, history = run(optimizer=optimizer, chunk=30)

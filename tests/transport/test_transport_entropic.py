@@ -61,6 +61,7 @@ def test_epsilon_is_relative_to_the_mean_cost():
     np.testing.assert_allclose(once.epsilon, 0.05 * np.mean(np.sum((x[:, None] - y[None]) ** 2, -1)), rtol=FLOAT32)
 
 
+@pytest.mark.thorough
 def test_weights_count_copies():
     x, y = clouds(6)
     copies = np.array([3, 4, 6, 1, 2, 2])
@@ -159,6 +160,7 @@ def test_line_transforms():
     assert jnp.isfinite(slope).all()
 
 
+@pytest.mark.thorough
 def test_sliced_of_a_shift():
     """One direction sees the shift's component; its mean square over directions is |shift|² / d."""
     x = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
@@ -167,6 +169,7 @@ def test_sliced_of_a_shift():
     assert sliced_wasserstein(jax.random.key(0), x, x[::-1], projections=10, p=1) == 0
 
 
+@pytest.mark.thorough
 def test_sliced_of_one_coordinate_is_exact():
     x, y = clouds(30, 20, d=1)
     found = sliced_wasserstein(jax.random.key(1), x, y, projections=3, p=2)
@@ -231,6 +234,7 @@ def test_a_large_regularisation_gives_the_squared_distance_of_the_means():
     np.testing.assert_allclose(far.value, means, rtol=0.02)  # points near 1000 have steps of 6e-5
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("distance", "p"), [(1e20, 2.0), (1e-3, 50.0), (1e-12, 4.0), (1e-30, 3.0), (1e30, 1.5)])
 def test_distances_whose_powers_leave_float32(distance, p):
     x = np.array([distance, 0, 0, 0], np.float32)

@@ -11,12 +11,15 @@ import pytest
 from jaxpr.core import InputError
 from jaxpr.degradations import parse_degradation
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
+from jaxpr.models.autoencoder_kl import AutoencoderKLConfig, autoencoder_kl
 from jaxpr.models.naming import abstract_parameters
 from jaxpr.restorers import default_restorers
 from jaxpr.weights import packaged
+from jaxpr.weights.autoencoders import pack_autoencoder, packaged_autoencoder, unpack_autoencoder
 from jaxpr.weights.denoisers import pack_denoiser, packaged_denoiser, unpack_denoiser
 from jaxpr.weights.native import pack_weights, unpack_weights
 from jaxpr.weights.packaged import (
+    PACKAGED_AUTOENCODERS,
     PACKAGED_DENOISERS,
     PACKAGED_RESTORERS,
     packaged_content,
@@ -44,7 +47,7 @@ def test_the_index_and_the_files_say_the_same():
     for name in INDEX:
         entry = packaged_entry(name)
         content = packaged_content(name)  # checks the hash
-        assert entry.size == len(content) <= (6_000_000 if entry.kind == "denoiser" else 2_000_000)
+        assert entry.size == len(content) <= (6_000_000 if entry.kind in ("denoiser", "autoencoder") else 2_000_000)
 
 
 def test_restorers_say_how_they_were_made():
@@ -65,6 +68,16 @@ def test_denoisers_say_how_they_were_made(name):
     assert (entry.channels, entry.degradation) == (found.config.in_channels, None)
     assert f"--only {name}" in found.metadata["command"]
     assert found.metadata["data"].endswith("-train")
+    assert {"data_fingerprint", "code_sha256"} <= set(found.metadata)
+
+
+@pytest.mark.parametrize("name", PACKAGED_AUTOENCODERS)
+def test_autoencoders_say_how_they_were_made(name):
+    entry, found = packaged_entry(name), packaged_autoencoder(name)
+    assert (found.sha256, found.path.name) == (entry.sha256, entry.file)
+    assert (name, entry.seed) == (found.metadata["recipe"]["name"], found.metadata["recipe"]["seed"])
+    assert (entry.channels, entry.degradation) == (found.config.in_channels, None)
+    assert f"--only {name}" in found.metadata["command"]
     assert {"data_fingerprint", "code_sha256"} <= set(found.metadata)
 
 
@@ -176,3 +189,24 @@ def test_the_tool_packs_denoisers_in_half_precision(tool, tmp_path, monkeypatch)
     for half, full in zip(jax.tree.leaves(found.params), jax.tree.leaves(whole.params), strict=True):
         np.testing.assert_array_equal(half, full.astype(np.float16).astype(np.float32))
     packaged_denoiser.cache_clear()
+
+
+@pytest.mark.thorough
+def test_the_tool_packs_autoencoders_in_half_precision(tool, tmp_path, monkeypatch):
+    config = AutoencoderKLConfig(3, 3, (2, 2), 1, 2, 1)
+    network = autoencoder_kl(config).model
+    params = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.1, leaf.dtype), abstract_parameters(network))
+    metadata = {"recipe": {"name": "tiny", "seed": 3}, "seed": 3}
+    path, files = tmp_path / "weights.safetensors", tmp_path / "files"
+    path.write_bytes(pack_autoencoder(config, params, metadata))
+    files.mkdir()
+    entry = tool.pack([path], files)["tiny"]
+    assert (entry.kind, entry.channels, entry.file) == ("autoencoder", 3, "tiny-autoencoder.safetensors")
+    monkeypatch.setattr(packaged, "_FOLDER", files)
+    monkeypatch.setattr(packaged, "_INDEX", {"tiny": entry})
+    packaged_autoencoder.cache_clear()
+    found, whole = packaged_autoencoder("tiny"), unpack_autoencoder(path.read_bytes())
+    assert (found.config, found.metadata, found.sha256) == (config, metadata, entry.sha256)
+    for half, full in zip(jax.tree.leaves(found.params), jax.tree.leaves(whole.params), strict=True):
+        np.testing.assert_array_equal(half, full.astype(np.float16).astype(np.float32))
+    packaged_autoencoder.cache_clear()

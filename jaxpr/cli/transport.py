@@ -14,7 +14,7 @@ from jaxpr.restorers.latent_transport_fit import TRANSPORT_PRESETS
 from jaxpr.restorers.latent_transport_patches import check_patch
 from jaxpr.traversal import WISHES, Traversed, check_traversal_folder, traverse
 
-__all__ = ["Transport", "TransportApply", "TransportFit"]
+__all__ = ["TransportApply", "TransportFit", "TransportFolders"]
 
 _PATCH, _IMAGES, _ENCODER, _ENCODE = 3, 16, "pixels", "mode"
 _SUFFIX = ".safetensors"
@@ -183,7 +183,7 @@ _Action = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transport:
+class TransportFolders:
     """Move a folder of outputs of any program towards natural images, and see what was won and lost."""
 
     action: tyro.conf.OmitSubcommandPrefixes[_Action]

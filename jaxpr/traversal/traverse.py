@@ -129,9 +129,7 @@ def _check_wish(wish: str | None, lose_psnr: float | None, inputs: InputFolders,
         raise InputError(f"{'wish' if lose_psnr is None else 'lose_psnr'}: found no truths, expected a folder of them")
 
 
-def _settings(
-    key: Key, inputs: InputFolders, fitted: LatentTransport, features: str, channels: int
-) -> dict[str, Any]:
+def _settings(key: Key, inputs: InputFolders, fitted: LatentTransport, features: str, channels: int) -> dict[str, Any]:
     """What decides the numbers; alphas are not among it, since images of any alpha can follow."""
     sources = {name: getattr(inputs, name) for name in ("restored", "natural", "truth")}
     size = min(_LARGEST_PATCH, *(min(s.shape(i)[:2]) for s in sources.values() if s is not None for i in range(len(s))))

@@ -176,7 +176,7 @@ def figure_alpha_plane(record: Mapping[str, Any]) -> Figure:
     x_axis = Axis(rf"$\sqrt{{\mathrm{{FD}}}}$  ({features_words(names[0])} features)", "more natural")
     y_axis = Axis("RMSE  (grey levels of 255)", "closer to the truth")
     draw_plane(ax, chosen, dealt, x=x_axis, y=y_axis, include=[(float(x), float(y)) for x, y in places])
-    drawn = {"color": _DRAWN, "lw": 1.3, "marker": ".", "ms": 5, "zorder": 2}
+    drawn: dict[str, Any] = {"color": _DRAWN, "lw": 1.3, "marker": ".", "ms": 5, "zorder": 2}
     for which, dash, name in (
         ((along >= 0) & (along <= 1), "-", "path"),
         (along <= 0, "--", "below"),

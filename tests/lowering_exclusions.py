@@ -231,6 +231,7 @@ EXCLUDED = {
     "training.sharding.": "host: places arrays on devices",
     "training.supervised.start": "host: called once; zeros of the optimiser",
     "training.tasks.drive": LOOP,
+    "traversal.": "host: streams folders, measures and writes; the transport and the metrics are in the table",
     "transport.exact.": OUTSIDE,
     "transport.inputs.check_cost": CHECKS,
     "transport.inputs.check_pair": PART,

@@ -23,7 +23,7 @@ FLOORS = {
     **dict.fromkeys(("weights", "samplers", "report"), 3),
     **dict.fromkeys(("restorers", "training"), 4),
     **dict.fromkeys(("toys", "evaluation"), 5),
-    **dict.fromkeys(("exploration", "reproduce"), 6),
+    **dict.fromkeys(("exploration", "reproduce", "traversal"), 6),
     "cli": 7,
     "experiments": 7,
     "__main__": 8,

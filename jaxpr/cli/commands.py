@@ -18,6 +18,7 @@ from jaxpr.cli.explore import Explore
 from jaxpr.cli.reproduce import Reproduce
 from jaxpr.cli.restorers import Restorers
 from jaxpr.cli.train import Train
+from jaxpr.cli.transport import TransportApply, TransportFolders
 from jaxpr.cli.weights import Weights
 from jaxpr.cli.words import in_users_words, parse
 from jaxpr.endings import one_line_endings
@@ -33,11 +34,12 @@ COMMANDS = {
     "restorers": Restorers,
     "reproduce": Reproduce,
     "train": Train,
+    "transport": TransportFolders,
     "weights": Weights,
     "doctor": Doctor,
 }
 
-_RESUMED = (Evaluate, Train)
+_RESUMED = (Evaluate, Train, TransportApply)
 _Command: TypeAlias = (
     Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
@@ -47,6 +49,7 @@ _Command: TypeAlias = (
     | Annotated[Restorers, tyro.conf.subcommand("restorers")]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[TransportFolders, tyro.conf.subcommand("transport")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
@@ -61,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     typed = list(sys.argv[1:] if arguments is None else arguments)
     with one_line_endings(may_exit=True):
         command = parse(_Command, tuple(COMMANDS), typed)
-    kept = "; the same command resumes the run" if isinstance(command, _RESUMED) else ""
+    kept = "; the same command resumes the run" if isinstance(getattr(command, "action", command), _RESUMED) else ""
     words = functools.partial(in_users_words, command=command)
     with one_line_endings(words=words, kept=kept, may_exit=isinstance(command, Doctor)):
         if isinstance(command, Evaluate):

@@ -16,6 +16,7 @@ import tyro
 from PIL import Image
 
 from jaxpr.cli.commands import COMMANDS, main
+from jaxpr.cli.transport import TransportApply, TransportFit
 from jaxpr.cli.weights import Convert, Fetch, Inspect
 
 SMALL = (
@@ -31,6 +32,8 @@ GOOD = {
     "decisions": ("decisions", "--restorers", "bicubic", "--limit", "1", "--attack-steps", "1", "--out", "out"),
     "reproduce": ("reproduce", "cohen2024up/toy", "--scale", "smoke", "--out", "out"),
     "train": ("train", "digits", "--scale", "smoke", "--only", "nothing", "--out", "out"),
+    "transport fit": ("transport", "fit", "--restored", "pair", "--natural", "pair", "--out", "out.safetensors"),
+    "transport apply": ("transport", "apply", "pair", "--natural", "pair", "--out", "out", "--no-progress"),
     "weights convert": ("weights", "convert", "good.safetensors", "out.safetensors"),
     "weights inspect": ("weights", "inspect", "good.safetensors"),
     "weights fetch": ("weights", "fetch", "realesrgan-x4", "--weights-dir", "out", "--no-progress"),
@@ -39,14 +42,20 @@ GOOD = {
     "explore": ("explore", "images/a.png", *EXPLORED, "--restorers", "plain.py:draw", "--out", "out"),
 }
 CLASSES = COMMANDS | {"weights convert": Convert, "weights inspect": Inspect, "weights fetch": Fetch}
+CLASSES |= {"transport fit": TransportFit, "transport apply": TransportApply}
 
 INTEGERS = ("x", "1.5", "-1", "", "9" * 30)
 NUMBERS = ("x", "nan", "inf", "-1", "", "1e999")
 CHOICES = ("nonsense", "")
 # Zero is refused where a count must be at least one.
 AT_LEAST_ONE = ("patch-size", "patch-stride", "attack-steps", "tile", "limit", "samples", "explore-steps", "dictionary",
-                "batch-size", "checkpoint-every", "answers", "shown")  # fmt: skip
+                "batch-size", "checkpoint-every", "answers", "shown", "patch", "images", "points")  # fmt: skip
+FOLDERS = ("", "nowhere", "file.txt", "empty", "texts", "pipes", "tiny/a.png", "broken", "a\0b", "x" * 5000, "\x1b[2J")
 TEXTS = {
+    **dict.fromkeys(("restored", "natural", "truth"), FOLDERS),
+    "fitted": ("", "nowhere", "file.txt", "images", "pipe", "good.safetensors", "bad.safetensors", "a\0b"),
+    "encoder": ("", "nowhere", "file.txt", "images", "pipe", "good.safetensors", "sd-vae-ft-mse", "pixel"),
+    "alpha": ("x", "nan", "inf", "", "1e999"),
     "data": (
         *("", "nowhere", "~nobody-here/x", "file.txt", "empty", "texts", "pipes", "tiny", "broken", "gray16.png"),
         *("tfds:", "tfds:mnist", "tfds:no_such_set:test", "tfds:a:b:c:d", "pairs:", "pairs:images", "pairs:a:b:c"),
@@ -117,6 +126,7 @@ PLACED = {
         *(("",), ("nothing",), ("cohen2024up/toys",), ("cohen2024up/toy", "nothing"), ("../cohen2024up/toy",)),
         *(("ALL",), ("\x1b[2J",)),
     ],
+    "transport apply": [(name,) for name in FOLDERS],
     "weights inspect": [
         *((name,) for name in ("nowhere.pth", "images", "file.txt", "empty.pth", "pipe", "zeros.pth", "a\0b")),
         *((name,) for name in ("bad.safetensors", "vast.safetensors", "deep.safetensors", "foreign.zip")),
@@ -127,7 +137,8 @@ PLACED = {
         *(("good.safetensors", "nowhere/o.safetensors"), ("pipe", "o.safetensors")),
     ],
     "weights fetch": [("nothing",), ("realesrgan-x44",), ("",), ("../x",), ("swin2sr-classical-x4",)],
-    "": [(), ("nothing",), ("evalute",), ("--nothing",), ("weights",), ("weights", "nothing"), ("evaluate", "stray"),
+    "": [(), ("nothing",), ("evalute",), ("--nothing",), ("weights",), ("weights", "nothing"), ("transport",),
+         ("evaluate", "stray"),
          ("evaluate",), ("compare",), ("export",), ("train",), ("decisions",), ("reproduce",), ("\x1b[2J",),
          ("doctor", "stray"), ("restorers", "stray")],
 }  # fmt: skip
@@ -147,7 +158,8 @@ def option_words(command: str) -> Iterator[tuple[str, ...]]:
             yield (option,)
         if name in TEXTS or name in ("out", "weights-dir"):
             # A run wants a folder of its own, the others write into any.
-            bad: tuple[str, ...] = TEXTS.get(name, OUTS + (("texts",) if command == "evaluate" else ()))
+            own = ("texts",) if command in ("evaluate", "transport apply") else ()
+            bad: tuple[str, ...] = TEXTS.get(name, OUTS + own)
         elif typing.get_origin(field.type) is typing.Literal or "Literal" in kind:
             bad = CHOICES
         else:
@@ -277,6 +289,7 @@ def place(tmp_path_factory) -> Path:
     random = np.random.default_rng(0)
     for name in (
         "images",
+        "pair",
         "empty",
         "texts",
         "pipes",
@@ -288,6 +301,8 @@ def place(tmp_path_factory) -> Path:
     ):
         (root / name).mkdir(parents=True)
     Image.fromarray(random.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(root / "images" / "a.png")
+    for name in ("pair/a.png", "pair/b.png"):
+        Image.fromarray(random.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(root / name)
     Image.fromarray(random.integers(0, 256, (5, 5, 3), dtype=np.uint8)).save(root / "tiny" / "a.png")
     (root / "broken" / "a.png").write_bytes(b"\x89PNG not really")
     (root / "texts" / "a.txt").write_text("text")

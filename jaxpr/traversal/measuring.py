@@ -1,0 +1,148 @@
+"""What is measured of a set of images: distortion from their truths, and how natural they look as a set.
+
+Every image is measured alone, on 8-bit pixels as its file holds them, and kept as arrays; `measured_set` makes means
+with standard errors of what was kept, one image at a time.
+"""
+
+import functools
+import itertools
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpr.core import Array, may_be_undefined
+from jaxpr.evaluation.measure import natural_blocks, to_rgb
+from jaxpr.evaluation.naturalness import naturalness
+from jaxpr.evaluation.sets import moments_by_block
+from jaxpr.evaluation.state import BatchStore
+from jaxpr.metrics import (
+    Moments,
+    SmallSampleWarning,
+    extract_patches,
+    frechet_bias_note,
+    frechet_distance,
+    lpips,
+    packaged_niqe_parameters,
+    psnr,
+    rmse,
+    ssim,
+)
+from jaxpr.records.results import Metric, leave_one_out, mean_metric
+from jaxpr.weights import feature_extractor, perceptual_network
+
+__all__ = ["Patched", "feature_blocks", "measured_set", "measurer"]
+
+_NETWORK, _LPIPS_SMALLEST, _SSIM_SMALLEST = "alexnet", 31, 11
+_FEATURES, _BLOCKS = "features", "niqe_blocks"
+
+
+class Patched(NamedTuple):
+    """How deep features see images: those of square patches.
+
+    Attributes:
+        features: name of a feature extractor.
+        size: side of the patches in pixels.
+        stride: step between them.
+    """
+
+    features: str
+    size: int
+    stride: int
+
+    @property
+    def metric(self) -> str:
+        """Name of the Fréchet distance of these features."""
+        return f"fd_{self.features.partition(':')[0]}"
+
+
+def measurer(patched: Patched) -> Callable[[np.ndarray, np.ndarray | None], dict[str, np.ndarray]]:
+    """`(levels, truth) -> arrays` of one image: uint8 (H, W, C), and its truth in [0, 1] or None.
+
+    Args:
+        patched: for the features.
+    """
+    extract, network = feature_extractor(patched.features).apply, perceptual_network(_NETWORK)
+
+    @jax.jit
+    def features(x: Array) -> Array:
+        return extract(extract_patches(x, size=patched.size, stride=patched.stride))
+
+    @may_be_undefined
+    @jax.jit
+    def distortion(x: Array, truth: Array) -> dict[str, Array]:
+        found = {"rmse": rmse(x, truth), "psnr": psnr(x, truth, data_range=1.0)}
+        if min(x.shape[1:3]) >= _SSIM_SMALLEST:
+            found["ssim"] = ssim(x, truth, data_range=1.0)
+        if min(x.shape[1:3]) >= _LPIPS_SMALLEST:
+            found[f"lpips_{_NETWORK}"] = lpips(to_rgb(x), to_rgb(truth), network=network)
+        return {name: values[0] for name, values in found.items()}
+
+    def measure(levels: np.ndarray, truth: np.ndarray | None) -> dict[str, np.ndarray]:
+        x = jnp.asarray(levels[None].astype(np.float32) / np.float32(255))
+        found: dict[str, Any] = {_FEATURES: features(x)}
+        if (blocks := natural_blocks(x)) is not None:
+            found[_BLOCKS] = blocks[0]
+        if truth is not None:
+            found |= distortion(x, jnp.asarray(truth[None]))
+        return {name: np.asarray(values) for name, values in found.items()}
+
+    return measure
+
+
+def feature_blocks(store: BatchStore, count: int) -> list[Moments]:
+    """Moments of the features of stored images 0 to count - 1, one for each image, or for blocks of them."""
+    features = (arrays[_FEATURES] for arrays in store.load(count))
+    return moments_by_block(features, itertools.repeat(np.zeros((0, 0)), count), np.arange(count))
+
+
+def measured_set(
+    store: BatchStore, count: int, patched: Patched, *, real: Sequence[Moments] | None, paired: bool
+) -> dict[str, Metric]:
+    """Means and set measures of stored images, with standard errors over them.
+
+    Args:
+        store: what `measurer` found of each.
+        count: images.
+        patched: as of the measurer.
+        real: moments of natural images by blocks, see `feature_blocks`; None for no Fréchet distance.
+        paired: the natural images are the truths of these, and are left out together with them; else they are held
+            fixed, and errors are over the images alone.
+    """
+    groups = np.arange(count)
+    scalars: dict[str, list[float]] = {}
+    blocks: list[np.ndarray | None] = []
+    for arrays in store.load(count):
+        blocks.append(arrays.get(_BLOCKS))
+        for name, value in arrays.items():
+            if name not in (_FEATURES, _BLOCKS):
+                scalars.setdefault(name, []).append(float(value))
+    found = {name: mean_metric(np.array(v), groups) for name, v in scalars.items() if len(v) == count}
+    if real is not None:
+        found[patched.metric] = _frechet(real, feature_blocks(store, count), paired=paired)
+    if (score := naturalness(blocks, groups, parameters=packaged_niqe_parameters())) is not None:
+        found["niqe"] = score
+    return found
+
+
+def _frechet(real: Sequence[Moments], fake: Sequence[Moments], *, paired: bool) -> Metric:
+    whole = functools.reduce(Moments.merge, real)
+
+    def distance(pairs: Sequence[tuple[Moments, Moments]]) -> dict[str, float]:
+        found = functools.reduce(Moments.merge, (fake for _, fake in pairs))
+        truths = functools.reduce(Moments.merge, (truth for truth, _ in pairs)) if paired else whole
+        if min(truths.count, found.count) < 2:
+            return {"fd": math.nan}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SmallSampleWarning)  # the note says it
+            return {"fd": float(frechet_distance(truths, found))}
+
+    partners = real if paired else [whole] * len(fake)
+    metric = leave_one_out(distance, list(zip(partners, fake, strict=True)))["fd"]
+    least = int(min(whole.count, sum(moments.count for moments in fake)))
+    note = "undefined for fewer than two patches" if least < 2 else frechet_bias_note(least, len(whole.mean))
+    return metric._replace(note=note)

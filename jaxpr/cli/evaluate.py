@@ -252,8 +252,10 @@ def _join(coordinator: str | None, processes: int | None, process_id: int | None
 
 
 def print_report(record: Mapping[str, Any], out: Path) -> None:
-    """The table of a record, what papers report beside it, and where the page is."""
+    """The table of a record, the best alphas, what papers report beside it, and where the page is."""
     print(report.text_table(record))
+    if words := report.along_text(record):
+        print(f"\n{words}")
     if words := report.published_text(record):
         print(f"\n{words}")
     print(f"\nReport: {out / 'report.html'}")

@@ -43,7 +43,7 @@ from jaxpr.evaluation.state import (
     keeping_what_cannot_be_written,
 )
 from jaxpr.evaluation.stream import Run, computed
-from jaxpr.evaluation.work import parts_of, probed_restorers, probes_of
+from jaxpr.evaluation.work import ceilings_of, parts_of, probed_restorers, probes_of
 from jaxpr.records.decisions import DecisionResults, decisions_record
 from jaxpr.records.differences import compared
 from jaxpr.records.metric_table import in_order
@@ -170,6 +170,7 @@ def _finished(key: Key, ready: Entered, record: dict[str, Any], stores: Mapping[
         reference=stores[REFERENCE],
         stores={name: stores[name] for name in ready.restorers},
         probe_stores={name: stores[probes_of(name)] for name in probed_restorers(ready)},
+        ceilings={stores[name]: dict(c.weights or {}) for name, c in ceilings_of(ready.restorers).items()},
         restorers=ready.restorers,
         attack_notes={name: trial.attack_note for name, trial in ready.trials.items()},
     )

@@ -103,7 +103,8 @@ def alpha_curves(record: Mapping[str, Any]) -> list[AlphaCurve]:
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for entry in record["restorers"]:
         if (moved := _transport(entry)) is not None:
-            key = (_family(entry), entry.get("variant"), *(moved.get(part) for part in ("sha256", "encode", "noise")))
+            of = (moved.get(part) for part in ("sha256", "encode", "noise"))
+            key = (entry.get("family"), entry.get("variant"), *of)
             groups.setdefault(key, []).append(entry)
     curves: list[AlphaCurve] = []
     for entries in groups.values():

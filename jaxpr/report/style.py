@@ -126,7 +126,9 @@ def looks(entries: Sequence[Mapping[str, Any]]) -> dict[str, Look]:
     for number, curve in enumerate(alpha_curves({"restorers": entries})):
         for alpha, entry in zip(curve.alphas, curve.entries, strict=True):
             name, own = entry["name"], entry["name"] in curve.whole
-            look = dealt[name]._replace(alpha=alpha, curves=(*dealt[name].curves, number))
+            first, curves = dealt[curve.whole[0]], (*dealt[name].curves, number)
+            look = dealt[name]._replace(alpha=alpha, curves=curves)
+            look = look._replace(colour=first.colour, marker=first.marker) if own else look
             dealt[name] = _along(look, alpha, curve) if own and len(curve.whole) >= _MANY else look
     return dealt
 

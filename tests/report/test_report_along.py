@@ -105,7 +105,7 @@ def test_the_best_alpha_is_said():
     words = along_text(run("bicubic")).splitlines()[1:]
     patterns = (
         r"bicubic: least joint FD \(AlexNet\): α = -1 \(32\.00, -8\.\d* ± 0\.\d+ from x\*, 8\.00 dB lost\)",
-        r"bicubic: least joint FD \(AlexNet\), losing at most 1 dB of PSNR: α = 0\.5 \(39\.70, -0\.\d+ ± .* 0\.30 dB lost\)",
+        r"bicubic: least joint FD \(AlexNet\), losing at most 1 dB of PSNR: α = 0\.5 \(39\.70, -0.* 0\.30 dB lost\)",
         r"bicubic: least FD \(AlexNet\), losing at most 1 dB of PSNR: α = 1 \(30\.00, 0\.00 dB lost\)",
     )
     for line, pattern in zip(words, patterns, strict=True):

@@ -77,31 +77,11 @@ def latent_transport(
     moves = fitted.moves if noisy else PatchMap(fitted.moves.matrix, fitted.moves.offset)
     stochastic = found.stochastic or draw or noisy
     params = {"restorer": found.params, "encoder": encoder.params, "moves": moves, "alpha": float(alpha)}
-    content = pack_transport(fitted)
-    sha256 = hashlib.sha256(content).hexdigest()
-    file = f"transport-{sha256[:12]}.safetensors"
-    record = {
-        "file": file,
-        "sha256": sha256,
-        **fitted.record,
-        "encode": encoded,
-        "alpha": float(alpha),
-        "noise": "none is needed" if not fitted.stochastic else "for each patch" if noisy else "switched off",
-    }
-    # Alpha becomes the setting, so that a curve over it is a line; another setting moves into the family.
-    family = found.family if found.setting is None else moved_family(found.family or found.label, found.setting)
+    noise = "none is needed" if not fitted.stochastic else "for each patch" if noisy else "switched off"
+    said = _said(found, fitted, {"encode": encoded, "alpha": float(alpha), "noise": noise})
     with_steps = found.with_steps and _Remade(found.with_steps, fitted, alpha, encode, deterministic, any_size)
-    described_as: dict[str, Any] = {
-        "with_steps": with_steps,
-        "family": family,
-        "setting": float(alpha),
-        "variant": joined_variant(found.variant, "transport"),
-        "weights": {**(found.weights or {}), "transport": record},
-        "kept": {**(found.kept or {}), file: content},
-        "autoencoder": autoencoder_of(encoder),
-    }
     if alpha == 1:  # the restorer itself, to the last bit, without a way through the encoder
-        return replace(found, **described_as)
+        return replace(found, with_steps=with_steps, **said)
     return replace(
         found,
         apply=_Moved(found.apply, found.stochastic, move),
@@ -109,8 +89,27 @@ def latent_transport(
         params=params,
         stochastic=stochastic,
         cost=found.cost + encoder.cost,
-        **described_as,
+        with_steps=with_steps,
+        **said,
     )
+
+
+def _said(found: Restorer, fitted: LatentTransport, chosen: dict[str, Any]) -> dict[str, Any]:
+    """What a transported restorer says of itself and keeps."""
+    content = pack_transport(fitted)
+    sha256 = hashlib.sha256(content).hexdigest()
+    file = f"transport-{sha256[:12]}.safetensors"
+    record = {"file": file, "sha256": sha256, **fitted.record, **chosen}
+    # Alpha becomes the setting, so that a curve over it is a line; another setting moves into the family.
+    family = found.family if found.setting is None else moved_family(found.family or found.label, found.setting)
+    return {
+        "family": family,
+        "setting": chosen["alpha"],
+        "variant": joined_variant(found.variant, "transport"),
+        "weights": {**(found.weights or {}), "transport": record},
+        "kept": {**(found.kept or {}), file: content},
+        "autoencoder": autoencoder_of(fitted.encoder),
+    }
 
 
 def _sides(fitted: LatentTransport) -> tuple[int, int]:

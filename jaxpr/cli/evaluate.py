@@ -68,7 +68,8 @@ class _RunOptions:
     restorers: Annotated[tuple[str, ...], tyro.conf.arg(help=_RESTORERS)] = ()
 
     baseline: str | None = None
-    """The restorer that the others' differences are from, on the same images; by default the first."""
+    """The restorer that the others' differences are from, on the same images; by default the first, or of one at
+    several α that with α = 1."""
 
     reference: bool = True
     """Also measure bicubic interpolation, without attack, as a row to compare with, where it is not among the

@@ -44,6 +44,7 @@ from jaxpr.evaluation.state import (
 )
 from jaxpr.evaluation.stream import Run, computed
 from jaxpr.evaluation.work import ceilings_of, parts_of, probed_restorers, probes_of
+from jaxpr.records.along import usual_baseline
 from jaxpr.records.decisions import DecisionResults, decisions_record
 from jaxpr.records.differences import compared
 from jaxpr.records.metric_table import in_order
@@ -106,7 +107,8 @@ def evaluate(
         progress: show progress bars on stderr.
         decisions: classifiers whose decisions are attacked, once, behind every deterministic restorer that JAX can
             differentiate; `out` then has `decisions.json`, `decisions.txt` and `decisions.png`, too.
-        baseline: name of the restorer that the others' differences are from; None for the first. It decides no number.
+        baseline: name of the restorer that the others' differences are from; None for the first, or if that is one of
+            several along alpha, for its x*. It decides no number.
         reference: name of one that is only there to compare with: not attacked, not ranked, a reference of the record.
         accept_other_code: go on with a run that another version of this code began; the record lists both.
         command: the command line that makes this run, for the provenance of the record; None where there is none.
@@ -138,7 +140,8 @@ def evaluate(
     def conclude() -> Results:
         found = _beside(_finished(key, ready, record, stores), reference)
         behind = None if judged is None else judged.results(record, stores)[0]
-        found = compared(found if behind is None else _with_decisions(found, behind), baseline=baseline)
+        found = found if behind is None else _with_decisions(found, behind)
+        found = compared(found, baseline=usual_baseline(found) if baseline is None else baseline)
         results = _with_origin(_beside_papers(found, ready, degradation), out, command)
         _write(out, ready.run, results, stores, behind, kept=_kept(ready))
         return results

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from jaxpr.core import InputError, described, is_number
 from jaxpr.records.differences import compared
-from jaxpr.records.results import Metric, RestorerResult, Results, from_record
+from jaxpr.records.results import Metric, RestorerResult, Results, from_record, to_record
 
 __all__ = [
     "RESTORED",
@@ -23,6 +23,7 @@ __all__ = [
     "best_alphas",
     "curve_results",
     "moved_family",
+    "usual_baseline",
 ]
 
 RESTORED, MOVED = "x*", "x̂₀"
@@ -159,6 +160,19 @@ def curve_results(record: Mapping[str, Any], curve: AlphaCurve) -> Results:
     names = {"protocol": record.get("protocol") or {}, "provenance": {}, "references": {}}
     results = from_record({**names, "restorers": rows})
     return compared(results, baseline=RESTORED) if curve.at(1.0) is not None else results
+
+
+def usual_baseline(results: Results) -> str:
+    """Name of the restorer that differences are from unless somebody says otherwise: the first, or the x* that it was.
+
+    Args:
+        results: of an evaluation, or of several.
+    """
+    first = results.restorers[0].name
+    for curve in alpha_curves(to_record(results)):
+        if first in curve.whole and (itself := curve.at(1.0)) is not None:
+            return str(itself["name"])
+    return first
 
 
 def best_alpha(

@@ -206,13 +206,14 @@ def _facts(transport: Mapping[str, Any]) -> str:
 
 def _wishes(found: _Curve) -> list[str]:
     """The best measured alpha for each of the wishes that were measured."""
-    words = []
-    for wish, lose in _ASKED:
+    best: dict[tuple[str, float], Wish] = {}
+    for asked, lose in _ASKED:
         try:
-            words.append(_wish_words(found, best_alpha(found.curve.alphas, found.rows, wish=wish, lose_psnr=lose)))
+            wish = best_alpha(found.curve.alphas, found.rows, wish=asked, lose_psnr=lose)
         except InputError:
             continue
-    return words
+        best.setdefault((asked, wish.alpha), wish)  # a bound that changes nothing is not said
+    return [_wish_words(found, wish) for wish in best.values()]
 
 
 def _wish_words(found: _Curve, wish: Wish) -> str:

@@ -212,7 +212,7 @@ def _error_bars(ax: Any, points: Sequence[Point], dealt: dict[str, Look]) -> lis
     paths = []
     for point in points:
         for dx, dy in ((point.x_stderr, 0.0), (0.0, point.y_stderr)):
-            if not math.isfinite(dx + dy) or dx + dy == 0 or dealt[point.name].small:
+            if not math.isfinite(dx + dy) or dx + dy == 0:
                 continue
             ends = np.array([(point.x - dx, point.y - dy), (point.x + dx, point.y + dy)])
             colour = dealt[point.name].colour

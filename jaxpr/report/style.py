@@ -18,17 +18,19 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from jaxpr.records.along import AlphaCurve, alpha_curves
 from jaxpr.report.text import elide
 
-__all__ = ["FAINT", "INK", "MUTED", "Look", "dashes", "drawable", "looks", "new_figure", "png_bytes", "styled"]
+__all__ = ["FAINT", "INK", "MANY", "MUTED", "Look", "dashes", "drawable", "looks", "new_figure", "png_bytes", "styled"]
 
 INK = "#1f2933"
 MUTED = "#5f6c7b"
 FAINT = "#d5dbe1"
+MANY = 3
+"""From so many on, restorers along alpha are drawn as a curve, without a name for each."""
 
 # Okabe and Ito's palette, readable with every colour vision; its yellow is too light on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#4A5568")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h")  # as many as are coprime to the colours: 56 different pairs
 _DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (3, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
-_SMALL, _MANY = 4.0, 3  # markers of those along alpha, from so many on
+_SMALL = 4.0  # markers of many along alpha
 MARKER_SIZES = {"o": 8.0, "s": 7.2, "D": 6.8, "^": 8.4, "v": 8.4, "P": 8.6, "X": 8.4, "h": 8.8}
 
 RC = {
@@ -102,7 +104,7 @@ class Look(NamedTuple):
 
     @property
     def small(self) -> bool:
-        """One of many, without errors or pictures of its own."""
+        """One of many, without pictures of its own."""
         return self.size <= _SMALL
 
 
@@ -129,7 +131,7 @@ def looks(entries: Sequence[Mapping[str, Any]]) -> dict[str, Look]:
             first, curves = dealt[curve.whole[0]], (*dealt[name].curves, number)
             look = dealt[name]._replace(alpha=alpha, curves=curves)
             look = look._replace(colour=first.colour, marker=first.marker) if own else look
-            dealt[name] = _along(look, alpha, curve) if own and len(curve.whole) >= _MANY else look
+            dealt[name] = _along(look, alpha, curve) if own and len(curve.whole) >= MANY else look
     return dealt
 
 

@@ -30,7 +30,7 @@ CAPTIONS = {
         "its own original. Where the degradation loses information, the answer with the smallest error is an "
         "average of the possible originals, and averages are blurred; so the best of both cannot be had at once. "
         "Nothing was found in the tinted corner. Where a restorer was transported, a line follows it along α, "
-        "solid from x̂₀ (α = 0) to x* (α = 1) and dashed beyond.",
+        "solid from x̂₀ (α = 0) to x* (α = 1) and dashed beyond; bars on it are errors of the difference from x*.",
     ),
     "consistency": (
         "Consistency with the input",

@@ -5,8 +5,8 @@ import pytest
 
 from jaxpr.core import InputError
 from jaxpr.records import alpha_curves, best_alphas
-from jaxpr.records.along import best_alpha, curve_results
-from jaxpr.records.results import Metric, RestorerResult, metric_cell
+from jaxpr.records.along import best_alpha, curve_results, usual_baseline
+from jaxpr.records.results import Metric, RestorerResult, from_record, metric_cell
 
 PIXELS, OTHER = {"name": "pixels", "sha256": None}, {"name": "tiny", "sha256": "0" * 64}
 RANDOM = np.random.default_rng(0)
@@ -49,6 +49,8 @@ def test_one_map_is_one_curve_and_the_plain_restorer_is_alpha_one():
     own = alpha_curves(record(plain, moved(1.0), moved(0.0)))[0]
     assert own.at(1.0)["name"] == "bicubic+transport:1 a"
     assert alpha_curves(record(plain, projected)) == []
+    asked = [record(moved(0.0), moved(1.0), plain), record(moved(0.0), plain), record(projected, moved(0.0), plain)]
+    assert [usual_baseline(from_record(run)) for run in asked] == ["bicubic+transport:1 a", "bicubic", "p"]
 
 
 def test_differences_are_from_x_star_over_the_same_photographs():

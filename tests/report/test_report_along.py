@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from jaxpr.report import Answer, Strip, along_text, figure_along_alpha, figure_distortion_perception, write_report
+from jaxpr.report.scatter import gather_points
 from jaxpr.report.style import looks
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -99,6 +100,17 @@ def test_panels_show_values_with_errors_of_the_difference_from_x_star():
     assert np.ptp(bars[3][:, 1]) == 0  # x* from itself
     words = {text.get_text() for text in figure.axes[0].texts}
     assert {"D(E(x*))", "D(E(x))"} <= words
+
+
+def test_errors_in_planes_are_of_the_difference_from_x_star():
+    record = run("bicubic")
+    points, _ = gather_points(record, lambda e: (e["metrics"]["psnr"]["value"] ** 2, 99.0), lambda e: (1.0, 99.0))
+    by_name = {point.name: point for point in points}
+    squares = {e["name"]: np.array(e["metrics"]["psnr"]["left_out"]) ** 2 for e in record["restorers"][:5]}
+    each = squares["bicubic+transport:2"] - squares["bicubic+transport:1"]
+    error = np.sqrt(4 / 5 * np.sum((each - each.mean()) ** 2))
+    assert by_name["bicubic+transport:2"].x_stderr == pytest.approx(error)
+    assert [by_name[name].x_stderr for name in ("bicubic+transport:1", "nearest")] == [99.0, 99.0]
 
 
 def test_the_best_alpha_is_said():

@@ -18,7 +18,7 @@ from jaxpr.cli.explore import Explore
 from jaxpr.cli.reproduce import Reproduce
 from jaxpr.cli.restorers import Restorers
 from jaxpr.cli.train import Train
-from jaxpr.cli.transport import Transport, TransportApply
+from jaxpr.cli.transport import TransportApply, TransportFolders
 from jaxpr.cli.weights import Weights
 from jaxpr.cli.words import in_users_words, parse
 from jaxpr.endings import one_line_endings
@@ -34,7 +34,7 @@ COMMANDS = {
     "restorers": Restorers,
     "reproduce": Reproduce,
     "train": Train,
-    "transport": Transport,
+    "transport": TransportFolders,
     "weights": Weights,
     "doctor": Doctor,
 }
@@ -49,7 +49,7 @@ _Command: TypeAlias = (
     | Annotated[Restorers, tyro.conf.subcommand("restorers")]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Train, tyro.conf.subcommand("train")]
-    | Annotated[Transport, tyro.conf.subcommand("transport")]
+    | Annotated[TransportFolders, tyro.conf.subcommand("transport")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import tyro
@@ -12,12 +12,13 @@ from jaxpr.data.folder import folder_source
 from jaxpr.restorers import LatentTransport, fit_transport, load_transport, read_encoder, save_transport
 from jaxpr.restorers.latent_transport_fit import TRANSPORT_PRESETS
 from jaxpr.restorers.latent_transport_patches import check_patch
-from jaxpr.traversal import WISHES, Traversed, check_traversal_folder, traverse
+from jaxpr.traversal import WISHES, Traversed, check_traversal, traverse
 
-__all__ = ["Transport", "TransportApply", "TransportFit"]
+__all__ = ["TransportApply", "TransportFit", "TransportFolders"]
 
 _PATCH, _IMAGES, _ENCODER, _ENCODE = 3, 16, "pixels", "mode"
 _SUFFIX = ".safetensors"
+_CHECKED = ("out", "natural", "truth", "alpha", "points", "features", "channels", "wish", "lose_psnr", "page")
 _WISH = f"Say which of the measured alphas is best: {', '.join(WISHES)}."
 
 
@@ -52,6 +53,7 @@ class _Fitting:
         patch = self.patch if self.patch is not None else preset.patch if preset else _PATCH
         images = self.images if self.images is not None else preset.images if preset else _IMAGES
         encode = self.encode or ("sample" if preset else _ENCODE)
+        key = _keys(self.seed)[0]
         check_patch(patch)
         check_count("images", images)
         try:
@@ -60,8 +62,8 @@ class _Fitting:
             raise InputError(f"encoder: {str(error).removeprefix('source: ').removeprefix('path: ')}") from error
         both = {"restored": restored, "natural": natural}
         sets = [folder_source(name, folder, channels=self.channels) for name, folder in both.items()]
-        key = _keys(self.seed)[0] if encode == "sample" else None
-        return fit_transport(*sets, encoder=found, patch=patch, sample_key=key, limit=images)
+        sample_key = key if encode == "sample" else None
+        return fit_transport(*sets, encoder=found, patch=patch, sample_key=sample_key, limit=images)
 
 
 def _keys(seed: int) -> tuple[Key, Key]:
@@ -141,25 +143,11 @@ class TransportApply(_Fitting):
 
     def run(self) -> None:
         """Fit or read the transport, move, measure, and say where the page is."""
-        given = {"restored": self.restored, "natural": self.natural, "truth": self.truth}
-        check_traversal_folder("out", self.out, {name: path for name, path in given.items() if path is not None})
-        found = traverse(
-            _keys(self.seed)[1],
-            self.restored,
-            self._transport(),
-            out=self.out,
-            natural=self.natural,
-            truth=self.truth,
-            alpha=self.alpha,
-            points=self.points,
-            features=self.features,
-            channels=self.channels,
-            wish=self.wish,
-            lose_psnr=self.lose_psnr,
-            page=self.page,
-            accept_other_code=self.accept_other_code,
-            progress=self.progress,
-        )
+        asked: dict[str, Any] = {name: getattr(self, name) for name in _CHECKED}
+        check_traversal(self.restored, **asked)
+        key = _keys(self.seed)[1]
+        more: dict[str, Any] = {"accept_other_code": self.accept_other_code, "progress": self.progress}
+        found = traverse(key, self.restored, self._transport(), **asked, **more)
         print(_summary(found))
 
     def _transport(self) -> LatentTransport:
@@ -183,7 +171,7 @@ _Action = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transport:
+class TransportFolders:
     """Move a folder of outputs of any program towards natural images, and see what was won and lost."""
 
     action: tyro.conf.OmitSubcommandPrefixes[_Action]

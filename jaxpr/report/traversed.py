@@ -50,7 +50,8 @@ def traversal_page(record: Mapping[str, Any], examples: Sequence[TraversalExampl
         examples: a few outputs.
     """
     shown = _few(record)
-    columns = [info for info in map(metric_info, metric_names(shown)) if info.key.startswith(_SHOWN)]
+    infos = [info for info in map(metric_info, metric_names(shown)) if info.key.startswith(_SHOWN)]
+    columns = [info for info in infos if any(_shown_value(e, info) is not None for e in record["restorers"])]
     pictures = [
         {name: part if isinstance(part, str) else _text(part) for name, part in example._asdict().items() if part}
         for example in examples
@@ -96,7 +97,7 @@ def figure_alpha_curves(record: Mapping[str, Any]) -> Figure:
     panels = [info for info in infos if sum(_shown_value(e, info) is not None for e in _along(record)) > 1]
     if not panels:
         raise MissingMetricError("record: found nothing that was measured along alpha, which this figure needs")
-    wide = min(3, len(panels))
+    wide = 2 if len(panels) == 4 else min(3, len(panels))
     rows = math.ceil(len(panels) / wide)
     width, height = (4.0 * wide + 0.4 if wide > 1 else 6.0), 3.0 * rows
     figure = new_figure(width, height)
@@ -166,7 +167,8 @@ def figure_alpha_plane(record: Mapping[str, Any]) -> Figure:
 
     path = [point(entry) for entry in entries]
     chosen = [p for p in map(point, _few(record)["restorers"]) if math.isfinite(p.x + p.y)]
-    places = np.array([(p.x, p.y) for p in path if math.isfinite(p.x + p.y)]).reshape(-1, 2)
+    known = [(alpha, p.x, p.y) for alpha, p in zip(record["alphas"], path, strict=True) if math.isfinite(p.x + p.y)]
+    along, places = np.array([each[0] for each in known]), np.array([each[1:] for each in known]).reshape(-1, 2)
     figure = new_figure(8.4, 5.5)
     ax = figure.add_axes((0.78 / 8.4, 0.62 / 5.5, 1 - 0.98 / 8.4, 1 - 0.77 / 5.5))
     # Settings would make the labelled points a line of their own; the path has more.
@@ -174,7 +176,13 @@ def figure_alpha_plane(record: Mapping[str, Any]) -> Figure:
     x_axis = Axis(rf"$\sqrt{{\mathrm{{FD}}}}$  ({features_words(names[0])} features)", "more natural")
     y_axis = Axis("RMSE  (grey levels of 255)", "closer to the truth")
     draw_plane(ax, chosen, dealt, x=x_axis, y=y_axis, include=[(float(x), float(y)) for x, y in places])
-    ax.plot(*places.T, color=_DRAWN, lw=1.3, marker=".", ms=5, alpha=0.7, zorder=2, gid="path")
+    drawn: dict[str, Any] = {"color": _DRAWN, "lw": 1.3, "marker": ".", "ms": 5, "zorder": 2}
+    for which, dash, name in (
+        ((along >= 0) & (along <= 1), "-", "path"),
+        (along <= 0, "--", "below"),
+        (along >= 1, "--", "above"),
+    ):
+        ax.plot(*places[which].T, ls=dash, alpha=0.7 if dash == "-" else 0.4, gid=name, **drawn)
     return figure
 
 
@@ -189,7 +197,7 @@ _FIGURES = {
     "plane": (
         "Distortion against perceptual quality",
         "Further left, the outputs as a set look more like real images; further down, each is closer to its own truth. "
-        "The line is the path of α from -1 to 2.",
+        "The line is the path of α from -1 to 2, dashed where it extrapolates.",
         figure_alpha_plane,
     ),
 }

@@ -1,7 +1,7 @@
 """Folders of outputs moved towards natural images: fit, transport, measure along alpha, and a page with a slider."""
 
 from jaxpr.traversal.folders import InputFolders, check_traversal_folder, open_folders
-from jaxpr.traversal.traverse import traverse
+from jaxpr.traversal.traverse import check_traversal, traverse
 from jaxpr.traversal.traversed import WISHES, Traversed, Wish, best_alpha, traversal_record
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Traversed",
     "Wish",
     "best_alpha",
+    "check_traversal",
     "check_traversal_folder",
     "open_folders",
     "traversal_record",

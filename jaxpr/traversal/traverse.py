@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxpr.core import InputError, Key, check_count, check_key, code_sha256, described, is_number
+from jaxpr.core import InputError, Key, check_count, check_key, code_sha256, described, given_path, is_number
 from jaxpr.data import ImageSource
 from jaxpr.evaluation.state import BatchStore, open_run
 from jaxpr.metrics import Moments
@@ -26,11 +26,11 @@ from jaxpr.restorers.latent_transport_files import pack_transport
 from jaxpr.traversal.folders import InputFolders, check_traversal_folder, open_folders
 from jaxpr.traversal.measuring import Patched, feature_blocks, measured_set, measurer
 from jaxpr.traversal.moving import autoencoder, mixed_levels, mover
-from jaxpr.traversal.traversed import RESTORED, Traversed, best_alpha, row_name
+from jaxpr.traversal.traversed import RESTORED, Traversed, best_alpha, check_lose_psnr, row_name
 from jaxpr.traversal.writing import TRANSPORT, write_images, write_traversal
 from jaxpr.weights import feature_extractor
 
-__all__ = ["traverse"]
+__all__ = ["check_traversal", "traverse"]
 
 _LARGEST_PATCH = 64  # pixels, that of the features' networks
 _LEAST, _MOST = -1.0, 2.0
@@ -89,17 +89,21 @@ def traverse(
             not there.
     """
     check_key(key, single=True)
-    if not (is_number(alpha) and math.isfinite(alpha)):
-        raise InputError(f"alpha: found {described(alpha)}, expected one finite number")
-    check_count("points", points, at_least=2)
-    if points > _MOST_POINTS:
-        raise InputError(f"points: found {points}, expected at most {_MOST_POINTS}")
-    feature_extractor(features)  # raises for an unknown name before anything is computed
     asked = "least-fd" if wish is None and lose_psnr is not None else wish
-    given = {"restored": restored, "natural": natural, "truth": truth}
-    folder = check_traversal_folder("out", out, {name: path for name, path in given.items() if path is not None})
-    inputs = open_folders(restored, natural=natural, truth=truth, channels=channels)
-    _check_wish(asked, lose_psnr, inputs, page=page)
+    inputs = check_traversal(
+        restored,
+        out=out,
+        natural=natural,
+        truth=truth,
+        alpha=alpha,
+        points=points,
+        features=features,
+        channels=channels,
+        wish=wish,
+        lose_psnr=lose_psnr,
+        page=page,
+    )
+    folder = given_path(out)
     settings = _settings(key, inputs, fitted, features, channels)
     state = open_run(folder, settings, code=code_sha256(), accept_other_code=accept_other_code)
     save_transport(fitted, folder / TRANSPORT)
@@ -119,6 +123,40 @@ def traverse(
     return found
 
 
+def check_traversal(
+    restored: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str],
+    natural: str | os.PathLike[str] | None = None,
+    truth: str | os.PathLike[str] | None = None,
+    alpha: float = 0.0,
+    points: int = 13,
+    features: str = "alexnet",
+    channels: int = 3,
+    wish: str | None = None,
+    lose_psnr: float | None = None,
+    page: bool = True,
+) -> InputFolders:
+    """What `traverse` refuses before it reads a pixel, so that no fit comes first; its arguments and errors.
+
+    Returns:
+        The folders, opened.
+    """
+    if not (is_number(alpha) and math.isfinite(alpha)):
+        raise InputError(f"alpha: found {described(alpha)}, expected one finite number")
+    check_count("points", points, at_least=2)
+    if points > _MOST_POINTS:
+        raise InputError(f"points: found {points}, expected at most {_MOST_POINTS}")
+    feature_extractor(features)  # raises for an unknown name
+    given = {"restored": restored, "natural": natural, "truth": truth}
+    check_traversal_folder("out", out, {name: path for name, path in given.items() if path is not None})
+    inputs = open_folders(restored, natural=natural, truth=truth, channels=channels)
+    if lose_psnr is not None:
+        check_lose_psnr(lose_psnr)
+    _check_wish("least-fd" if wish is None and lose_psnr is not None else wish, lose_psnr, inputs, page=page)
+    return inputs
+
+
 def _check_wish(wish: str | None, lose_psnr: float | None, inputs: InputFolders, *, page: bool) -> None:
     """Raise where a wish cannot be answered, before anything is computed."""
     if wish is not None and not page:
@@ -129,9 +167,7 @@ def _check_wish(wish: str | None, lose_psnr: float | None, inputs: InputFolders,
         raise InputError(f"{'wish' if lose_psnr is None else 'lose_psnr'}: found no truths, expected a folder of them")
 
 
-def _settings(
-    key: Key, inputs: InputFolders, fitted: LatentTransport, features: str, channels: int
-) -> dict[str, Any]:
+def _settings(key: Key, inputs: InputFolders, fitted: LatentTransport, features: str, channels: int) -> dict[str, Any]:
     """What decides the numbers; alphas are not among it, since images of any alpha can follow."""
     sources = {name: getattr(inputs, name) for name in ("restored", "natural", "truth")}
     size = min(_LARGEST_PATCH, *(min(s.shape(i)[:2]) for s in sources.values() if s is not None for i in range(len(s))))

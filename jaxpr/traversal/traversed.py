@@ -12,7 +12,16 @@ from jaxpr import __version__
 from jaxpr.core import InputError, described, is_number
 from jaxpr.records.results import Metric, RestorerResult, Results, to_record
 
-__all__ = ["RESTORED", "WISHES", "Traversed", "Wish", "best_alpha", "row_name", "traversal_record"]
+__all__ = [
+    "RESTORED",
+    "WISHES",
+    "Traversed",
+    "Wish",
+    "best_alpha",
+    "check_lose_psnr",
+    "row_name",
+    "traversal_record",
+]
 
 SCHEMA_VERSION = 1
 RESTORED, MOVED = "x*", "x̂₀"
@@ -102,8 +111,8 @@ def best_alpha(
     """
     if wish not in WISHES:
         raise InputError(f"wish: found {wish!r}, expected one of {', '.join(WISHES)}")
-    if lose_psnr is not None and not (is_number(lose_psnr) and 0 <= lose_psnr < math.inf):
-        raise InputError(f"lose_psnr: found {described(lose_psnr)}, expected decibels of zero or more")
+    if lose_psnr is not None:
+        check_lose_psnr(lose_psnr)
     along = list(zip(alphas, rows, strict=False))
     metric = next((name for _, row in along for name in row.metrics if name.startswith(WISHES[wish])), None)
     known = [] if metric is None else [(a, row) for a, row in along if _is_finite(row, metric)]
@@ -118,6 +127,12 @@ def best_alpha(
     alpha, row = min(known, key=lambda pair: (pair[1].metrics[metric].value, abs(pair[0] - 1)))
     lost = None if best is None else _lost(row, best)
     return Wish(wish, lose_psnr, alpha, metric, row.metrics[metric].value, lost)
+
+
+def check_lose_psnr(lose_psnr: float) -> None:
+    """Raise InputError unless it is a number of decibels that may be lost."""
+    if not (is_number(lose_psnr) and 0 <= lose_psnr < math.inf):
+        raise InputError(f"lose_psnr: found {described(lose_psnr)}, expected decibels of zero or more")
 
 
 def _is_finite(row: RestorerResult, metric: str) -> bool:

@@ -95,6 +95,8 @@ def unpack_weights(content: bytes) -> tuple[dict[Any, Any], dict[str, Any]]:
 
 def holds_kind(path: Path, kind: str) -> bool:
     """Whether a file is one of `jaxpr train` with a "denoiser", "autoencoder", ...; only its header is read."""
+    if not path.is_file():  # to open a named pipe would wait for ever
+        return False
     try:
         with safetensors.safe_open(path, "numpy") as file:
             return kind in json.loads((file.metadata() or {}).get(METADATA, "{}"))

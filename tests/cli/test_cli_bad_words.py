@@ -32,8 +32,8 @@ GOOD = {
     "decisions": ("decisions", "--restorers", "bicubic", "--limit", "1", "--attack-steps", "1", "--out", "out"),
     "reproduce": ("reproduce", "cohen2024up/toy", "--scale", "smoke", "--out", "out"),
     "train": ("train", "digits", "--scale", "smoke", "--only", "nothing", "--out", "out"),
-    "transport fit": ("transport", "fit", "--restored", "images", "--natural", "images", "--out", "out.safetensors"),
-    "transport apply": ("transport", "apply", "images", "--natural", "images", "--out", "out", "--no-progress"),
+    "transport fit": ("transport", "fit", "--restored", "pair", "--natural", "pair", "--out", "out.safetensors"),
+    "transport apply": ("transport", "apply", "pair", "--natural", "pair", "--out", "out", "--no-progress"),
     "weights convert": ("weights", "convert", "good.safetensors", "out.safetensors"),
     "weights inspect": ("weights", "inspect", "good.safetensors"),
     "weights fetch": ("weights", "fetch", "realesrgan-x4", "--weights-dir", "out", "--no-progress"),
@@ -289,6 +289,7 @@ def place(tmp_path_factory) -> Path:
     random = np.random.default_rng(0)
     for name in (
         "images",
+        "pair",
         "empty",
         "texts",
         "pipes",
@@ -300,6 +301,8 @@ def place(tmp_path_factory) -> Path:
     ):
         (root / name).mkdir(parents=True)
     Image.fromarray(random.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(root / "images" / "a.png")
+    for name in ("pair/a.png", "pair/b.png"):
+        Image.fromarray(random.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(root / name)
     Image.fromarray(random.integers(0, 256, (5, 5, 3), dtype=np.uint8)).save(root / "tiny" / "a.png")
     (root / "broken" / "a.png").write_bytes(b"\x89PNG not really")
     (root / "texts" / "a.txt").write_text("text")

@@ -60,6 +60,7 @@ def found(place, fitted):
     return traverse(KEY, place / "restored", fitted, out=place / "out", **options)
 
 
+@pytest.mark.thorough
 def test_alpha_zero_is_latent_transport(place, fitted, found):
     assert {path.name for path in (place / "out").iterdir()} == {
         *("images", "state", "protocol.json", "transport.safetensors", "transport.json", "index.html")
@@ -74,6 +75,7 @@ def test_alpha_zero_is_latent_transport(place, fitted, found):
     assert load_transport(place / "out/transport.safetensors").record == fitted.record
 
 
+@pytest.mark.thorough
 def test_curves_are_what_a_direct_computation_gives(place, fitted, found):
     assert found.alphas == (-1.0, 0.0, 1.0, 2.0)
     names = ["x̂ at α = -1", "x̂₀", "x*", "x̂ at α = 2", "D(E(x*))", "D(E(truth))"]
@@ -101,22 +103,24 @@ def test_curves_are_what_a_direct_computation_gives(place, fitted, found):
     assert found.rows[-2].metrics["psnr"].value == pytest.approx(found.row(1.0).metrics["psnr"].value, abs=1e-4)
 
 
+@pytest.mark.thorough
 def test_another_alpha_needs_nothing_new_and_alpha_one_gives_the_outputs_back(place, fitted, found, monkeypatch):
     def refused(*_):
         raise AssertionError("the transport ran again")
 
     monkeypatch.setattr(MODULE, "mover", lambda *_: refused)
     before = {path: path.stat().st_mtime_ns for path in (place / "out/state").rglob("*.npz")}
-    options = {"truth": place / "truth", "natural": place / "natural"}
+    options = {"truth": place / "truth", "natural": place / "natural", **FEW}
     again = traverse(KEY, place / "restored", fitted, out=place / "out", alpha=1.0, page=False, **options)
     assert again.rows == ()
     assert not (place / "out/index.html").exists()
     for name, image in pixels(place / "restored").items():
         np.testing.assert_array_equal(pixels(place / "out/images")[name], image)
-    traverse(KEY, place / "restored", fitted, out=place / "out", lose_psnr=100.0, **options, **FEW)
+    traverse(KEY, place / "restored", fitted, out=place / "out", lose_psnr=100.0, **options)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+@pytest.mark.thorough
 def test_a_stopped_traversal_goes_on(place, fitted, found, tmp_path, monkeypatch):
     out, options = tmp_path / "out", {"truth": place / "truth", "natural": place / "natural", **FEW}
     plain, calls = MODULE.mover, []
@@ -161,6 +165,7 @@ def test_what_is_refused(place, fitted, change, expected):
     assert sorted(place.rglob("*")) == before
 
 
+@pytest.mark.thorough
 def test_other_settings_in_the_same_folder_are_refused(place, fitted, found):
     with pytest.raises(InputError, match="features = 'pixels'"):
         traverse(KEY, place / "restored", fitted, out=found.folder, truth=place / "truth", natural=place / "natural")
@@ -208,6 +213,7 @@ def test_the_command_fits_and_applies(place, tmp_path, capsys):
     assert "--patch: found 5 beside --fitted" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_the_page_holds_its_pictures_and_loads_nothing(place, found):
     page = (found.folder / "index.html").read_text(encoding="utf-8")
     data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])

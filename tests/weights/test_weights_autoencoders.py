@@ -1,6 +1,7 @@
 """Files of autoencoders: there and back, which files they are, what is refused."""
 
 import json
+import os
 
 import jax
 import numpy as np
@@ -45,6 +46,8 @@ def test_other_files_are_not_autoencoders(tmp_path):
         (tmp_path / name).write_bytes(content)
         assert not is_autoencoder(tmp_path / name)
     assert not is_autoencoder(tmp_path / "missing")
+    os.mkfifo(tmp_path / "pipe")  # to open it would wait for ever
+    assert not is_autoencoder(tmp_path / "pipe")
     with pytest.raises(InputError, match="none: content: found no packed weights"):
         read_autoencoder(tmp_path / "none")
     with pytest.raises(InputError, match="found weights without an autoencoder"):

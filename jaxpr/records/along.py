@@ -14,6 +14,7 @@ from jaxpr.records.results import Metric, RestorerResult, Results, from_record, 
 
 __all__ = [
     "RESTORED",
+    "SAME",
     "WISHES",
     "AlphaCurve",
     "Wish",
@@ -21,6 +22,7 @@ __all__ = [
     "alpha_name",
     "best_alpha",
     "best_alphas",
+    "check_lose_psnr",
     "curve_results",
     "moved_family",
     "usual_baseline",
@@ -28,9 +30,16 @@ __all__ = [
 
 RESTORED, MOVED = "x*", "x̂₀"
 TRANSPORT, AUTOENCODED, _ENCODER = "transport", "autoencoded", "encoder"
-_SAME = 1e-9  # alphas that are so close are one
+SAME = 1e-9
+"""Alphas that are so close are one."""
 WISHES = {"least-joint-fd": "joint_fd_", "least-fd": "fd_", "least-niqe": "niqe", "least-lpips": "lpips_"}
 """Words for what should be least, and the beginnings of the metrics' names."""
+_NEEDS = {
+    "least-joint-fd": "measurements and truths",
+    "least-fd": "natural images or truths",
+    "least-niqe": "large enough images",
+    "least-lpips": "truths",
+}
 
 
 class AlphaCurve(NamedTuple):
@@ -59,7 +68,7 @@ class AlphaCurve(NamedTuple):
 
     def at(self, alpha: float) -> Mapping[str, Any] | None:
         """The entry at alpha, None if there is none."""
-        found = (entry for other, entry in zip(self.alphas, self.entries, strict=True) if abs(alpha - other) < _SAME)
+        found = (entry for other, entry in zip(self.alphas, self.entries, strict=True) if abs(alpha - other) < SAME)
         return next(found, None)
 
 
@@ -85,9 +94,9 @@ class Wish(NamedTuple):
 
 def alpha_name(alpha: float) -> str:
     """What the outputs at alpha are called."""
-    if abs(alpha - 1) < _SAME:
+    if abs(alpha - 1) < SAME:
         return RESTORED
-    return MOVED if abs(alpha) < _SAME else f"x̂ at α = {alpha:g}"
+    return MOVED if abs(alpha) < SAME else f"x̂ at α = {alpha:g}"
 
 
 def moved_family(family: str, setting: float | None) -> str:
@@ -126,7 +135,7 @@ def _curve(record: Mapping[str, Any], moved: Sequence[Mapping[str, Any]]) -> Alp
     own = [e for e in others if moved_family(str(_family(e)), e.get("setting")) == family]
     along = {float((_transport(entry) or {})["alpha"]): entry for entry in moved}
     itself = next((entry for entry in own if (entry.get("variant") or "") == plain), None)
-    if itself is not None and not any(abs(alpha - 1) < _SAME for alpha in along):
+    if itself is not None and not any(abs(alpha - 1) < SAME for alpha in along):
         along[1.0] = itself
     if len(along) < 2:
         return None
@@ -194,12 +203,12 @@ def best_alpha(
     metric = next((name for _, row in along for name in row.metrics if name.startswith(WISHES[wish])), None)
     known = [] if metric is None else [(a, row) for a, row in along if _is_finite(row, metric)]
     if metric is None or not known:
-        raise InputError(f"wish: found {wish} where it was not measured, expected one of what was")
-    best = next((row.metrics.get("psnr") for a, row in along if abs(a - 1) < _SAME), None)
+        raise InputError(f"wish: found {wish} where it was not measured, expected {_NEEDS[wish]}")
+    best = next((row.metrics.get("psnr") for a, row in along if abs(a - 1) < SAME), None)
     if lose_psnr is not None:
         if best is None:
-            raise InputError("lose_psnr: found a wish for PSNR without that of x*, expected alpha = 1 and truths")
-        known = [(a, row) for a, row in known if _lost(row, best) <= lose_psnr + _SAME]
+            raise InputError("lose_psnr: found a wish for PSNR without that of x*, expected truths")
+        known = [(a, row) for a, row in known if _lost(row, best) <= lose_psnr + SAME]
         if not known:
             raise InputError(f"lose_psnr: found {wish} undefined wherever no more is lost, expected more decibels")
     alpha, row = min(known, key=lambda pair: (pair[1].metrics[metric].value, abs(pair[0] - 1)))
@@ -240,7 +249,13 @@ def best_alphas(
 def _check_wish(wish: str, lose_psnr: float | None) -> None:
     if wish not in WISHES:
         raise InputError(f"wish: found {wish!r}, expected one of {', '.join(WISHES)}")
-    if lose_psnr is not None and not (is_number(lose_psnr) and 0 <= lose_psnr < math.inf):
+    if lose_psnr is not None:
+        check_lose_psnr(lose_psnr)
+
+
+def check_lose_psnr(lose_psnr: float) -> None:
+    """Raise InputError unless it is a number of decibels that may be lost."""
+    if not (is_number(lose_psnr) and 0 <= lose_psnr < math.inf):
         raise InputError(f"lose_psnr: found {described(lose_psnr)}, expected decibels of zero or more")
 
 

@@ -107,8 +107,7 @@ def evaluate(
         progress: show progress bars on stderr.
         decisions: classifiers whose decisions are attacked, once, behind every deterministic restorer that JAX can
             differentiate; `out` then has `decisions.json`, `decisions.txt` and `decisions.png`, too.
-        baseline: name of the restorer that the others' differences are from; None for the first, or if that is one of
-            several along alpha, for its x*. It decides no number.
+        baseline: name of the restorer that differences are from; None for the first, or its x* if it is along alpha.
         reference: name of one that is only there to compare with: not attacked, not ranked, a reference of the record.
         accept_other_code: go on with a run that another version of this code began; the record lists both.
         command: the command line that makes this run, for the provenance of the record; None where there is none.
@@ -140,8 +139,7 @@ def evaluate(
     def conclude() -> Results:
         found = _beside(_finished(key, ready, record, stores), reference)
         behind = None if judged is None else judged.results(record, stores)[0]
-        found = found if behind is None else _with_decisions(found, behind)
-        found = compared(found, baseline=usual_baseline(found) if baseline is None else baseline)
+        found = _with_differences(found if behind is None else _with_decisions(found, behind), baseline)
         results = _with_origin(_beside_papers(found, ready, degradation), out, command)
         _write(out, ready.run, results, stores, behind, kept=_kept(ready))
         return results
@@ -224,6 +222,10 @@ def _beside(results: Results, reference: str | None) -> Results:
         restorers=tuple(result for result in results.restorers if result is not found),
         references=results.references | {"restorer": {"name": reference, "metrics": defined}},
     )
+
+
+def _with_differences(results: Results, baseline: str | None) -> Results:
+    return compared(results, baseline=usual_baseline(results) if baseline is None else baseline)
 
 
 def _with_decisions(results: Results, behind: DecisionResults) -> Results:

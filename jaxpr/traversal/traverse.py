@@ -86,8 +86,7 @@ def traverse(
         `Traversed`; without a page it has no rows.
 
     Raises:
-        InputError: folders or images that do not fit, a folder that holds other things, or a wish that needs what is
-            not there.
+        InputError: folders or images that do not fit, a folder that holds other things, or a wish without its needs.
     """
     check_key(key, single=True)
     asked = "least-fd" if wish is None and lose_psnr is not None else wish
@@ -111,8 +110,7 @@ def traverse(
     work = _Work(key, inputs, fitted, state, progress)
     work.move()
     write_images(folder, inputs, work.moved, alpha)
-    names = inputs.restored.names
-    found = Traversed(folder, alpha, (), (), work.kind, fitted.record, settings, names)
+    found = Traversed(folder, alpha, (), (), work.kind, fitted.record, settings, inputs.restored.names)
     if page:
         patched = Patched(features, settings["patch_size"], settings["patch_stride"])
         alphas = _alphas(points, alpha)

@@ -18,13 +18,13 @@
 
   // The measured alpha where a metric is least, among those that lose no more PSNR than allowed; the nearest to x*.
   function wished() {
-    var values = curve.values[wish.value].values, psnr = curve.values.psnr ? curve.values.psnr.values : [];
+    var values = wish.value ? curve.values[wish.value].values : [], psnr = curve.values.psnr ? curve.values.psnr.values : [];
     var itself = psnr[curve.alphas.indexOf(1)], most = lose.value === "" ? Infinity : Number(lose.value);
     best = null;
     curve.alphas.forEach(function (alpha, i) {
       var known = typeof itself === "number" && typeof psnr[i] === "number";
       var lost = most === Infinity || alpha === 1 ? 0 : known ? itself - psnr[i] : NaN;
-      if (values[i] === null || !(lost <= most + 1e-9)) { return; }
+      if (typeof values[i] !== "number" || !(lost <= most + 1e-9)) { return; }
       var nearer = best !== null && values[i] === values[best] && Math.abs(alpha - 1) < Math.abs(curve.alphas[best] - 1);
       if (best === null || values[i] < values[best] || nearer) { best = i; }
     });

@@ -144,6 +144,15 @@ def test_the_page_holds_pictures_of_both_ends_and_loads_nothing(tmp_path):
     assert "along-" not in write_report(plain, out=tmp_path / "plain").read_text("utf-8")
 
 
+def test_without_x_star_there_are_curves_and_no_slider(tmp_path):
+    record = {"restorers": [moved("bicubic", 0.0), moved("bicubic", 0.5)]}
+    page = write_report(record, [strip(record)], out=tmp_path).read_text("utf-8")
+    assert 'id="along"' in page
+    assert 'id="strip"' not in page
+    assert "Won and lost" not in page
+    assert along_text(record).splitlines()[1:] == ["bicubic: least joint FD (AlexNet): α = 0 (38.00)"]
+
+
 @pytest.mark.thorough
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 def test_a_browser_mixes_what_alpha_says_and_finds_the_best(tmp_path):

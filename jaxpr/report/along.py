@@ -156,8 +156,10 @@ def _draw(ax: Any, found: _Curve, info: MetricInfo, colour: str, line: Any) -> N
             ax.axhline(
                 info.scale * cell.value, color=MUTED if of_truth else colour, lw=0.9, ls=":" if of_truth else "--"
             )
-            above = {"textcoords": "offset points", "ha": "right", "color": MUTED, "fontsize": 7.5}
-            ax.annotate(row.name, (alphas[-1], info.scale * cell.value), (0, 2), **above)
+            # At opposite ends, since the two are often near each other.
+            place, side = (alphas[0], "left") if of_truth else (alphas[-1], "right")
+            above = {"textcoords": "offset points", "ha": side, "color": MUTED, "fontsize": 7.5}
+            ax.annotate(row.name, (place, info.scale * cell.value), (0, 2), **above)
 
 
 def _finite(found: _Curve, info: MetricInfo) -> list[tuple[float, float, float]]:

@@ -173,6 +173,7 @@ EXCLUDED = {
     "report.": "host: figures and pages",
     "reproduce.": "host: the command line",
     "restorers.around.": BUILDS,
+    "restorers.autoencoded.autoencoder_of": BUILDS,
     "restorers.exemplar.fit_exemplars": "host: streams images, returns arrays",
     "restorers.guided.": SIZES,
     "restorers.host.": "host: calls what JAX cannot trace",

@@ -198,6 +198,10 @@ ESTIMATORS = [
         ("restorers.latent_transport.latent_transport",),
         lambda: (gradient(restorers.latent_transport(smooth, transport_of_pixels())), IMAGES),
     ),
+    Case(
+        ("restorers.autoencoded.autoencoded",),
+        lambda: (gradient(restorers.autoencoded(smooth, transport_of_pixels().encoder)), IMAGES),
+    ),
     case(
         "restorers.lmmse: lmmse",
         functools.partial(restorers.lmmse, grid=GRID),

@@ -163,6 +163,9 @@ ESTIMATORS = {
     "AffineEstimator": drawn_estimators,
     "Restorer": lambda: restorers.Restorer(lambda gain, key, y: gain * y, 2.0)(jnp.asarray(SMALL)),
     "PatchGrid": lambda: GRID.assemble(jnp.asarray(GRID.contexts(SMALL))[..., :48], (8, 8)),
+    "autoencoded": lambda: restorers.autoencoded(
+        twice, restorers.plain_encoder(jnp.sinh, jnp.arcsinh, name="sinh", multiple=3)
+    )(jnp.asarray(SMALL)),
     "bicubic": lambda: restorers.bicubic(jnp.asarray(SMALL), factor=2),
     "build_restorers": built,
     "consistent": lambda: restorers.consistent(twice, degradations.parse_degradation("bicubic-x2"))(jnp.asarray(SMALL)),

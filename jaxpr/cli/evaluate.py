@@ -68,7 +68,8 @@ class _RunOptions:
     restorers: Annotated[tuple[str, ...], tyro.conf.arg(help=_RESTORERS)] = ()
 
     baseline: str | None = None
-    """The restorer that the others' differences are from, on the same images; by default the first."""
+    """The restorer that the others' differences are from, on the same images; by default the first, or of one at
+    several α that with α = 1."""
 
     reference: bool = True
     """Also measure bicubic interpolation, without attack, as a row to compare with, where it is not among the
@@ -252,8 +253,10 @@ def _join(coordinator: str | None, processes: int | None, process_id: int | None
 
 
 def print_report(record: Mapping[str, Any], out: Path) -> None:
-    """The table of a record, what papers report beside it, and where the page is."""
+    """The table of a record, the best alphas, what papers report beside it, and where the page is."""
     print(report.text_table(record))
+    if words := report.along_text(record):
+        print(f"\n{words}")
     if words := report.published_text(record):
         print(f"\n{words}")
     print(f"\nReport: {out / 'report.html'}")

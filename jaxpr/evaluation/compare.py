@@ -8,6 +8,7 @@ from typing import Any
 from jaxpr import report
 from jaxpr.core import InputError, claim_folder, given_path, printable, write_atomically
 from jaxpr.evaluation.finished import FinishedRun, check_own_folder, finished_runs, merged_runs, samples_of
+from jaxpr.records.along import usual_baseline
 from jaxpr.records.differences import compared
 from jaxpr.records.results import record_csv, record_json, to_record
 
@@ -23,7 +24,8 @@ def compare(runs: Sequence[Path | str], *, out: Path | str, baseline: str | None
     Args:
         runs: folders of finished runs, or their `results.json` files; at least two.
         out: folder for the merged report; not the folder of a run.
-        baseline: name, in the merged record, of the restorer that the others' differences are from; None for the first.
+        baseline: name, in the merged record, of the restorer that the others' differences are from; None as of
+            `evaluate`.
 
     Returns:
         The merged record, as in `results.json`.
@@ -41,7 +43,8 @@ def compare(runs: Sequence[Path | str], *, out: Path | str, baseline: str | None
     if differing := merged.results.provenance.get("versions_that_differ"):
         shown = "; ".join(f"{name} {', '.join(str(v)[:12] for v in by.values())}" for name, by in differing.items())
         warnings.warn(f"runs: computed by different versions ({shown}); their numbers may differ by that", stacklevel=2)
-    record = to_record(compared(merged.results, baseline=baseline))
+    usual = usual_baseline(merged.results) if baseline is None else baseline
+    record = to_record(compared(merged.results, baseline=usual))
     claim_folder("out", out)
     write_atomically(out / "results.csv", record_csv(record))
     write_atomically(out / "results.json", record_json(record))

@@ -1,5 +1,6 @@
 """From the stored batches of a run to its results. Reads one example at a time; nothing here runs a restorer."""
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -38,6 +39,7 @@ def finish(
     reference: BatchStore,
     stores: Mapping[str, BatchStore],
     probe_stores: Mapping[str, BatchStore],
+    ceilings: Mapping[BatchStore, Mapping[str, Any]],
     restorers: Mapping[str, Restorer],
     attack_notes: Mapping[str, str],
 ) -> Results:
@@ -50,6 +52,7 @@ def finish(
         reference: stored batches of the natural images.
         stores: stored batches of each restorer.
         probe_stores: stored batches of the probes, for the restorers that have any.
+        ceilings: stored batches of what autoencoders make of the truth, with their records.
         restorers: what they say of themselves is recorded beside their numbers.
         attack_notes: what to know about the measures of an attack on each; "" for nothing.
     """
@@ -59,9 +62,10 @@ def finish(
     sets = patch_sets(k_sets, reference, groups, most=most, neighbours=protocol.patches.neighbours)
     plane = plane_reference(k_planes, reference, groups, most=most)
     model = niqe_model(protocol.niqe_parameters)
+    measure = functools.partial(_restorer, run, reference=reference, sets=sets, plane=plane, model=model)
     results, seconds = [], {}
     for name, store in stores.items():
-        result, took = _restorer(run, name, store, probe_stores.get(name), reference, sets, plane, model)
+        result, took = measure(name, store, probes=probe_stores.get(name))
         if protocol.attack is not None and attack_notes.get(name):
             result = _with_note(result, attack_notes[name])
         results.append(_described(result, restorers[name]))
@@ -71,8 +75,17 @@ def finish(
     if (score := classes_score(sets, natural)) is not None:
         references["inception_score"] = {"value": score.value, "stderr": score.stderr, "note": score.note}
     references["truth"] = _of_truth(run, model, reference, sets)
+    if ceilings:
+        references["ceilings"] = [_ceiling(measure("", store, probes=None)[0], of) for store, of in ceilings.items()]
     strips = {number: run.examples.name(number) for number in run.strips}
     return Results(record, provenance_record(run.batch_size, seconds, strips=strips), tuple(results), references)
+
+
+def _ceiling(found: RestorerResult, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What an autoencoder makes of the truth, as a record has it: nothing that passes through it should do better."""
+    encoder = record["autoencoder"]
+    defined = {name: metric_cell(metric) for name, metric in found.metrics.items() if not math.isnan(metric.value)}
+    return {"name": f"D(E(x)), {encoder['name']}", "encoder": encoder, "metrics": defined}
 
 
 def _naturalness(run: Run, model: NiqeParameters, blocks: Iterable[Any]) -> dict[str, Metric]:
@@ -111,6 +124,7 @@ def _restorer(
     run: Run,
     name: str,
     store: BatchStore,
+    *,
     probes: BatchStore | None,
     reference: BatchStore,
     sets: PatchSets,

@@ -43,7 +43,8 @@ from jaxpr.evaluation.state import (
     keeping_what_cannot_be_written,
 )
 from jaxpr.evaluation.stream import Run, computed
-from jaxpr.evaluation.work import parts_of, probed_restorers, probes_of
+from jaxpr.evaluation.work import ceilings_of, parts_of, probed_restorers, probes_of
+from jaxpr.records.along import usual_baseline
 from jaxpr.records.decisions import DecisionResults, decisions_record
 from jaxpr.records.differences import compared
 from jaxpr.records.metric_table import in_order
@@ -106,7 +107,7 @@ def evaluate(
         progress: show progress bars on stderr.
         decisions: classifiers whose decisions are attacked, once, behind every deterministic restorer that JAX can
             differentiate; `out` then has `decisions.json`, `decisions.txt` and `decisions.png`, too.
-        baseline: name of the restorer that the others' differences are from; None for the first. It decides no number.
+        baseline: name of the restorer that differences are from; None for the first, or its x* if it is along alpha.
         reference: name of one that is only there to compare with: not attacked, not ranked, a reference of the record.
         accept_other_code: go on with a run that another version of this code began; the record lists both.
         command: the command line that makes this run, for the provenance of the record; None where there is none.
@@ -138,7 +139,7 @@ def evaluate(
     def conclude() -> Results:
         found = _beside(_finished(key, ready, record, stores), reference)
         behind = None if judged is None else judged.results(record, stores)[0]
-        found = compared(found if behind is None else _with_decisions(found, behind), baseline=baseline)
+        found = _with_differences(found if behind is None else _with_decisions(found, behind), baseline)
         results = _with_origin(_beside_papers(found, ready, degradation), out, command)
         _write(out, ready.run, results, stores, behind, kept=_kept(ready))
         return results
@@ -170,6 +171,7 @@ def _finished(key: Key, ready: Entered, record: dict[str, Any], stores: Mapping[
         reference=stores[REFERENCE],
         stores={name: stores[name] for name in ready.restorers},
         probe_stores={name: stores[probes_of(name)] for name in probed_restorers(ready)},
+        ceilings={stores[name]: dict(c.weights or {}) for name, c in ceilings_of(ready.restorers).items()},
         restorers=ready.restorers,
         attack_notes={name: trial.attack_note for name, trial in ready.trials.items()},
     )
@@ -220,6 +222,10 @@ def _beside(results: Results, reference: str | None) -> Results:
         restorers=tuple(result for result in results.restorers if result is not found),
         references=results.references | {"restorer": {"name": reference, "metrics": defined}},
     )
+
+
+def _with_differences(results: Results, baseline: str | None) -> Results:
+    return compared(results, baseline=usual_baseline(results) if baseline is None else baseline)
 
 
 def _with_decisions(results: Results, behind: DecisionResults) -> Results:

@@ -1,7 +1,9 @@
 """What is computed for a batch of examples of a run: of the natural images, of each restorer, of its probes."""
 
 import functools
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ from jaxpr.core import AnyArray, Array, users_code
 from jaxpr.degradations import Degradation
 from jaxpr.evaluation.arrays import ProbeArrays, ReferenceArrays, RestorerArrays, stored
 from jaxpr.evaluation.compiled import REFERENCE, Entered, most_telling
+from jaxpr.evaluation.devices import replicated, spread
 from jaxpr.evaluation.measure import (
     Programs,
     attack_scorer,
@@ -26,8 +29,9 @@ from jaxpr.evaluation.stream import Compute, Part, Run
 from jaxpr.evaluation.trial import check_restored
 from jaxpr.records.metric_info import ATTACK
 from jaxpr.records.metric_table import of_source
+from jaxpr.restorers import Restorer
 
-__all__ = ["parts_of", "probed_restorers", "probes_of"]
+__all__ = ["ceilings_of", "parts_of", "probed_restorers", "probes_of"]
 
 _KEPT = 64  # attacked batches
 
@@ -40,6 +44,17 @@ def probes_of(name: str) -> str:
 def probed_restorers(ready: Entered) -> list[str]:
     """Those whose costly measures are taken."""
     return [name for name, trial in ready.trials.items() if ready.run.probes and trial.differentiable]
+
+
+def ceilings_of(restorers: Mapping[str, Restorer]) -> dict[str, Restorer]:
+    """The autoencoders that restorers pass through, by the names of their stores; each is measured on the truth.
+
+    Args:
+        restorers: of a run.
+    """
+    found = [restorer.autoencoder for restorer in restorers.values() if restorer.autoencoder is not None]
+    named = {json.dumps(dict(coder.weights or {}), sort_keys=True): coder for coder in found}
+    return {f"D(E(x)) {hashlib.sha256(name.encode()).hexdigest()[:12]}": coder for name, coder in named.items()}
 
 
 def parts_of(ready: Entered, degradation: Degradation) -> list[Part]:
@@ -58,6 +73,7 @@ def parts_of(ready: Entered, degradation: Degradation) -> list[Part]:
             other = most_telling(ready.restorers, ready.trials, but=name)
             compute = work.probe(name, ready.compiled.probe(name), None if other is None else attacked(other))
             parts.append(Part(probes_of(name), compute, ready.run.probes))
+    parts += [Part(name, work.ceiling(coder)) for name, coder in ceilings_of(ready.restorers).items()]
     return [*parts, Part(REFERENCE, work.reference())]
 
 
@@ -133,6 +149,20 @@ class _Work:
                 draws = np.stack([found.images(numbers, draw=draw) for draw in range(count)], axis=1)
                 metrics |= self.score_diversity(jnp.asarray(draws))
             return self._restored(metrics, np.full(len(numbers), np.nan, np.float32), y, {"restored": restored})
+
+        return compute
+
+    def ceiling(self, coder: Restorer) -> Compute:
+        """What an autoencoder makes of the truth, measured as a restoration that is not attacked."""
+        run, params = self.run, replicated(coder.params)
+        code = spread(lambda params, x: coder.apply(params, None, x), shared=1)
+
+        def compute(numbers: list[int]) -> dict[str, np.ndarray]:
+            x, y = run.inputs(numbers)
+            again = code(params, x)
+            check_restored(run, "autoencoder", numbers, np.asarray(again))
+            nothing = np.full(len(numbers), np.nan, np.float32)
+            return self._restored(dict(self.score(x, y, again)), nothing, y, {"restored": again})
 
         return compute
 

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxpr.report.along import along_text, figure_along_alpha
     from jaxpr.report.bars import figure_consistency, figure_robustness
     from jaxpr.report.curves import figure_sweep
     from jaxpr.report.decisions import decisions_table, figure_decisions, write_decisions
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from jaxpr.report.uncertainty import figure_uncertainty
 
 _FILES = {
+    "along": ("along_text", "figure_along_alpha"),
     "bars": ("figure_consistency", "figure_robustness"),
     "curves": ("figure_sweep",),
     "decisions": ("decisions_table", "figure_decisions", "write_decisions"),
@@ -42,7 +44,9 @@ __all__ = [
     "Answer",
     "Board",
     "Strip",
+    "along_text",
     "decisions_table",
+    "figure_along_alpha",
     "figure_consistency",
     "figure_decisions",
     "figure_distortion_perception",

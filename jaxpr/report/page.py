@@ -17,8 +17,8 @@ from jaxpr.records.reading import (
     check_record,
     feature_names,
     metric_names,
-    restorer_names,
 )
+from jaxpr.report.along import along_section, figure_along_alpha
 from jaxpr.report.apart import differences_shown
 from jaxpr.report.bars import figure_consistency, figure_robustness
 from jaxpr.report.curves import figure_sweep
@@ -28,7 +28,7 @@ from jaxpr.report.published import published_shown
 from jaxpr.report.samples import Strip
 from jaxpr.report.scatter import figure_distortion_perception, figure_manifold, figure_tradeoff
 from jaxpr.report.strips import figure_strip
-from jaxpr.report.style import png_bytes
+from jaxpr.report.style import looks, png_bytes
 from jaxpr.report.tables import flattened, metric_tables
 from jaxpr.report.templates import render
 from jaxpr.report.uncertainty import figure_uncertainty
@@ -83,7 +83,10 @@ def write_report(
         draw = functools.partial(figure_decisions, decisions_record(decisions), decisions.samples)
         pictures.append(_picture("decisions", "decisions", out, draw))
     samples, maps = list(_samples(record, strips, out)), list(_maps(record, strips, out))
-    page = _render(record, pictures, samples, maps)
+    along = along_section(record, strips)
+    if along is not None:
+        along["figure"] = _picture("along", "along", out, functools.partial(figure_along_alpha, record))
+    page = _render(record, pictures, samples, maps, along)
     write_atomically(out / "report.html", utf8(page))
     return out / "report.html"
 
@@ -114,7 +117,8 @@ def _picture(name: str, file: str, out: Path, draw: Callable[[], Figure]) -> _Pi
 
 
 def _samples(record: Mapping[str, Any], strips: Sequence[Strip], out: Path) -> Iterator[_Picture]:
-    known = restorer_names(record)
+    # Of many along alpha the ends; the page's slider shows the others.
+    known = [name for name, look in looks(record["restorers"]).items() if not look.small]
     for index, strip in enumerate(strips):
         names = [name for name in known if name in strip.outputs]
         file = f"strips_{index:02d}_{_slug(strip.name)}.png"
@@ -126,8 +130,9 @@ def _samples(record: Mapping[str, Any], strips: Sequence[Strip], out: Path) -> I
 
 def _maps(record: Mapping[str, Any], strips: Sequence[Strip], out: Path) -> Iterator[_Picture]:
     """Where attacks are amplified, for the examples with any."""
+    known = [name for name, look in looks(record["restorers"]).items() if not look.small]
     for index, strip in enumerate(strips):
-        if names := attacked_names(strip, restorer_names(record)):
+        if names := attacked_names(strip, known):
             figure = figure_maps(strip, names, entries=record["restorers"])
             yield _save(figure, strip.name, f"maps_{index:02d}_{_slug(strip.name)}.png", MAPS_CAPTION, out)
 
@@ -145,12 +150,17 @@ def _slug(name: str) -> str:
 
 
 def _render(
-    record: Mapping[str, Any], pictures: Sequence[_Picture], samples: Sequence[_Picture], maps: Sequence[_Picture]
+    record: Mapping[str, Any],
+    pictures: Sequence[_Picture],
+    samples: Sequence[_Picture],
+    maps: Sequence[_Picture],
+    along: Mapping[str, Any] | None,
 ) -> str:
     columns = [metric_info(name) for name in metric_names(record)]
     values = {
         "summary": summary(record),
         "findings": findings(record),
+        "along": along,
         "first": pictures[0],
         "pictures": pictures[1:],
         "samples": samples,

@@ -167,13 +167,16 @@ def _shade_beyond(ax: Any, front: Sequence[Point]) -> None:
 
 
 def _family_lines(ax: Any, points: Sequence[Point], dealt: dict[str, Look]) -> list[np.ndarray]:
-    """Join the members of each family whose setting varies, in the order given; dot a line from each to its variant."""
-    paths: list[np.ndarray] = []
+    """Join the members of each family whose setting varies, in the order given; dot a line from each to its variant.
+
+    Those along alpha are joined in its order, by a line that is dashed outside of [0, 1].
+    """
+    paths = _alpha_lines(ax, points, dealt)
     groups: dict[tuple[str, str], list[Point]] = {}
     by_name = {point.name: point for point in points}
     for point in points:
         look = dealt[point.name]
-        if look.setting is not None:
+        if look.setting is not None and look.alpha is None:
             groups.setdefault((look.family, look.variant), []).append(point)
         plain = by_name.get(look.plain) if look.variant else None
         if plain is not None:
@@ -184,6 +187,24 @@ def _family_lines(ax: Any, points: Sequence[Point], dealt: dict[str, Look]) -> l
             paths.append(np.array([(p.x, p.y) for p in members]))
             colour = dealt[members[0].name].colour
             ax.plot(*paths[-1].T, color=colour, lw=1.1, alpha=0.55, zorder=2, gid=f"family:{members[0].name}")
+    return paths
+
+
+def _alpha_lines(ax: Any, points: Sequence[Point], dealt: dict[str, Look]) -> list[np.ndarray]:
+    paths: list[np.ndarray] = []
+    groups: dict[int, list[tuple[float, Point]]] = {}
+    for point in points:
+        look = dealt[point.name]
+        for number in look.curves:
+            groups.setdefault(number, []).append((look.alpha or 0.0, point))
+    for number, members in groups.items():
+        members.sort(key=lambda pair: pair[0])
+        for (start, one), (end, other) in itertools.pairwise(members):
+            inside = start >= 0 and end <= 1
+            line = {"lw": 1.5, "alpha": 0.75} if inside else {"lw": 1.1, "alpha": 0.6, "ls": (0, (3, 2))}
+            paths.append(np.array([(one.x, one.y), (other.x, other.y)]))
+            gid = f"alpha:{number}:{'inside' if inside else 'outside'}"
+            ax.plot(*paths[-1].T, color=dealt[one.name].colour, zorder=2, gid=gid, **line)
     return paths
 
 
@@ -216,7 +237,9 @@ def _label(
     radii = np.array([[dealt[p.name].size * dpi / 144 + dpi / 100] for p in points])
     boxes = list(np.concatenate([anchors - radii, anchors + radii], axis=1))
     boxes += _corner_text(ax, corner, boxes, renderer)
-    texts = [_text(ax, drawable(p.name), (p.x, p.y), gid=f"label:{p.name}", color=INK) for p in points]
+    shown = [(p, p.name if (label := dealt[p.name].label) is None else label) for p in points]
+    texts = [_text(ax, drawable(name), (p.x, p.y), gid=f"label:{p.name}", color=INK) for p, name in shown if name]
+    anchors = anchors[[bool(name) for _, name in shown]]
     if envelope:
         middle = _middle(ax, front)
         texts.append(_text(ax, envelope, middle, gid="label-front", color="#7b8ea3", style="italic"))

@@ -1,15 +1,18 @@
 """Figures of the tradeoffs in planes of two metrics ([ohayon2024] Figures 3, 9 and Appendix E.2)."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
+from jaxpr.numerics.statistics import jackknife_error
+from jaxpr.records.along import alpha_curves
 from jaxpr.records.metric_table import metric_info
 from jaxpr.records.reading import MissingMetricError, check_record, feature_names, measured
 from jaxpr.report.planes import Axis, Point, draw_plane, features_words, root, skipped_note
-from jaxpr.report.style import MUTED, looks, new_figure, styled
+from jaxpr.report.style import MANY, MUTED, looks, new_figure, styled
 
 __all__ = ["choose_features", "figure_distortion_perception", "figure_manifold", "figure_tradeoff"]
 
@@ -31,15 +34,43 @@ def choose_features(record: Mapping[str, Any], prefix: str, features: str | None
 
 
 def gather_points(record: Mapping[str, Any], x: Coordinate, y: Coordinate) -> tuple[list[Point], list[str]]:
-    """The restorers with finite coordinates, and the names of the others."""
+    """The restorers with finite coordinates, and the names of the others.
+
+    Of many along alpha the errors are those of the difference from x*, over the same photographs.
+    """
     points, skipped = [], []
+    bases = {
+        entry["name"]: curve.at(1.0)
+        for curve in alpha_curves(record)
+        for entry in curve.entries
+        if len(curve.whole) >= MANY and entry["name"] in curve.whole and entry is not curve.at(1.0)
+    }
     for entry in record["restorers"]:
         (px, x_stderr), (py, y_stderr) = x(entry), y(entry)
+        if (base := bases.get(entry["name"])) is not None:
+            x_stderr, y_stderr = (_paired_error(entry, base, coordinate) for coordinate in (x, y))
         if math.isfinite(px) and math.isfinite(py):
             points.append(Point(entry["name"], px, py, x_stderr, y_stderr))
         else:
             skipped.append(entry["name"])
     return points, skipped
+
+
+def _paired_error(entry: Mapping[str, Any], base: Mapping[str, Any], coordinate: Coordinate) -> float:
+    """Jackknife error of the difference of a coordinate of two restorers; NaN where the record does not allow it."""
+    ours, theirs = ([coordinate(each)[0] for each in _left_out(of)] for of in (entry, base))
+    pairs = np.array([pair for pair in zip(ours, theirs, strict=False) if not math.isnan(sum(pair))])
+    if len(pairs) < 2 or not np.isfinite(pairs).all():
+        return math.nan
+    return jackknife_error(pairs[:, 0] - pairs[:, 1])
+
+
+def _left_out(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The entry without each photograph, or block of them, in turn; metrics with fewer of them end first."""
+    cells = {name: cell["left_out"] for name, cell in entry["metrics"].items() if cell.get("left_out")}
+    for number in range(max(map(len, cells.values()), default=0)):
+        found = {n: {"value": each[number], "stderr": None} for n, each in cells.items() if number < len(each)}
+        yield {**entry, "metrics": found}
 
 
 @styled()

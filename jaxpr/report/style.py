@@ -15,18 +15,22 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
+from jaxpr.records.along import AlphaCurve, alpha_curves
 from jaxpr.report.text import elide
 
-__all__ = ["FAINT", "INK", "MUTED", "Look", "dashes", "drawable", "looks", "new_figure", "png_bytes", "styled"]
+__all__ = ["FAINT", "INK", "MANY", "MUTED", "Look", "dashes", "drawable", "looks", "new_figure", "png_bytes", "styled"]
 
 INK = "#1f2933"
 MUTED = "#5f6c7b"
 FAINT = "#d5dbe1"
+MANY = 3
+"""From so many on, restorers along alpha are drawn as a curve, without a name for each."""
 
 # Okabe and Ito's palette, readable with every colour vision; its yellow is too light on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#4A5568")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h")  # as many as are coprime to the colours: 56 different pairs
 _DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (3, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
+_SMALL = 4.0  # markers of many along alpha
 MARKER_SIZES = {"o": 8.0, "s": 7.2, "D": 6.8, "^": 8.4, "v": 8.4, "P": 8.6, "X": 8.4, "h": 8.8}
 
 RC = {
@@ -77,6 +81,9 @@ class Look(NamedTuple):
         colour: of the family.
         marker: of the family.
         size: marker size in points.
+        alpha: where it stands on curves along alpha; None for none.
+        curves: numbers of these curves.
+        label: its name in planes, "" for none; None for the restorer's own.
     """
 
     family: str
@@ -86,18 +93,27 @@ class Look(NamedTuple):
     colour: str
     marker: str
     size: float
+    alpha: float | None = None
+    curves: tuple[int, ...] = ()
+    label: str | None = None
 
     @property
     def face(self) -> str:
         """Fill of the marker: white for variants such as `+project`."""
         return "white" if self.variant else self.colour
 
+    @property
+    def small(self) -> bool:
+        """One of many, without pictures of its own."""
+        return self.size <= _SMALL
+
 
 def looks(entries: Sequence[Mapping[str, Any]]) -> dict[str, Look]:
     """A look for each restorer, by its name: colours and markers are dealt to the families in the order they appear.
 
     Args:
-        entries: of the record's restorers; `family`, `setting` and `variant` are read and may be missing.
+        entries: of the record's restorers; `family`, `setting` and `variant` are read and may be missing. Of those
+            along alpha only x*, x̂₀ and the ends are named, and all but the first two are small.
     """
     families: dict[str, int] = {}
     members = {entry["name"]: _member(entry) for entry in entries}
@@ -109,7 +125,22 @@ def looks(entries: Sequence[Mapping[str, Any]]) -> dict[str, Look]:
         plain = usual.get((family, setting), name) if variant else name
         colour = COLOURS[index % len(COLOURS)]
         dealt[name] = Look(family, setting, variant, plain, colour, marker, MARKER_SIZES[marker])
+    for number, curve in enumerate(alpha_curves({"restorers": entries})):
+        for alpha, entry in zip(curve.alphas, curve.entries, strict=True):
+            name, own = entry["name"], entry["name"] in curve.whole
+            first, curves = dealt[curve.whole[0]], (*dealt[name].curves, number)
+            look = dealt[name]._replace(alpha=alpha, curves=curves)
+            look = look._replace(colour=first.colour, marker=first.marker) if own else look
+            dealt[name] = _along(look, alpha, curve) if own and len(curve.whole) >= MANY else look
     return dealt
+
+
+def _along(look: Look, alpha: float, curve: AlphaCurve) -> Look:
+    """The look of one of many along alpha: x* as the restorer that it is, x̂₀ as a variant, others small."""
+    if alpha == 1:
+        return look._replace(variant="", label=curve.title if curve.itself is None else "")
+    shown = f"α = {alpha:g}" if alpha in (0, curve.alphas[0], curve.alphas[-1]) else ""
+    return look._replace(label=shown) if alpha == 0 else look._replace(variant="", label=shown, size=_SMALL)
 
 
 def _member(entry: Mapping[str, Any]) -> tuple[str, float | None, str]:

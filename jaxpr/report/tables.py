@@ -34,7 +34,7 @@ def metric_rows(record: Mapping[str, Any], columns: Sequence[MetricInfo]) -> lis
     marks = {info.key: _marks(record, info) for info in columns}
     references = record.get("references") or {}
     beside = [{"name": "the truth", "metrics": references.get("truth") or {}}]
-    beside += [references["restorer"]] if "restorer" in references else []
+    beside += [*references.get("ceilings", ()), *([references["restorer"]] if "restorer" in references else [])]
     rows = [(entry, True) for entry in beside] + [(entry, False) for entry in record["restorers"]]
     return [
         {

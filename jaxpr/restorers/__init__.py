@@ -3,6 +3,7 @@
 Functions here are plain ones, and fitting is a separate pure function; `Restorer` is the value that evaluations carry.
 """
 
+from jaxpr.restorers.autoencoded import autoencoded
 from jaxpr.restorers.consistent import consistent
 from jaxpr.restorers.exemplar import Exemplars, exemplar, fit_exemplars
 from jaxpr.restorers.host import from_host
@@ -54,6 +55,7 @@ __all__ = [
     "Training",
     "TransportWarning",
     "as_restorer",
+    "autoencoded",
     "bicubic",
     "build_restorers",
     "consistent",

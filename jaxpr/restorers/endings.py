@@ -12,7 +12,7 @@ from jaxpr.core import InputError
 from jaxpr.restorers.builders import Sources
 from jaxpr.restorers.consistent import consistent
 from jaxpr.restorers.guided import named_guidance
-from jaxpr.restorers.latent_transport_words import transport_plan
+from jaxpr.restorers.latent_transport_words import autoencoded_plan, transport_alphas, transport_plan
 from jaxpr.restorers.ranges import in_range
 from jaxpr.restorers.restorer import Restorer
 from jaxpr.restorers.sampled import SAMPLERS, guided
@@ -29,12 +29,17 @@ class Ending(NamedTuple):
         means: what it does, in a few words.
         pattern: of the specs that end so; the group `inner` is the spec before it.
         plan: `(match, sources) -> change`, checked.
+        several: `match -> ((text, ending), ...)` where one word stands for several restorers: the ending of each, and
+            the text that tells it from the others, "" for one alone.
     """
 
     shown: str
     means: str
     pattern: re.Pattern[str]
     plan: Callable[[re.Match[str], Sources], Callable[[Restorer], Restorer]]
+    several: Callable[[re.Match[str]], tuple[tuple[str, str], ...]] = lambda match: (
+        ("", match[0][match.end("inner") :]),
+    )
 
 
 def _projected(match: re.Match[str], sources: Sources) -> Callable[[Restorer], Restorer]:
@@ -81,6 +86,11 @@ def _transported(match: re.Match[str], sources: Sources) -> Callable[[Restorer],
     return lambda found: change(_callable(found, match[0]))
 
 
+def _autoencoded(match: re.Match[str], sources: Sources) -> Callable[[Restorer], Restorer]:
+    change = autoencoded_plan(match, sources)
+    return lambda found: change(_callable(found, match[0]))
+
+
 def _callable(found: Restorer, spec: str) -> Restorer:
     if isinstance(found, StoredRestorer):
         raise InputError(f"restorers: found {spec!r}, expected no ending behind outputs:FOLDER, which is no function")
@@ -107,12 +117,20 @@ ENDINGS = (
         _guided,
     ),
     Ending(
-        "+transport, +transport:ALPHA, each also with ?encoder=NAME_OR_FILE&patch=P&images=N&encode=sample&paired=no"
-        "&noise=no&preset=paper",
+        "+transport, +transport:ALPHA, +transport:curve, each also with ?encoder=NAME_OR_FILE&patch=P&images=N"
+        "&encode=sample&paired=no&noise=no&preset=paper",
         "moved towards natural images in patches of an autoencoder's latents (by default of pixels), fitted on "
-        "training images; ALPHA 0 the whole way, 1 not at all, any number",
+        "training images; ALPHA 0 the whole way, 1 not at all, any number, or several as 0,0.5,1; curve is several "
+        "from -1 to 2",
         re.compile(r"(?P<inner>.+)\+transport(?::(?P<alpha>[^:?]+))?(?:\?(?P<options>[^?]*))?", re.DOTALL),
         _transported,
+        transport_alphas,
+    ),
+    Ending(
+        "+autoencoded?encoder=NAME_OR_FILE",
+        "encoded and decoded, without transport: what an autoencoder itself changes",
+        re.compile(r"(?P<inner>.+)\+autoencoded(?:\?(?P<options>[^?]*))?", re.DOTALL),
+        _autoencoded,
     ),
 )
 """Each may follow a word, in any order; the last one is applied last."""

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 
 from jaxpr.core import Array, Estimator, InputError, Sampler, check_images, described, example_keys, is_number
 from jaxpr.models.layers import pad_to_multiple
+from jaxpr.records.along import moved_family
+from jaxpr.restorers.autoencoded import autoencoder_of
 from jaxpr.restorers.latent_transport_encoders import Decode, Encode, sampled
 from jaxpr.restorers.latent_transport_files import pack_transport
 from jaxpr.restorers.latent_transport_fit import LatentTransport, TransportWarning
@@ -24,6 +26,8 @@ from jaxpr.restorers.latent_transport_patches import PatchMap, move_latents
 from jaxpr.restorers.restorer import Apply, ApplySet, Remake, Restorer, as_restorer, joined_variant
 
 __all__ = ["latent_transport"]
+
+_FOLDED = 0x7472616E
 
 
 def latent_transport(
@@ -37,8 +41,9 @@ def latent_transport(
 ) -> Restorer:
     r"""The restorer followed by latent transport; $\hat x_\alpha$ of [adrai2023], Eq. (4).
 
-    Transported restorers with different maps and alphas share a compiled program. Outputs are not clipped. Images of
-    any size are taken; those whose sides are no multiples of the encoder's are extended by their edge, and cut again.
+    Transported restorers with different maps and alphas share a compiled program; with alpha = 1 it is the restorer's
+    own. What a stochastic one draws for a key is the same for all alphas. Outputs are not clipped. Images of any size
+    are taken; those whose sides are no multiples of the encoder's are extended by their edge, and cut again.
 
     Args:
         estimator: maps y, or a key and y (N, h, w, c), to x̂ (N, H, W, C); what a `Restorer` says of itself the result
@@ -72,34 +77,39 @@ def latent_transport(
     moves = fitted.moves if noisy else PatchMap(fitted.moves.matrix, fitted.moves.offset)
     stochastic = found.stochastic or draw or noisy
     params = {"restorer": found.params, "encoder": encoder.params, "moves": moves, "alpha": float(alpha)}
-    content = pack_transport(fitted)
-    sha256 = hashlib.sha256(content).hexdigest()
-    file = f"transport-{sha256[:12]}.safetensors"
-    record = {
-        "file": file,
-        "sha256": sha256,
-        **fitted.record,
-        "encode": encoded,
-        "alpha": float(alpha),
-        "noise": "none is needed" if not fitted.stochastic else "for each patch" if noisy else "switched off",
-    }
-    # Alpha becomes the setting, so that a curve over it is a line; another setting moves into the family.
-    family = found.family if found.setting is None else f"{found.family or found.label} {found.setting:g}"
+    noise = "none is needed" if not fitted.stochastic else "for each patch" if noisy else "switched off"
+    said = _said(found, fitted, {"encode": encoded, "alpha": float(alpha), "noise": noise})
     with_steps = found.with_steps and _Remade(found.with_steps, fitted, alpha, encode, deterministic, any_size)
+    if alpha == 1:  # the restorer itself, to the last bit, without a way through the encoder
+        return replace(found, with_steps=with_steps, **said)
     return replace(
         found,
         apply=_Moved(found.apply, found.stochastic, move),
         apply_set=found.apply_set and _MovedSet(found.apply_set, move),
-        with_steps=with_steps,
         params=params,
         stochastic=stochastic,
         cost=found.cost + encoder.cost,
-        family=family,
-        setting=float(alpha),
-        variant=joined_variant(found.variant, "transport"),
-        weights={**(found.weights or {}), "transport": record},
-        kept={**(found.kept or {}), file: content},
+        with_steps=with_steps,
+        **said,
     )
+
+
+def _said(found: Restorer, fitted: LatentTransport, chosen: dict[str, Any]) -> dict[str, Any]:
+    """What a transported restorer says of itself and keeps."""
+    content = pack_transport(fitted)
+    sha256 = hashlib.sha256(content).hexdigest()
+    file = f"transport-{sha256[:12]}.safetensors"
+    record = {"file": file, "sha256": sha256, **fitted.record, **chosen}
+    # Alpha becomes the setting, so that a curve over it is a line; another setting moves into the family.
+    family = found.family if found.setting is None else moved_family(found.family or found.label, found.setting)
+    return {
+        "family": family,
+        "setting": chosen["alpha"],
+        "variant": joined_variant(found.variant, "transport"),
+        "weights": {**(found.weights or {}), "transport": record},
+        "kept": {**(found.kept or {}), file: content},
+        "autoencoder": autoencoder_of(fitted.encoder),
+    }
 
 
 def _sides(fitted: LatentTransport) -> tuple[int, int]:
@@ -161,11 +171,9 @@ class _Moved:
     move: _Move
 
     def __call__(self, params: Any, key: Any, y: Array) -> Array:
-        k_restore, k_move = key, key
-        if self.stochastic and self.move.stochastic:
-            k_restore, k_move = _two(key)
-        x = self.apply(params["restorer"], k_restore if self.stochastic else None, y)
-        return self.move(params, k_move, x)
+        x = self.apply(params["restorer"], key if self.stochastic else None, y)
+        both = self.stochastic and self.move.stochastic
+        return self.move(params, _of_transport(key) if both else key, x)
 
 
 @dataclass(frozen=True)
@@ -174,14 +182,13 @@ class _MovedSet:
     move: _Move
 
     def __call__(self, params: Any, keys: Any, y: Array, count: int) -> Array:
-        k_restore, k_move = _two(keys)
-        drawn = self.apply_set(params["restorer"], k_restore, y, count)
+        drawn = self.apply_set(params["restorer"], keys, y, count)
         flat = drawn.reshape(-1, *drawn.shape[2:])
         folded = None
         if self.move.stochastic:
             numbers = jnp.arange(count)
             fold = jax.vmap(jax.vmap(jax.random.fold_in, in_axes=(0, None)), in_axes=(None, 0))
-            folded = fold(k_move, numbers).reshape(-1)
+            folded = fold(_of_transport(keys), numbers).reshape(-1)
         return self.move(params, folded, flat).reshape(drawn.shape)
 
 
@@ -205,10 +212,7 @@ class _Remade:
         )
 
 
-def _two(key: Any) -> tuple[Any, Any]:
-    """Two keys for one, or two for each of several."""
-    if key.ndim == 0:
-        first, second = jax.random.split(key)
-        return first, second
-    pairs = jax.vmap(jax.random.split)(key)
-    return pairs[:, 0], pairs[:, 1]
+def _of_transport(key: Any) -> Any:
+    """Another key, or others for several, far from those that a restorer derives by small numbers."""
+    fold = jax.random.fold_in if key.ndim == 0 else jax.vmap(jax.random.fold_in, in_axes=(0, None))
+    return fold(key, _FOLDED)

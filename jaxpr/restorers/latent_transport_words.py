@@ -1,4 +1,4 @@
-"""`+transport` on the command line: what its options choose, and the fit on training images, degraded as in a run."""
+"""`+transport` and `+autoencoded` on the command line: options, and the fit on training images degraded as in a run."""
 
 import math
 import re
@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxpr.core import InputError, Key
 from jaxpr.data import ImageSource
+from jaxpr.restorers.autoencoded import autoencoded
 from jaxpr.restorers.builders import Sources
 from jaxpr.restorers.latent_transport import latent_transport
 from jaxpr.restorers.latent_transport_encoders import PIXELS, LatentEncoder, read_encoder
@@ -25,8 +26,9 @@ from jaxpr.restorers.latent_transport_fit import (
 from jaxpr.restorers.latent_transport_patches import check_patch
 from jaxpr.restorers.restorer import Restorer
 
-__all__ = ["transport_plan"]
+__all__ = ["autoencoded_plan", "transport_alphas", "transport_plan"]
 
+_CURVE = ("-1", "-0.5", "0", "0.25", "0.5", "0.75", "1", "1.5", "2")  # alphas of `curve`
 _MOST_SIDE = 512  # of training images, cut out of their middle: as in the paper, and what a laptop restores
 
 
@@ -82,6 +84,49 @@ def transport_plan(match: re.Match[str], sources: Sources) -> Callable[[Restorer
     return change
 
 
+def transport_alphas(match: re.Match[str]) -> tuple[tuple[str, str], ...]:
+    """The alphas of `+transport:curve` and `+transport:ALPHA,ALPHA,...`, each with the ending for it alone.
+
+    Args:
+        match: with the groups `inner` and `alpha`.
+
+    Raises:
+        InputError: not numbers, or one twice.
+    """
+    spec, alphas = match[0], match["alpha"] or ""
+    if alphas != "curve" and "," not in alphas:
+        return (("", spec[match.end("inner") :]),)
+    texts = _CURVE if alphas == "curve" else tuple(part.strip() for part in alphas.split(","))
+    try:
+        values = [_alpha(text) for text in texts]
+    except InputError as error:
+        raise InputError(f"restorers: {spec!r}: {error}") from error
+    if len(set(values)) < len(values):
+        raise InputError(f"restorers: {spec!r}: found alphas {alphas}, expected each once")
+    before, after = spec[match.end("inner") : match.start("alpha")], spec[match.end("alpha") :]
+    return tuple((text, before + text + after) for text in texts)
+
+
+def autoencoded_plan(match: re.Match[str], sources: Sources) -> Callable[[Restorer], Restorer]:
+    """What `+autoencoded?encoder=...` does to a restorer; the encoder is read here.
+
+    Args:
+        match: with the group `options`.
+        sources: encoders are kept there.
+
+    Raises:
+        InputError: other options, or no such encoder.
+    """
+    name, _, source = (match["options"] or "").partition("=")
+    try:
+        if name != "encoder" or not source:
+            raise InputError(f"found the options {match['options'] or 'none'}, expected ?encoder=NAME_OR_FILE")
+        encoder = _shared(sources, ("encoder", source), lambda: read_encoder(source))
+    except InputError as error:
+        raise InputError(f"restorers: {match[0]!r}: {error}") from error
+    return lambda found: autoencoded(found, encoder)
+
+
 def _shared(sources: Sources, name: Any, make: Callable[[], Any]) -> Any:
     if name not in sources.shared:
         sources.shared[name] = make()
@@ -94,7 +139,8 @@ def _alpha(text: str | None) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise InputError(f"found alpha {text}, expected a number (0 the transported image, 1 the restorer's)")
+        numbers = "a number (0 the transported image, 1 the restorer's), several with commas between, or curve"
+        raise InputError(f"found alpha {text or 'without a number'}, expected {numbers}")
     return value
 
 

@@ -51,6 +51,8 @@ class Restorer:
         with_steps: makes the same with another number of steps; None for others.
         steps_chosen: whether somebody asked for this number of steps, so that nothing else may choose it.
         kept: files by name that a run keeps beside its record, such as what was fitted for it; None for none.
+        autoencoder: of what passes through one, the map from images to images D(E(x)) that it is without anything else;
+            it says its name under `weights`. None for none, or one that loses nothing.
 
     Raises:
         InputError: `apply` or `apply_set` is not callable, or not hashable; `setting` is not finite.
@@ -74,6 +76,7 @@ class Restorer:
     with_steps: Remake | None = None
     steps_chosen: bool = False
     kept: Mapping[str, bytes] | None = None
+    autoencoder: "Restorer | None" = None
 
     def __post_init__(self) -> None:
         _check_function("apply", self.apply, "(params, key, y) -> x̂")

@@ -1,6 +1,7 @@
 """Restorers by name: the strings that the command line and configurations use.
 
 A spec is a word of the table in `builders` with any of the `endings` behind it; `LABEL=SPEC` gives it another name.
+An ending may stand for several restorers, such as `+transport:curve`.
 """
 
 import re
@@ -53,7 +54,8 @@ def build_restorers(specs: Sequence[str], training: Training) -> dict[str, Resto
     """Make the restorers that the specs name, each fitted once.
 
     Args:
-        specs: each `SPEC`, which is then the restorer's name, or `LABEL=SPEC`; see `words_table`.
+        specs: each `SPEC`, which is then the restorer's name, or `LABEL=SPEC`; see `words_table`. Where one stands for
+            several, each is named by its own spec, or as `LABEL:ALPHA`.
         training: where `lmmse` and `exemplar` learn.
 
     Returns:
@@ -63,7 +65,7 @@ def build_restorers(specs: Sequence[str], training: Training) -> dict[str, Resto
     Raises:
         InputError: an unknown spec, a repeated name, a file or function that cannot be loaded.
     """
-    named = [_named(spec) for spec in specs]
+    named = [one for spec in specs for one in _named(spec)]
     repeated = [name for name, count in Counter(name for name, _ in named).items() if count > 1]
     if repeated:
         raise InputError(f"restorers: found {', '.join(sorted(repeated))} more than once, expected different restorers")
@@ -79,10 +81,20 @@ def words_table() -> tuple[tuple[str, str], ...]:
     return (*words, *endings, ("LABEL=SPEC", "another name for any of them"))
 
 
-def _named(spec: str) -> tuple[str, str]:
-    """The name and the spec without it."""
+def _named(spec: str) -> list[tuple[str, str]]:
+    """Of each restorer that a spec stands for the name, and the spec without it."""
     match = _LABELLED.fullmatch(spec)
-    return (match["label"].strip(), match["spec"]) if match else (spec, spec)
+    label, plain = (match["label"].strip(), match["spec"]) if match else ("", spec)
+    return [(":".join((label, *texts)) if label else one, one) for texts, one in _several(plain)]
+
+
+def _several(spec: str) -> list[tuple[tuple[str, ...], str]]:
+    """The specs that one stands for, each with the texts that tell it from the others."""
+    for ending in ENDINGS:
+        if match := ending.pattern.fullmatch(spec):
+            inner, own = _several(match["inner"]), ending.several(match)
+            return [((*texts, text) if text else texts, one + end) for texts, one in inner for text, end in own]
+    return [((), spec)]
 
 
 def _plan(spec: str, sources: Sources) -> Make:

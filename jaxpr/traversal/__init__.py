@@ -2,14 +2,12 @@
 
 from jaxpr.traversal.folders import InputFolders, check_traversal_folder, open_folders
 from jaxpr.traversal.traverse import check_traversal, traverse
-from jaxpr.traversal.traversed import WISHES, Traversed, Wish, best_alpha, traversal_record
+from jaxpr.traversal.traversed import WISHES, Traversed, traversal_record
 
 __all__ = [
     "WISHES",
     "InputFolders",
     "Traversed",
-    "Wish",
-    "best_alpha",
     "check_traversal",
     "check_traversal_folder",
     "open_folders",

@@ -19,6 +19,7 @@ from jaxpr.core import InputError, Key, check_count, check_key, code_sha256, des
 from jaxpr.data import ImageSource
 from jaxpr.evaluation.state import BatchStore, open_run
 from jaxpr.metrics import Moments
+from jaxpr.records.along import RESTORED, alpha_name, best_alpha, check_lose_psnr
 from jaxpr.records.differences import compared
 from jaxpr.records.results import Described, Metric, RestorerResult, Results
 from jaxpr.restorers import LatentTransport, save_transport
@@ -26,7 +27,7 @@ from jaxpr.restorers.latent_transport_files import pack_transport
 from jaxpr.traversal.folders import InputFolders, check_traversal_folder, open_folders
 from jaxpr.traversal.measuring import Patched, feature_blocks, measured_set, measurer
 from jaxpr.traversal.moving import autoencoder, mixed_levels, mover
-from jaxpr.traversal.traversed import RESTORED, Traversed, best_alpha, check_lose_psnr, row_name
+from jaxpr.traversal.traversed import WISHES, Traversed
 from jaxpr.traversal.writing import TRANSPORT, write_images, write_traversal
 from jaxpr.weights import feature_extractor
 
@@ -85,8 +86,7 @@ def traverse(
         `Traversed`; without a page it has no rows.
 
     Raises:
-        InputError: folders or images that do not fit, a folder that holds other things, or a wish that needs what is
-            not there.
+        InputError: folders or images that do not fit, a folder that holds other things, or a wish without its needs.
     """
     check_key(key, single=True)
     asked = "least-fd" if wish is None and lose_psnr is not None else wish
@@ -110,8 +110,7 @@ def traverse(
     work = _Work(key, inputs, fitted, state, progress)
     work.move()
     write_images(folder, inputs, work.moved, alpha)
-    names = inputs.restored.names
-    found = Traversed(folder, alpha, (), (), work.kind, fitted.record, settings, names)
+    found = Traversed(folder, alpha, (), (), work.kind, fitted.record, settings, inputs.restored.names)
     if page:
         patched = Patched(features, settings["patch_size"], settings["patch_stride"])
         alphas = _alphas(points, alpha)
@@ -159,6 +158,8 @@ def check_traversal(
 
 def _check_wish(wish: str | None, lose_psnr: float | None, inputs: InputFolders, *, page: bool) -> None:
     """Raise where a wish cannot be answered, before anything is computed."""
+    if wish is not None and wish not in WISHES:
+        raise InputError(f"wish: found {wish!r}, expected one of {', '.join(WISHES)}")
     if wish is not None and not page:
         raise InputError(f"wish: found {wish} where nothing is measured, expected a page")
     if wish == "least-fd" and inputs.truth is None and inputs.natural is None:
@@ -238,7 +239,7 @@ def _rows(work: _Work, patched: Patched, alphas: tuple[float, ...]) -> tuple[Res
 
     rows = []
     for alpha in tqdm(alphas, desc="comparing", disable=not work.progress):
-        name = row_name(alpha)
+        name = alpha_name(alpha)
         described_as = Described(label=name, family=_FAMILY, setting=alpha)
         rows.append(RestorerResult(name, metrics(work.along(alpha)), {}, {}, described_as=described_as))
     rows.append(RestorerResult(f"D(E({RESTORED}))", metrics(work.store("reconstructed")), {}, {}))

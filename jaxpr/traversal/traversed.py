@@ -1,53 +1,24 @@
-"""What a traversal found: numbers along alpha, which alpha is best for a wish, and its record.
+"""What a traversal found: numbers along alpha, and its record.
 
 `transport.json` is described in docs/transport.md.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxpr import __version__
-from jaxpr.core import InputError, described, is_number
-from jaxpr.records.results import Metric, RestorerResult, Results, to_record
+from jaxpr.core import InputError
+from jaxpr.records.along import RESTORED, SAME, Wish
+from jaxpr.records.along import WISHES as ALL_WISHES
+from jaxpr.records.results import RestorerResult, Results, to_record
 
-__all__ = [
-    "RESTORED",
-    "WISHES",
-    "Traversed",
-    "Wish",
-    "best_alpha",
-    "check_lose_psnr",
-    "row_name",
-    "traversal_record",
-]
+__all__ = ["WISHES", "Traversed", "traversal_record"]
 
 SCHEMA_VERSION = 1
-RESTORED, MOVED = "x*", "x̂₀"
-_STEP = 1e-9  # alphas that are so close are one
-WISHES = {"least-fd": "fd_", "least-niqe": "niqe", "least-lpips": "lpips_"}
-"""Words for what should be least, and the beginnings of the metrics' names."""
-
-
-class Wish(NamedTuple):
-    """The measured alpha that is best for a wish.
-
-    Attributes:
-        wish: one of `WISHES`.
-        lose_psnr: decibels of PSNR that may be lost; None for any.
-        alpha: the best of those that were measured.
-        metric: name of what is least there.
-        value: it.
-        psnr_lost: of x*'s, in decibels; None without truths.
-    """
-
-    wish: str
-    lose_psnr: float | None
-    alpha: float
-    metric: str
-    value: float
-    psnr_lost: float | None
+WISHES = tuple(wish for wish in ALL_WISHES if wish != "least-joint-fd")
+"""Words for what should be least; measurements are not known here."""
 
 
 class Traversed(NamedTuple):
@@ -83,65 +54,9 @@ class Traversed(NamedTuple):
             InputError: it was not measured.
         """
         for found, row in zip(self.alphas, self.rows, strict=False):
-            if abs(found - alpha) < _STEP:
+            if abs(found - alpha) < SAME:
                 return row
         raise InputError(f"alpha: found {alpha:g}, expected one of {', '.join(f'{a:g}' for a in self.alphas)}")
-
-
-def row_name(alpha: float) -> str:
-    """What the outputs at alpha are called."""
-    if abs(alpha - 1) < _STEP:
-        return RESTORED
-    return MOVED if abs(alpha) < _STEP else f"x̂ at α = {alpha:g}"
-
-
-def best_alpha(
-    alphas: Sequence[float], rows: Sequence[RestorerResult], *, wish: str = "least-fd", lose_psnr: float | None = None
-) -> Wish:
-    """The alpha that is best for a wish, among those that were measured; of equal ones that nearest to x*.
-
-    Args:
-        alphas: that were measured, 1 among them.
-        rows: of each of them, first of all rows.
-        wish: what should be least, one of `WISHES`.
-        lose_psnr: decibels of mean PSNR that may be lost from that of x*; None for any.
-
-    Raises:
-        InputError: no such wish, or what it needs was not measured.
-    """
-    if wish not in WISHES:
-        raise InputError(f"wish: found {wish!r}, expected one of {', '.join(WISHES)}")
-    if lose_psnr is not None:
-        check_lose_psnr(lose_psnr)
-    along = list(zip(alphas, rows, strict=False))
-    metric = next((name for _, row in along for name in row.metrics if name.startswith(WISHES[wish])), None)
-    known = [] if metric is None else [(a, row) for a, row in along if _is_finite(row, metric)]
-    if metric is None or not known:
-        needs = {"least-fd": "natural images or truths", "least-lpips": "truths"}.get(wish, "large enough images")
-        raise InputError(f"wish: found {wish} where it was not measured, expected {needs}")
-    best = next((row.metrics.get("psnr") for a, row in along if abs(a - 1) < _STEP), None)
-    if lose_psnr is not None:
-        if best is None:
-            raise InputError("lose_psnr: found a wish for PSNR without truths, expected truths")
-        known = [(a, row) for a, row in known if _lost(row, best) <= lose_psnr + _STEP]
-    alpha, row = min(known, key=lambda pair: (pair[1].metrics[metric].value, abs(pair[0] - 1)))
-    lost = None if best is None else _lost(row, best)
-    return Wish(wish, lose_psnr, alpha, metric, row.metrics[metric].value, lost)
-
-
-def check_lose_psnr(lose_psnr: float) -> None:
-    """Raise InputError unless it is a number of decibels that may be lost."""
-    if not (is_number(lose_psnr) and 0 <= lose_psnr < math.inf):
-        raise InputError(f"lose_psnr: found {described(lose_psnr)}, expected decibels of zero or more")
-
-
-def _is_finite(row: RestorerResult, metric: str) -> bool:
-    return metric in row.metrics and math.isfinite(row.metrics[metric].value)
-
-
-def _lost(row: RestorerResult, best: Metric) -> float:
-    own = row.metrics["psnr"].value
-    return 0.0 if own == best.value else best.value - own  # both may be infinite
 
 
 def traversal_record(traversed: Traversed) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from jaxpr.numerics import Moments
 from jaxpr.restorers import (
     TransportWarning,
     as_restorer,
+    autoencoded,
     fit_transport,
     kl_encoder,
     latent_transport,
@@ -145,9 +146,11 @@ def test_the_departures_of_the_authors_code_are_not_repeated(noisy):
 def test_alpha_mixes_pixels_and_members_share_their_function(fitted):
     x0, half, beyond, itself = (latent_transport(IDENTITY, fitted, alpha=alpha) for alpha in (0, 0.5, -0.5, 1))
     assert x0.apply == half.apply == beyond.apply
+    assert itself.apply == IDENTITY.apply  # bit by bit what it was
     before = _applied._cache_size()
+    np.testing.assert_array_equal(run(itself, RESTORED), RESTORED)
     images = {restorer.setting: run(restorer, RESTORED) for restorer in (x0, half, beyond, itself)}
-    assert _applied._cache_size() <= before + 1
+    assert _applied._cache_size() <= before + 2
     np.testing.assert_allclose(images[0], x0(RESTORED), atol=FLOAT32)  # jit = eager
     for alpha, image in images.items():
         np.testing.assert_allclose(image, (1 - alpha) * images[0] + alpha * RESTORED, atol=FLOAT32)
@@ -171,8 +174,11 @@ def test_a_stochastic_restorer_and_the_noise_have_keys_of_their_own(noisy):
     draws = jax.jit(lambda key, y: restorer.draws(key, y, count=2))(KEY, RESTORED)
     assert draws.shape == (2, *RESTORED.shape)
     assert np.abs(draws[0] - draws[1]).mean() > 0.01
-    itself = run(latent_transport(sampler, noisy, alpha=1), KEY, RESTORED)
-    assert 0 < np.abs(itself - RESTORED).mean() < 0.02
+    itself = latent_transport(sampler, noisy, alpha=1)
+    np.testing.assert_array_equal(itself(KEY, RESTORED), sampler(KEY, RESTORED))
+    # What the restorer draws for a key is the same at every alpha, alone and in sets.
+    half, both = latent_transport(sampler, noisy, alpha=0.5), (KEY, jnp.asarray(RESTORED))
+    np.testing.assert_allclose(run(half, *both), (run(restorer, *both) + run(itself, *both)) / 2, atol=FLOAT32)
 
 
 def test_gradients_are_finite_and_right(fitted):
@@ -254,6 +260,27 @@ def test_an_autoencoder_of_any_image_size_drawn_or_by_its_mode(encoder):
     assert 1e-6 < np.abs(run(drawn, KEY, images) - run(restorer, images)).mean() < 0.5
     other = latent_transport(IDENTITY, replace(found, encoder=kl_encoder(CONFIG, encoder.params, name="tiny")))
     assert other.apply == drawn.apply  # encoders of equal sizes share their programs
+
+
+@pytest.mark.thorough
+def test_an_autoencoder_alone(encoder):
+    """D(E(x*)) of sides that are extended and cut again, in single draws and in sets, and its map alone."""
+    images = jnp.asarray(smooth(2, 13, 11, seed=6))
+    network = autoencoder_kl(CONFIG)
+    padded = np.pad(np.sqrt(images), ((0, 0), (0, 1), (0, 1), (0, 0)), mode="edge")
+    latents = jax.jit(network.encode)(encoder.params, 2 * padded - 1).mean
+    expected = (jax.jit(network.decode)(encoder.params, latents)[:, :13, :11] + 1) / 2
+    again = autoencoded(jnp.sqrt, encoder)
+    np.testing.assert_allclose(run(again, images), expected, atol=1e-5)
+    np.testing.assert_allclose(again(images), expected, atol=1e-5)  # jit = eager
+    alone = again.autoencoder
+    np.testing.assert_allclose(run(alone, jnp.sqrt(images)), expected, atol=1e-5)
+    assert (again.variant, alone.weights) == ("autoencoded", {"autoencoder": encoder.record})
+    drawn = autoencoded(lambda key, y: y + jax.random.uniform(key, y.shape) / 9, encoder)
+    draws = jax.jit(lambda key, y: drawn.draws(key, y, count=2))(KEY, images)
+    assert np.abs(draws[0] - draws[1]).mean() > 1e-6
+    assert autoencoded(jnp.sqrt, PIXELS).autoencoder is None  # loses nothing
+    np.testing.assert_array_equal(autoencoded(jnp.sqrt, PIXELS)(images), jnp.sqrt(images))
 
 
 def test_a_pair_of_functions_is_an_encoder():

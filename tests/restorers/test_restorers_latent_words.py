@@ -71,9 +71,44 @@ def test_any_restorer_can_be_inside(tmp_path):
     assert (exemplar.family, exemplar.setting, exemplar.variant) == ("exemplar 0.1", 0.0, "transport")
 
 
+def test_one_word_for_several_alphas_which_share_fit_and_program(monkeypatch):
+    fits = []
+    monkeypatch.setattr(words, "fit_transport", lambda *a, fit=words.fit_transport, **o: fits.append(1) or fit(*a, **o))
+    found = build("bicubic", "bicubic+transport:curve?patch=1", "few=bicubic+transport: .5,1?patch=1+project")
+    curve = {name: r for name, r in found.items() if name.startswith("bicubic+")}
+    texts = ("-1", "-0.5", "0", "0.25", "0.5", "0.75", "1", "1.5", "2")
+    assert list(curve) == [f"bicubic+transport:{text}?patch=1" for text in texts]
+    assert [r.setting for r in curve.values()] == [float(text) for text in texts]
+    assert list(found)[-2:] == ["few:.5", "few:1"]
+    assert [r.label for r in list(found.values())[-2:]] == [
+        f"bicubic+transport:{a}?patch=1+project" for a in (".5", "1")
+    ]
+    assert len(fits) == 1
+    assert {(r.family, r.variant) for r in curve.values()} == {("bicubic", "transport")}
+    itself = curve.pop("bicubic+transport:1?patch=1")
+    assert len({r.apply for r in curve.values()}) == 1
+    assert itself.apply == found["bicubic"].apply  # alpha = 1 is the restorer, to the last bit
+    np.testing.assert_array_equal(itself(Y), found["bicubic"](Y))
+    nested = build("n=nearest+transport:0,1?patch=1+transport:0,2?patch=1")
+    assert list(nested) == ["n:0:0", "n:0:2", "n:1:0", "n:1:2"]
+
+
+def test_an_autoencoder_alone_is_an_ending():
+    found = build("bicubic+autoencoded?encoder=pixels")["bicubic+autoencoded?encoder=pixels"]
+    np.testing.assert_array_equal(found(Y), bicubic(Y, factor=2))
+    assert (found.family, found.variant) == ("bicubic", "autoencoded")
+    assert found.weights == {"autoencoder": {"name": "pixels", "sha256": None}}
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
+        ("bicubic+transport:0,,1", "found alpha without a number, expected a number"),
+        ("bicubic+transport:0,much", "found alpha much, expected a number"),
+        ("bicubic+transport:0,0.5,0.0", "found alphas 0,0.5,0.0, expected each once"),
+        ("bicubic+autoencoded", "found the options none, expected .encoder=NAME_OR_FILE"),
+        ("bicubic+autoencoded?patch=3", "found the options patch=3, expected .encoder=NAME_OR_FILE"),
+        ("bicubic+autoencoded?encoder=no/such/file", "no/such/file"),
         ("bicubic+transport:much", "found alpha much, expected a number"),
         ("bicubic+transport:nan", "found alpha nan, expected a number"),
         ("bicubic+transport?patch=2", "patch: found 2, expected an odd number"),

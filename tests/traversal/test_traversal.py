@@ -16,9 +16,8 @@ from jaxpr.cli.commands import main
 from jaxpr.core import InputError
 from jaxpr.data import image_folder
 from jaxpr.metrics import Moments, extract_patches, frechet_distance, psnr
-from jaxpr.records.results import Metric, RestorerResult
 from jaxpr.restorers import fit_transport, latent_transport, load_transport, pixel_encoder
-from jaxpr.traversal import best_alpha, check_traversal_folder, traverse
+from jaxpr.traversal import check_traversal_folder, traverse
 from jaxpr.traversal.moving import mixed_levels
 from jaxpr.weights import feature_extractor
 
@@ -154,6 +153,7 @@ def test_a_stopped_traversal_goes_on(place, fitted, found, tmp_path, monkeypatch
         ({"truth": "nowhere"}, "truth: found nothing at"),
         ({"natural": None, "wish": "least-fd"}, "wish: found least-fd without natural images or truths"),
         ({"lose_psnr": 1.0}, "lose_psnr: found no truths"),
+        ({"wish": "least-joint-fd"}, "wish: found 'least-joint-fd', expected one of least-fd, least-niqe, least-lpips"),
     ],
 )
 def test_what_is_refused(place, fitted, change, expected):
@@ -169,24 +169,6 @@ def test_what_is_refused(place, fitted, change, expected):
 def test_other_settings_in_the_same_folder_are_refused(place, fitted, found):
     with pytest.raises(InputError, match="features = 'pixels'"):
         traverse(KEY, place / "restored", fitted, out=found.folder, truth=place / "truth", natural=place / "natural")
-
-
-def rows(psnr_values, fd_values):
-    return [
-        RestorerResult(str(i), {"psnr": Metric(p, 0.1), "fd_alexnet": Metric(f, 0.1)}, {}, {})
-        for i, (p, f) in enumerate(zip(psnr_values, fd_values, strict=True))
-    ]
-
-
-def test_the_best_alpha_for_a_wish():
-    alphas, measured = (-1.0, 0.0, 0.5, 1.0), rows((20, 27, 29.2, 30), (5, 2, 3, 9))
-    assert best_alpha(alphas, measured).alpha == 0.0
-    within = best_alpha(alphas, measured, lose_psnr=1.0)
-    assert (within.alpha, within.metric, within.value) == (0.5, "fd_alexnet", 3)
-    assert within.psnr_lost == pytest.approx(0.8)
-    assert best_alpha(alphas, measured, lose_psnr=0.0).alpha == 1.0
-    with pytest.raises(InputError, match="wish: found least-niqe where it was not measured"):
-        best_alpha(alphas, measured, wish="least-niqe")
 
 
 def test_an_out_folder_beside_the_inputs_is_taken(tmp_path):

@@ -74,6 +74,7 @@ class ImagePrior(NamedTuple):
         schedule: its noise levels.
         kernels: behind the denoiser; None for a network.
         x: images (N, H, W, C) in [0, 1] that it does not know, spread evenly over the test split.
+        known: images (M, H, W, C) in [0, 1] that it was made of, of a network some.
         groups: (N,), of which photograph each is.
         labels: (N,), of digits.
     """
@@ -83,6 +84,7 @@ class ImagePrior(NamedTuple):
     schedule: Schedule
     kernels: Kernels | None
     x: np.ndarray
+    known: np.ndarray
     groups: np.ndarray
     labels: np.ndarray | None
 
@@ -92,30 +94,31 @@ def image_prior(name: str, *, images: int, kernels: int) -> ImagePrior:
 
     Args:
         name: "digits" (8×8) or "photos" (32×32, colour) for kernels on training images; "photos:FILE" or
-            "digits28:FILE" for a network that `read_prior` takes.
+            "digits28:FILE" for a network that `read_prior` takes; "digits28" is the packaged one.
         images: of the test split.
-        kernels: centres, spread evenly over the training images.
+        kernels: training images, spread evenly: the centres of kernels, what answers of a network are compared with.
 
     Raises:
-        InputError: another name, or a file that is no denoiser.
+        InputError: another name, a file that is no denoiser, or images that are not installed.
     """
     data, _, file = name.partition(":")
-    if data not in ("digits", "photos", "digits28") or (data == "digits28" and not file):
-        raise InputError(f"name: found {name!r}, expected digits, photos, photos:FILE or digits28:FILE")
+    if data not in ("digits", "photos", "digits28"):
+        raise InputError(f"name: found {name!r}, expected digits, photos, digits28, photos:FILE or digits28:FILE")
+    file = "digits28" if name == "digits28" else file
     train, test = (_images(data, split) for split in ("train", "test"))
     chosen = _spread_evenly(len(test), images)
     x = np.stack([test[i] for i in chosen])
     names = [test.names[i] for i in chosen]
     groups = np.array([n.partition("[")[0] for n in names]) if data == "photos" else np.arange(len(x))
     labels = None if test.labels is None else np.array(test.labels)[chosen]
+    known = np.stack([train[i] for i in _spread_evenly(len(train), kernels)])
     if file:
         prior = read_prior(file)
         predict = functools.partial(prior.model.apply, prior.params)
         denoiser = from_eps(predict, schedule=prior.schedule, learned_variance=prior.learned_variance)
-        return ImagePrior(name, denoiser, prior.schedule, None, x, groups, labels)
-    centres = np.stack([train[i] for i in _spread_evenly(len(train), kernels)]) * 2 - 1
-    made, schedule = _kernels(centres.astype(np.float32), WIDTHS[data]), linear_schedule()
-    return ImagePrior(name, made.denoiser(schedule), schedule, made, x, groups, labels)
+        return ImagePrior(name, denoiser, prior.schedule, None, x, known, groups, labels)
+    made, schedule = _kernels((known * 2 - 1).astype(np.float32), WIDTHS[data]), linear_schedule()
+    return ImagePrior(name, made.denoiser(schedule), schedule, made, x, known, groups, labels)
 
 
 def _images(data: str, split: Any) -> Any:

@@ -71,8 +71,7 @@ def set_measures(prior: ImagePrior) -> SetMeasures:
         return np.mean([np.sum((found[i] - found[j]) ** 2, axis=1) for i, j in pairs], axis=0)
 
     apply = jax.jit(extractor.apply)
-    known = prior.x if prior.kernels is None else (np.asarray(prior.kernels.centres) + 1) / 2
-    real = np.asarray(apply(jnp.asarray(known[:_REAL])))
+    real = np.asarray(apply(jnp.asarray(prior.known[:_REAL])))
 
     def unlikeness(sets: np.ndarray) -> np.ndarray:
         found = np.asarray(apply(jnp.asarray(sets.reshape(-1, *sets.shape[2:]))))

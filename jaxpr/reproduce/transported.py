@@ -1,0 +1,292 @@
+"""Restorers on the way from x* to x̂₀: fitted on training crops, measured on test crops, with several encoders at once.
+
+Papers: [adrai2023], Sections 4 and 5.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpr.core import Array, InputError, Key, first_line
+from jaxpr.degradations import Degradation
+from jaxpr.diffusion import cosine_transform, gaussian_denoiser, linear_schedule
+from jaxpr.records.results import Difference, Metric
+from jaxpr.reproduce.moved_sets import (
+    CropSet,
+    Meter,
+    Problem,
+    Tally,
+    difference,
+    mixed,
+    moved_images,
+    reconstructed,
+)
+from jaxpr.restorers import (
+    LatentEncoder,
+    LatentTransport,
+    PatchStatistics,
+    Restorer,
+    TransportWarning,
+    fit_transport,
+    patch_statistics,
+    pixel_encoder,
+    read_encoder,
+)
+from jaxpr.samplers import ddrm
+
+__all__ = ["Ground", "Held", "Traversal", "gaussian_ddrm", "ground", "held", "readable_encoders", "traversed"]
+
+_STEPS = 20
+
+
+class Ground(NamedTuple):
+    """What all restorers share: crops, encoders, and what is known of natural crops.
+
+    Attributes:
+        test: crops that are measured.
+        train: crops (N, H, W, C) that are restored to fit.
+        natural: statistics of natural crops, by the name of the encoder.
+        encoders: in the order of tables.
+        patch: side of the transported patches.
+        key: draws latents of all encoders but the pixels; None for the mode.
+        meter: of distortion and features.
+        truth: tally of the test crops.
+        ceilings: metrics of D(E(x)), by encoder.
+        example: the crop of most contrast in the first batch, which figures show.
+        batch: crops computed together.
+    """
+
+    test: CropSet
+    train: np.ndarray
+    natural: dict[str, PatchStatistics]
+    encoders: Sequence[LatentEncoder]
+    patch: int
+    key: Key | None
+    meter: Meter
+    truth: Tally
+    ceilings: dict[str, dict[str, Metric]]
+    example: int
+    batch: int
+
+    def statistics(self, encoder: LatentEncoder, images: np.ndarray, *, part: int) -> PatchStatistics:
+        """Of images (N, H, W, C); `part` tells the draws of latents apart."""
+        return _statistics(encoder, images, self.patch, self.key, part)
+
+
+def ground(
+    test: CropSet,
+    train: np.ndarray,
+    natural: np.ndarray,
+    *,
+    encoders: Sequence[LatentEncoder],
+    patch: int,
+    meter: Meter,
+    batch: int,
+    key: Key | None = None,
+) -> Ground:
+    """Measure what all restorers share: the truths, natural patches, and what each encoder loses of the truths.
+
+    Args:
+        test: crops that are measured.
+        train: crops (N, H, W, C) that will be restored.
+        natural: crops of natural images, those of `train` or others.
+        encoders: see `Ground`, as for the others.
+        patch: see there.
+        meter: see there.
+        batch: see there.
+        key: see there.
+    """
+    statistics = {e.name: _statistics(e, natural, patch, key, 1) for e in encoders}
+    truth, tallies = Tally(test.groups), {e.name: Tally(test.groups) for e in encoders}
+    example = 0
+    for positions, x in test.batches(batch):
+        if positions[0] == 0:
+            example = int(np.argmax(x.std(axis=(1, 2, 3))))
+        truth.add(positions, *meter(x, x))
+        for e in encoders:
+            tallies[e.name].add(positions, *meter(x, reconstructed(e, x)))
+    ceilings = {name: tally.metrics(truth) for name, tally in tallies.items()}
+    return Ground(test, train, statistics, encoders, patch, key, meter, truth, ceilings, example, batch)
+
+
+def _statistics(encoder: LatentEncoder, images: np.ndarray, patch: int, key: Key | None, part: int) -> PatchStatistics:
+    drawn = None if key is None or encoder.name == pixel_encoder().name else jax.random.fold_in(key, part)
+    return patch_statistics(images, encoder=encoder, patch=patch, sample_key=drawn)
+
+
+def readable_encoders(names: Sequence[str]) -> tuple[list[LatentEncoder], list[str]]:
+    """Encoders by name or file, and a sentence on each that is not here."""
+    found, missing = [], []
+    for name in names:
+        try:
+            found.append(read_encoder(name))
+        except InputError as error:
+            missing.append(f"The encoder {name} is left out, for its weights are not here: {first_line(error)}.")
+    return found, missing
+
+
+class Traversal(NamedTuple):
+    """A restorer on the way.
+
+    Attributes:
+        task: its name.
+        restorer: its name.
+        encoder: its name.
+        rows: metrics by alpha.
+        again: metrics of D(E(x*)).
+        example: x, y, x*, x̂ at 0.5 and x̂₀ of one crop.
+    """
+
+    task: str
+    restorer: str
+    encoder: str
+    rows: dict[float, dict[str, Metric]]
+    again: dict[str, Metric]
+    example: list[np.ndarray]
+
+    @property
+    def label(self) -> str:
+        """Restorer, task and encoder."""
+        return f"{self.restorer} ({self.task}, {self.encoder})"
+
+    def change(self, alpha: float, metric: str) -> Difference:
+        """The difference from x*."""
+        return difference(self.rows[alpha], self.rows[1.0], metric)
+
+
+def traversed(
+    task: str, name: str, restorer: Restorer, problem: Problem, on: Ground, *, alphas: Sequence[float]
+) -> list[Traversal]:
+    """Fit the transport of one restorer with every encoder, restore the test crops once, mix and measure.
+
+    Args:
+        task: name.
+        name: of the restorer.
+        restorer: of the problem's measurements.
+        problem: the degradation.
+        on: crops and encoders.
+        alphas: 0.5 need not be among them, 0 and 1 must.
+    """
+    restored = problem.restored_all(restorer, on.train, batch=on.batch, part=1)
+    fits = {}
+    for e in on.encoders:
+        source = on.statistics(e, restored, part=0)
+        fits[e.name] = fit_transport(source, on.natural[e.name], encoder=e, patch=on.patch)
+    tallies = {encoder: {alpha: Tally(on.test.groups) for alpha in alphas} for encoder in fits}
+    again = {encoder: Tally(on.test.groups) for encoder in fits}
+    examples: dict[str, list[np.ndarray]] = {}
+    for positions, x in on.test.batches(on.batch):
+        y = problem.measured(positions, x, part=0)
+        star = problem.restored(restorer, positions, y, part=0)
+        for encoder, fitted in fits.items():
+            moved = moved_images(jax.random.fold_in(problem.key, 7), fitted, star, positions)
+            for alpha, tally in tallies[encoder].items():
+                tally.add(positions, *on.meter(x, mixed(moved, star, alpha)))
+            again[encoder].add(positions, *on.meter(x, reconstructed(fitted.encoder, star)))
+            some = (x, y, star, mixed(moved, star, 0.5), moved)
+            examples.setdefault(encoder, [images[on.example] for images in some])
+    return [
+        Traversal(
+            task,
+            name,
+            encoder,
+            {alpha: tally.metrics(on.truth) for alpha, tally in tallies[encoder].items()},
+            again[encoder].metrics(on.truth),
+            examples[encoder],
+        )
+        for encoder in fits
+    ]
+
+
+class Held(NamedTuple):
+    """One restorer's crops, all in memory, for experiments that fit many transports.
+
+    Attributes:
+        problem: the degradation.
+        restorer: of its measurements.
+        train: natural training crops (N, H, W, C).
+        restored_train: what the restorer makes of them.
+        x: test crops.
+        y: their measurements.
+        star: their restorations.
+        groups: the photograph of each.
+        meter: of distortion and features.
+        truth: tally of the test crops.
+    """
+
+    problem: Problem
+    restorer: Restorer
+    train: np.ndarray
+    restored_train: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    star: np.ndarray
+    groups: np.ndarray
+    meter: Meter
+    truth: Tally
+
+    def fitted(
+        self, patch: int, *, encoder: LatentEncoder, restored: Any = None, natural: Any = None, key: Key | None = None
+    ) -> LatentTransport:
+        """The transport from restored to natural images, by default of all training crops; `key` draws latents."""
+        sets = (self.restored_train if restored is None else restored, self.train if natural is None else natural)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TransportWarning)  # of one image: experiments ask what it does
+            return fit_transport(*sets, encoder=encoder, patch=patch, sample_key=key)
+
+    def metrics(self, images: np.ndarray) -> dict[str, Metric]:
+        """Of images in the place of the test crops; with what they explain of y, where there is an operator."""
+        more = {}
+        if self.problem.degradation.has_operator:
+            operator = self.problem.degradation.operator(self.x.shape[1:])
+            again = np.asarray(operator(jnp.asarray(images)), np.float64)
+            squares = np.mean((again - self.y) ** 2, axis=(1, 2, 3))
+            more["lr_psnr"] = -10 * np.log10(np.maximum(squares, 1e-14))
+        return self.meter.all_of(self.x, images, self.groups, **more).metrics(self.truth)
+
+
+def held(problem: Problem, restorer: Restorer, train: np.ndarray, test: CropSet, meter: Meter, *, batch: int) -> Held:
+    """Restore training and test crops, `batch` of them together."""
+    x, positions = test.arrays(), np.arange(len(test))
+    parts = [positions[i : i + batch] for i in range(0, len(x), batch)]
+    y = np.concatenate([problem.measured(i, x[i], part=0) for i in parts])
+    star = np.concatenate([problem.restored(restorer, i, y[i], part=0) for i in parts])
+    restored = problem.restored_all(restorer, train, batch=batch, part=1)
+    truth = meter.all_of(x, x, test.groups)
+    return Held(problem, restorer, train, restored, x, y, star, test.groups, meter, truth)
+
+
+@dataclass(frozen=True)
+class _GaussianDDRM:
+    """Draws of DDRM with a prior of independent normal coefficients of cosines, whose denoiser is exact."""
+
+    degradation: Degradation
+
+    def __call__(self, params: Any, keys: Any, y: Array) -> Array:
+        mean, variance = params
+        schedule, basis = linear_schedule(), cosine_transform(*mean.shape[:2])
+        denoise = gaussian_denoiser(mean=mean, variance=variance, schedule=schedule, basis=basis)
+        operator, noise = self.degradation.operator(mean.shape), self.degradation.noise_std
+        return ddrm(keys, denoise, y, operator, schedule=schedule, samples=1, noise_std=noise, steps=_STEPS).x[0]
+
+
+def gaussian_ddrm(degradation: Degradation, train: np.ndarray) -> Restorer:
+    """The sampler DDRM with the Gaussian prior that training crops (N, H, W, C) suggest, in a basis of cosines.
+
+    The mean is one number; the variance of a coefficient is that of the three by three frequencies around it.
+    """
+    signed = 2 * np.asarray(train) - 1
+    mean = np.full(train.shape[1:], signed.mean(), np.float32)
+    coefficients = cosine_transform(*train.shape[1:3]).forward(jnp.asarray(signed - mean))
+    power = np.square(np.asarray(coefficients, np.float64)).mean(axis=(0, 3))
+    padded = np.pad(power, 1, mode="edge")
+    (rows, columns), near = power.shape, range(3)
+    smooth = np.mean([padded[i : i + rows, j : j + columns] for i in near for j in near], axis=0)
+    smooth[0, 0] = power[0, 0]
+    variance = np.broadcast_to(smooth[..., None], mean.shape).astype(np.float32)
+    return Restorer(_GaussianDDRM(degradation), (mean, variance), stochastic=True)

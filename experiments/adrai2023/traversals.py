@@ -15,14 +15,11 @@ of each what `jaxpr weights fetch` has stored.
 
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxpr.core import InputError
-from jaxpr.data import image_folder, photos
 from jaxpr.degradations import parse_degradation
 from jaxpr.evaluation.measure import degrader
 from jaxpr.records.results import Difference, Metric
@@ -31,16 +28,24 @@ from jaxpr.report.strips import replicated_to
 from jaxpr.report.style import COLOURS, INK, MARKERS, new_figure, styled
 from jaxpr.report.text import format_value
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
-from jaxpr.reproduce.moved_sets import Meter, Problem, difference, in_memory, photo_crops
-from jaxpr.reproduce.transported import Ground, Traversal, gaussian_ddrm, ground, readable_encoders, traversed
+from jaxpr.reproduce.moved_sets import Meter, Problem, difference
+from jaxpr.reproduce.transported import (
+    Ground,
+    Traversal,
+    available,
+    both_sides,
+    gaussian_ddrm,
+    ground,
+    readable_encoders,
+    traversed,
+)
 from jaxpr.restorers import Training, build_restorers
 from jaxpr.weights import OFFICIAL_FILES, weights_folder
-from jaxpr.weights.wheels import installed_copy
 
 SEED, PATCH = 0, 3
 ENCODERS = ("pixels", "photos-kl4")
-ALPHAS = (-1.0, -0.5, -0.2, -0.1, 0.0, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.5, 2.0)
-PAPER_DATA, PAPER_ENCODERS = Path("data/imagenet512"), ("sd-vae-ft-mse",)
+ALPHAS = (-1.0, -0.5, -0.2, 0.0, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.5, 2.0)
+PAPER_ENCODERS = ("sd-vae-ft-mse",)
 NLM, SAMPLER = "nlm:0.118", "ddrm"  # 0.6 σ; a sampler with a Gaussian prior
 
 
@@ -104,33 +109,24 @@ class Sizes(NamedTuple):
 
 SIZES = {
     "smoke": Sizes(64, 1, 1, (-0.5, 0.0, 0.5, 1.0, 1.5), 2, 1, batch=5),
-    "small": Sizes(128, 6, 6),
+    "small": Sizes(128, 4, 6),
     "paper": Sizes(512, 1, 1, tuple(np.linspace(-1, 2, 31).round(1).tolist()), 3, patch=512, batch=4),
 }
-
-
-def fetched(name: str) -> bool:
-    """Whether the file of a published network is here, in a package or stored by `jaxpr weights fetch`."""
-    return installed_copy(name) is not None or (weights_folder(None) / OFFICIAL_FILES[name].file).exists()
 
 
 def load(sizes: Sizes, *, large: bool) -> tuple[Ground, list[np.ndarray], list[str]]:
     """What all restorers share, images that `lmmse` learns from, and sentences on encoders that are not here."""
     encoders, missing = readable_encoders((*PAPER_ENCODERS, "pixels") if large else ENCODERS)
+    known, test, images = both_sides(
+        crop=sizes.crop, train=sizes.train, each=sizes.each, large=large, photographs=(20, None)
+    )
+    train = natural = known.arrays()
     path, features = weights_folder(None) / OFFICIAL_FILES["inception-fid"].file, "alexnet"
-    if large:
-        if not all((PAPER_DATA / split).is_dir() for split in ("train", "val")):
-            raise InputError(f"data: found no folders {PAPER_DATA}/train and val, expected ImageNet at 512 × 512")
-        known, held_out = (image_folder(PAPER_DATA / split) for split in ("train", "val"))
-        cut = photo_crops(known, sizes.crop, each=1, photographs=20).arrays()
-        train, natural, images = cut[::2], cut[1::2], list(cut[::2])
-        features = f"inception:{path}" if path.exists() else features
-    else:
-        known, held_out = (in_memory(photos(split)) for split in ("train", "test"))
-        train = natural = photo_crops(known, sizes.crop, each=sizes.train).arrays()
-        images = list(known)
+    if large:  # two sets of ten
+        train, natural = train[::2], train[1::2]
+        images, features = list(train), f"inception:{path}" if path.exists() else features
     on = ground(
-        photo_crops(held_out, sizes.crop, each=sizes.each),
+        test,
         train,
         natural,
         encoders=encoders,
@@ -148,7 +144,7 @@ def traversals(task: Task, on: Ground, images: list[np.ndarray], sizes: Sizes) -
     degrade = degrader(degradation, bits=task.bits, compiled=jax.jit)
     tile = 64 if sizes.crop > 256 else None
     training = Training(lambda: images, degrade, degradation, 3, 512, jax.random.key(SEED), tile)
-    words = [w for w in task.restorers if w != SAMPLER] + [w for w in task.published if fetched(w)]
+    words = [w for w in task.restorers if w != SAMPLER] + [w for w in task.published if available(w)]
     restorers = build_restorers(words[: sizes.restorers], training)
     if SAMPLER in task.restorers:
         restorers[SAMPLER] = gaussian_ddrm(degradation, on.train)
@@ -314,7 +310,7 @@ def run(scale: str) -> Experiment:
     on, images, missing = load(sizes, large=large)
     tasks = TASKS[: sizes.tasks]
     found = [t for task in tasks for t in traversals(task, on, images, sizes)]
-    absent = [name for task in tasks for name in task.published if not fetched(name)]
+    absent = [name for task in tasks for name in task.published if not available(name)]
     tables = [table(task.name, [t for t in found if t.task == task.name], on) for task in tasks]
     crops = f"{len(on.test)} crops of {len(set(on.test.groups))} photographs"
     return Experiment(

@@ -18,15 +18,14 @@ import numpy as np
 from jaxpr.core import Array, InputError, may_be_undefined
 from jaxpr.data import ImageSource, crops, from_arrays
 from jaxpr.degradations import Degradation
-from jaxpr.evaluation.measure import to_rgb
 from jaxpr.evaluation.sets import merged_groups
 from jaxpr.metrics import (
     Moments,
     SmallSampleWarning,
     extract_patches,
     frechet_distance,
+    frechet_distance_from_features,
     kernel_distance_grouped,
-    lpips,
     mse,
     psnr,
     ssim,
@@ -34,11 +33,13 @@ from jaxpr.metrics import (
 from jaxpr.models.layers import pad_to_multiple
 from jaxpr.records.differences import paired_difference
 from jaxpr.records.results import Difference, Metric, leave_one_out, mean_metric
+from jaxpr.reproduce.set_measures import perceptual_embedding
 from jaxpr.restorers import LatentEncoder, LatentTransport, Restorer, latent_transport
 from jaxpr.weights import feature_extractor, perceptual_network
 
 __all__ = [
     "CropSet",
+    "Known",
     "Meter",
     "Problem",
     "Tally",
@@ -51,7 +52,7 @@ __all__ = [
 ]
 
 _KEPT = 4000  # crops whose features the kernel distance sees, at most
-_LEVELS = 255.0
+_LEVELS, _OVERSHOOT = 255.0, 0.5
 
 
 class CropSet(NamedTuple):
@@ -136,9 +137,10 @@ class Problem(NamedTuple):
         return np.asarray(_run(restorer.apply, restorer.params, keys, jnp.asarray(y)), np.float32)
 
     def restored_all(self, restorer: Restorer, x: np.ndarray, *, batch: int, part: int) -> np.ndarray:
-        """x* of all crops (N, H, W, C)."""
+        """x* of all crops (N, H, W, C), as statistics take them: overshoots by more than a half are cut."""
         parts = [np.arange(i, min(i + batch, len(x))) for i in range(0, len(x), batch)]
-        return np.concatenate([self.restored(restorer, i, self.measured(i, x[i], part=part), part=part) for i in parts])
+        found = [self.restored(restorer, i, self.measured(i, x[i], part=part), part=part) for i in parts]
+        return np.clip(np.concatenate(found), -_OVERSHOOT, 1 + _OVERSHOOT)
 
 
 def _keys(key: Array, positions: np.ndarray) -> Array:
@@ -189,6 +191,18 @@ def mixed(moved: Any, restored: Any, alpha: Any) -> Any:
     return (1 - alpha) * moved + alpha * restored
 
 
+class Known(NamedTuple):
+    """Truths that images are compared with.
+
+    Attributes:
+        x: (N, H, W, C).
+        embedding: (N, d), whose squared distances are LPIPS.
+    """
+
+    x: Array
+    embedding: Array
+
+
 class Meter:
     """Distortion and features of images beside their truths; compiled once for all alphas.
 
@@ -200,37 +214,32 @@ class Meter:
 
     def __init__(self, features: str, *, patch: int, stride: int) -> None:
         self.features = features.partition(":")[0]
-        extract, network = feature_extractor(features).apply, perceptual_network("alexnet")
-
-        @jax.jit
-        def seen(x: Array) -> Array:
-            return extract(extract_patches(jnp.clip(x, 0, 1), size=patch, stride=stride))
+        extract = feature_extractor(features).apply
+        embed = functools.partial(perceptual_embedding, network=perceptual_network("alexnet"))
 
         @may_be_undefined
         @jax.jit
-        def distorted(x: Array, shown: Array) -> dict[str, Array]:
-            return {
-                "mse": mse(shown, x) * _LEVELS**2,
-                "psnr": psnr(shown, x, data_range=1.0),
-                "ssim": ssim(shown, x, data_range=1.0),
-                "lpips": lpips(to_rgb(shown), to_rgb(x), network=network),
+        def measure(known: Known, images: Array) -> tuple[dict[str, Array], Array]:
+            shown = jnp.clip(images, 0, 1)
+            values = {
+                "mse": mse(shown, known.x) * _LEVELS**2,
+                "psnr": psnr(shown, known.x, data_range=1.0),
+                "ssim": ssim(shown, known.x, data_range=1.0),
+                "lpips": jnp.sum((embed(shown) - known.embedding) ** 2, axis=1),
             }
+            return values, extract(extract_patches(shown, size=patch, stride=stride))
 
-        self._seen, self._distorted = seen, distorted
+        self._embed, self._measure = jax.jit(embed), measure
 
-    def __call__(self, x: np.ndarray, images: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def known(self, x: np.ndarray) -> Known:
+        """Truths (N, H, W, C), ready to be compared with."""
+        return Known(jnp.asarray(x), self._embed(jnp.asarray(x)))
+
+    def __call__(self, known: Known, images: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Distortion of images (N, H, W, C), each (N,), MSE in squared grey levels; features (N, P, d)."""
-        shown = np.clip(images, 0, 1).astype(np.float32)
-        found = self._distorted(jnp.asarray(x), jnp.asarray(shown))
-        features = np.asarray(self._seen(jnp.asarray(shown)))
-        return {n: np.asarray(v) for n, v in found.items()}, features.reshape(len(x), -1, features.shape[-1])
-
-    def all_of(self, x: np.ndarray, images: np.ndarray, groups: np.ndarray, **more: np.ndarray) -> "Tally":
-        """The tally of a whole set that is in memory, with further values of each image."""
-        tally = Tally(groups)
-        values, features = self(x, images)
-        tally.add(np.arange(len(x)), values | more, features)
-        return tally
+        values, features = self._measure(known, jnp.asarray(images, jnp.float32))
+        kept = np.asarray(features).reshape(len(images), -1, features.shape[-1])
+        return {n: np.asarray(v) for n, v in values.items()}, kept
 
 
 class Tally:
@@ -243,19 +252,20 @@ class Tally:
     def __init__(self, groups: np.ndarray) -> None:
         self.groups, self.blocks = groups, merged_groups(groups)
         self.values: dict[str, np.ndarray] = {}
-        self._moments: dict[int, Moments] = {}
         self._kept: dict[int, np.ndarray] = {}
         self._wanted = set(np.linspace(0, len(groups) - 1, min(len(groups), _KEPT)).round().astype(int).tolist())
+        self._moments: dict[int, Moments] = {}  # of all; empty where all is kept
 
     def add(self, positions: np.ndarray, values: Mapping[str, np.ndarray], features: np.ndarray) -> None:
         """Values (B,) and features (B, P, d) of the images at these positions."""
         for name, some in values.items():
             self.values.setdefault(name, np.full(len(self.groups), np.nan))[positions] = some
         for position, rows in zip(positions.tolist(), features, strict=True):
-            block = int(self.blocks[position])
-            self._moments[block] = self._moments.get(block, Moments.zero(rows.shape[1])).update(rows)
             if position in self._wanted:
                 self._kept[position] = rows
+            if len(self._wanted) < len(self.groups):
+                block = int(self.blocks[position])
+                self._moments[block] = self._moments.get(block, Moments.zero(rows.shape[1])).update(rows)
 
     def metrics(self, real: "Tally") -> dict[str, Metric]:
         """Means, with errors over photographs; Fréchet and kernel distance from the truths, by the jackknife.
@@ -263,26 +273,35 @@ class Tally:
         Leaving a photograph out leaves out its truths, too.
         """
         found = {name: mean_metric(values, self.groups) for name, values in self.values.items()}
-        pairs = [(real._moments[b], self._moments[b]) for b in sorted(self._moments)]
-        found |= leave_one_out(_frechet, pairs)
         order = sorted(self._kept)
         labels = np.concatenate([np.full(len(self._kept[i]), self.blocks[i]) for i in order])
-        both = (np.concatenate([tally._kept[i] for i in order]) for tally in (real, self))
-        kernel = kernel_distance_grouped(*both, labels, labels)
+        both = [np.concatenate([tally._kept[i] for i in order]) for tally in (real, self)]
+        if self._moments:
+            found |= leave_one_out(_frechet, [(real._moments[b], self._moments[b]) for b in sorted(self._moments)])
+        else:
+            parts = [tuple(side[labels == b] for side in both) for b in np.unique(labels)]
+            found |= leave_one_out(_frechet_of_features, parts)
+        kernel = kernel_distance_grouped(both[0], both[1], labels, labels)
         return found | {"kd": Metric(kernel.value, kernel.stderr, left_out=kernel.left_out)}
 
 
 def _frechet(pairs: Sequence[tuple[Moments, Moments]]) -> dict[str, float]:
     real, fake = (functools.reduce(Moments.merge, side) for side in zip(*pairs, strict=True))
-    if min(real.count, fake.count) < 2:
-        return {"fd": math.nan}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SmallSampleWarning)  # a remark of the experiments says it
         return {"fd": float(frechet_distance(real, fake))}
+
+
+def _frechet_of_features(pairs: Sequence[tuple[np.ndarray, ...]]) -> dict[str, float]:
+    real, fake = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SmallSampleWarning)
+        return {"fd": float(frechet_distance_from_features(real, fake))}
 
 
 def difference(found: Mapping[str, Metric], base: Mapping[str, Metric], name: str) -> Difference:
     """Of a metric of two sets of the same crops, with Student's interval over photographs; NaN where undefined."""
     apart = paired_difference(found[name], base[name])
     value = found[name].value - base[name].value
-    return Difference(value, *[math.nan] * 4) if apart is None else apart
+    unknown = math.nan
+    return Difference(value, unknown, unknown, unknown, unknown) if apart is None else apart

@@ -6,6 +6,7 @@ Papers: [adrai2023], Sections 4 and 5.
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -13,17 +14,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpr.core import Array, InputError, Key, first_line
+from jaxpr.data import image_folder, photos
 from jaxpr.degradations import Degradation
 from jaxpr.diffusion import cosine_transform, gaussian_denoiser, linear_schedule
 from jaxpr.records.results import Difference, Metric
 from jaxpr.reproduce.moved_sets import (
     CropSet,
+    Known,
     Meter,
     Problem,
     Tally,
     difference,
+    in_memory,
     mixed,
     moved_images,
+    photo_crops,
     reconstructed,
 )
 from jaxpr.restorers import (
@@ -38,10 +43,26 @@ from jaxpr.restorers import (
     read_encoder,
 )
 from jaxpr.samplers import ddrm
+from jaxpr.weights import OFFICIAL_FILES, weights_folder
+from jaxpr.weights.wheels import installed_copy
 
-__all__ = ["Ground", "Held", "Traversal", "gaussian_ddrm", "ground", "held", "readable_encoders", "traversed"]
+__all__ = [
+    "PAPER_DATA",
+    "Ground",
+    "Held",
+    "Traversal",
+    "available",
+    "both_sides",
+    "gaussian_ddrm",
+    "ground",
+    "held",
+    "readable_encoders",
+    "traversed",
+]
 
 _STEPS = 20
+PAPER_DATA = Path("data/imagenet512")
+"""Where images for scale paper lie, in the folders train and val, 512 × 512 each."""
 
 
 class Ground(NamedTuple):
@@ -107,9 +128,10 @@ def ground(
     for positions, x in test.batches(batch):
         if positions[0] == 0:
             example = int(np.argmax(x.std(axis=(1, 2, 3))))
-        truth.add(positions, *meter(x, x))
+        known = meter.known(x)
+        truth.add(positions, *meter(known, x))
         for e in encoders:
-            tallies[e.name].add(positions, *meter(x, reconstructed(e, x)))
+            tallies[e.name].add(positions, *meter(known, reconstructed(e, x)))
     ceilings = {name: tally.metrics(truth) for name, tally in tallies.items()}
     return Ground(test, train, statistics, encoders, patch, key, meter, truth, ceilings, example, batch)
 
@@ -117,6 +139,38 @@ def ground(
 def _statistics(encoder: LatentEncoder, images: np.ndarray, patch: int, key: Key | None, part: int) -> PatchStatistics:
     drawn = None if key is None or encoder.name == pixel_encoder().name else jax.random.fold_in(key, part)
     return patch_statistics(images, encoder=encoder, patch=patch, sample_key=drawn)
+
+
+def available(name: str) -> bool:
+    """Whether the file of a published network is here, in a package or stored by `jaxpr weights fetch`."""
+    return installed_copy(name) is not None or (weights_folder(None) / OFFICIAL_FILES[name].file).exists()
+
+
+def both_sides(
+    *, crop: int, train: int, each: int, large: bool, photographs: tuple[int | None, int | None] = (None, None)
+) -> tuple[CropSet, CropSet, list[np.ndarray]]:
+    """Crops of training and of test photographs, and the whole training photographs.
+
+    Args:
+        crop: their side.
+        train: crops of every training photograph.
+        each: crops of every test photograph.
+        large: images of `PAPER_DATA`, of which no whole photographs are returned; else the packaged photographs.
+        photographs: of both, where they are large; None for all.
+
+    Raises:
+        InputError: they are large, and their folders are not there.
+    """
+    if not large:
+        known, test = (in_memory(photos(split)) for split in ("train", "test"))
+        return photo_crops(known, crop, each=train), photo_crops(test, crop, each=each), list(known)
+    if not all((PAPER_DATA / split).is_dir() for split in ("train", "val")):
+        raise InputError(
+            f"data: found no folders {PAPER_DATA}/train and val, expected ImageNet at 512 × 512 for scale paper"
+        )
+    sides = zip(("train", "val"), (train, each), photographs, strict=True)
+    found = [photo_crops(image_folder(PAPER_DATA / s), crop, each=n, photographs=most) for s, n, most in sides]
+    return found[0], found[1], []
 
 
 def readable_encoders(names: Sequence[str]) -> tuple[list[LatentEncoder], list[str]]:
@@ -182,12 +236,12 @@ def traversed(
     examples: dict[str, list[np.ndarray]] = {}
     for positions, x in on.test.batches(on.batch):
         y = problem.measured(positions, x, part=0)
-        star = problem.restored(restorer, positions, y, part=0)
+        star, known = problem.restored(restorer, positions, y, part=0), on.meter.known(x)
         for encoder, fitted in fits.items():
             moved = moved_images(jax.random.fold_in(problem.key, 7), fitted, star, positions)
             for alpha, tally in tallies[encoder].items():
-                tally.add(positions, *on.meter(x, mixed(moved, star, alpha)))
-            again[encoder].add(positions, *on.meter(x, reconstructed(fitted.encoder, star)))
+                tally.add(positions, *on.meter(known, mixed(moved, star, alpha)))
+            again[encoder].add(positions, *on.meter(known, reconstructed(fitted.encoder, star)))
             some = (x, y, star, mixed(moved, star, 0.5), moved)
             examples.setdefault(encoder, [images[on.example] for images in some])
     return [
@@ -216,6 +270,7 @@ class Held(NamedTuple):
         star: their restorations.
         groups: the photograph of each.
         meter: of distortion and features.
+        parts: positions of the batches, with their truths.
         truth: tally of the test crops.
     """
 
@@ -228,6 +283,7 @@ class Held(NamedTuple):
     star: np.ndarray
     groups: np.ndarray
     meter: Meter
+    parts: list[tuple[np.ndarray, Known]]
     truth: Tally
 
     def fitted(
@@ -239,26 +295,36 @@ class Held(NamedTuple):
             warnings.simplefilter("ignore", TransportWarning)  # of one image: experiments ask what it does
             return fit_transport(*sets, encoder=encoder, patch=patch, sample_key=key)
 
+    def moved(self, fitted: LatentTransport, images: np.ndarray | None = None, **draws: Any) -> np.ndarray:
+        """x̂₀ of the test crops, or of images in their place; `draws` as of `moved_images`."""
+        found, key = self.star if images is None else images, jax.random.fold_in(self.problem.key, 7)
+        return np.concatenate([moved_images(key, fitted, found[i], i, **draws) for i, _ in self.parts])
+
     def metrics(self, images: np.ndarray) -> dict[str, Metric]:
         """Of images in the place of the test crops; with what they explain of y, where there is an operator."""
-        more = {}
-        if self.problem.degradation.has_operator:
-            operator = self.problem.degradation.operator(self.x.shape[1:])
-            again = np.asarray(operator(jnp.asarray(images)), np.float64)
-            squares = np.mean((again - self.y) ** 2, axis=(1, 2, 3))
-            more["lr_psnr"] = -10 * np.log10(np.maximum(squares, 1e-14))
-        return self.meter.all_of(self.x, images, self.groups, **more).metrics(self.truth)
+        tally, degradation = Tally(self.groups), self.problem.degradation
+        for positions, known in self.parts:
+            values, features = self.meter(known, images[positions])
+            if degradation.has_operator:
+                again = np.asarray(degradation.operator(self.x.shape[1:])(jnp.asarray(images[positions])), np.float64)
+                squares = np.mean((again - self.y[positions]) ** 2, axis=(1, 2, 3))
+                values["lr_psnr"] = -10 * np.log10(np.maximum(squares, 1e-14))
+            tally.add(positions, values, features)
+        return tally.metrics(self.truth)
 
 
 def held(problem: Problem, restorer: Restorer, train: np.ndarray, test: CropSet, meter: Meter, *, batch: int) -> Held:
     """Restore training and test crops, `batch` of them together."""
-    x, positions = test.arrays(), np.arange(len(test))
-    parts = [positions[i : i + batch] for i in range(0, len(x), batch)]
-    y = np.concatenate([problem.measured(i, x[i], part=0) for i in parts])
-    star = np.concatenate([problem.restored(restorer, i, y[i], part=0) for i in parts])
+    x, truth, parts, y, star = test.arrays(), Tally(test.groups), [], [], []
+    for positions, images in test.batches(batch):
+        known = meter.known(images)
+        truth.add(positions, *meter(known, images))
+        parts.append((positions, known))
+        y.append(problem.measured(positions, images, part=0))
+        star.append(problem.restored(restorer, positions, y[-1], part=0))
     restored = problem.restored_all(restorer, train, batch=batch, part=1)
-    truth = meter.all_of(x, x, test.groups)
-    return Held(problem, restorer, train, restored, x, y, star, test.groups, meter, truth)
+    both = np.concatenate(y), np.concatenate(star)
+    return Held(problem, restorer, train, restored, x, *both, test.groups, meter, parts, truth)
 
 
 @dataclass(frozen=True)

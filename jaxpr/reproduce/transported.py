@@ -60,7 +60,7 @@ __all__ = [
     "traversed",
 ]
 
-_STEPS = 20
+_STEPS, _MOST_SIDE = 20, 384
 PAPER_DATA = Path("data/imagenet512")
 """Where images for scale paper lie, in the folders train and val, 512 × 512 each."""
 
@@ -149,13 +149,13 @@ def available(name: str) -> bool:
 def both_sides(
     *, crop: int, train: int, each: int, large: bool, photographs: tuple[int | None, int | None] = (None, None)
 ) -> tuple[CropSet, CropSet, list[np.ndarray]]:
-    """Crops of training and of test photographs, and the whole training photographs.
+    """Crops of training and of test photographs, and the middles of training photographs, to fit restorers on.
 
     Args:
         crop: their side.
         train: crops of every training photograph.
         each: crops of every test photograph.
-        large: images of `PAPER_DATA`, of which no whole photographs are returned; else the packaged photographs.
+        large: images of `PAPER_DATA`, of which no middles are returned; else the packaged photographs.
         photographs: of both, where they are large; None for all.
 
     Raises:
@@ -163,7 +163,8 @@ def both_sides(
     """
     if not large:
         known, test = (in_memory(photos(split)) for split in ("train", "test"))
-        return photo_crops(known, crop, each=train), photo_crops(test, crop, each=each), list(known)
+        middles = [image[_middle(image.shape[0]), _middle(image.shape[1])] for image in known]
+        return photo_crops(known, crop, each=train), photo_crops(test, crop, each=each), middles
     if not all((PAPER_DATA / split).is_dir() for split in ("train", "val")):
         raise InputError(
             f"data: found no folders {PAPER_DATA}/train and val, expected ImageNet at 512 × 512 for scale paper"
@@ -171,6 +172,11 @@ def both_sides(
     sides = zip(("train", "val"), (train, each), photographs, strict=True)
     found = [photo_crops(image_folder(PAPER_DATA / s), crop, each=n, photographs=most) for s, n, most in sides]
     return found[0], found[1], []
+
+
+def _middle(side: int) -> slice:
+    cut = max(0, side - _MOST_SIDE) // 2
+    return slice(cut, cut + _MOST_SIDE)
 
 
 def readable_encoders(names: Sequence[str]) -> tuple[list[LatentEncoder], list[str]]:

@@ -13,7 +13,9 @@ paper: images of 512 × 512 in data/imagenet512/train and val, up to 100 and 200
 autoencoder and ESRGAN, of each what `jaxpr weights fetch` has stored.
 """
 
-from collections.abc import Callable, Sequence
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -29,9 +31,17 @@ from jaxpr.report.text import format_value
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
 from jaxpr.reproduce.moved_sets import CropSet, Meter, Problem, difference, moved_images
 from jaxpr.reproduce.transported import Held, available, both_sides, held, readable_encoders
-from jaxpr.restorers import LatentEncoder, Training, build_restorers
+from jaxpr.restorers import (
+    LatentEncoder,
+    LatentTransport,
+    PatchStatistics,
+    Training,
+    build_restorers,
+    patch_statistics,
+)
 
 SEED, PATCH, DEGRADATION = 0, 3, "bicubic-x4"
+FEW = (3, 7)  # sides of patches of which there are few
 ENCODERS, PAPER_ENCODERS = ("pixels", "photos-kl4"), ("sd-vae-ft-mse", "pixels")
 MAIN, GAN, ENLARGED = "photos-l1", "photos-gan-0.03", "bicubic"
 STANDARD, STAR, DRAWN = "standard", "x*", "latents drawn"
@@ -61,8 +71,8 @@ class Sizes(NamedTuple):
     train: int
     patches: tuple[int, ...] = (1, 3, 5, 7, 11, 15)
     few: tuple[int, ...] = (1, 2, 3)
-    choices: int = 6
-    sides: tuple[int, ...] = (8, 16, 32, 64)
+    choices: int = 3
+    sides: tuple[int, ...] = (8, 16, 32, 128)
     restorers: int = 2
     batch: int = 10
     seen: int = 64
@@ -115,41 +125,47 @@ def cyclic(count: int, size: int, choices: int) -> list[np.ndarray]:
 def studied(name: str, on: Held, encoder: LatentEncoder, train: CropSet, sizes: Sizes) -> Studied:
     """Fit, move and measure all variants of one restorer."""
     values = {STAR: on.metrics(on.star)}
+    restored, natural, photo = on.restored_train, on.train, train.groups
+    everywhere, count = np.ones(len(photo), bool), len(set(photo))
+    statistics = [[patch_statistics(i[None], encoder=encoder, patch=PATCH) for i in s] for s in (restored, natural)]
 
-    def fit(restored: np.ndarray, natural: np.ndarray, patch: int = PATCH) -> Values:
-        return on.metrics(on.moved(on.fitted(patch, encoder=encoder, restored=restored, natural=natural)))
+    def fit(some: np.ndarray, others: np.ndarray) -> LatentTransport:
+        """Of chosen crops, restored and natural ones."""
+        chosen = (
+            [s for s, used in zip(*pair, strict=True) if used] for pair in zip(statistics, (some, others), strict=True)
+        )
+        source, target = (functools.reduce(PatchStatistics.merge, each) for each in chosen)
+        return on.fitted(PATCH, encoder=encoder, restored=source, natural=target)
 
-    standard = on.fitted(PATCH, encoder=encoder)
+    def several(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Values:
+        return averaged([on.metrics(on.moved(fit(*pair))) for pair in pairs])
+
+    standard = fit(everywhere, everywhere)
     first = on.moved(standard)
     values[STANDARD] = on.metrics(first)
-    most = sizes.crop // encoder.multiple // 2
     for patch in sizes.patches:
-        if patch != PATCH and patch <= most:
-            values[f"{patch} × {patch}"] = fit(on.restored_train, on.train, patch)
-    restored, natural, photo = on.restored_train, on.train, train.groups
-    count = len(set(photo))
+        if patch != PATCH and patch <= sizes.crop // encoder.multiple // 2:
+            values[f"{patch} × {patch}"] = on.metrics(on.moved(on.fitted(patch, encoder=encoder)))
     for size in sizes.few:
-        chosen = [np.isin(photo, choice) for choice in cyclic(count, size, sizes.choices)]
-        values[f"{size} of {count} photographs"] = averaged([fit(restored[c], natural[c]) for c in chosen])
+        choices = cyclic(count, size, sizes.choices)
+        chosen, others = ([np.isin(photo, (c + shift) % count) for c in choices] for shift in (0, size))
+        values[f"{size} of {count} photographs"] = several(zip(chosen, chosen, strict=True))
         if size == sizes.few[-1]:
-            others = [np.isin(photo, (choice + size) % count) for choice in cyclic(count, size, sizes.choices)]
-            pairs = zip(chosen, others, strict=True)
-            values[OTHERS] = averaged([fit(restored[c], natural[o]) for c, o in pairs])
-    if train.groups.size > count:  # several crops of each
+            values[OTHERS] = several(zip(chosen, others, strict=True))
+    if len(photo) > count:  # several crops of each
         even = np.arange(len(photo)) % 2 == 0
-        values[HALF] = averaged([fit(restored[h], natural[h]) for h in (even, ~even)])
-        values[OTHER_HALF] = averaged([fit(restored[h], natural[~h]) for h in (even, ~even)])
-    for side in sizes.sides if encoder.multiple == 1 else ():
-        for patch in (PATCH, *(p for p in (7,) if p in sizes.patches)):
-            cut = slice((sizes.crop - side) // 2, (sizes.crop + side) // 2)
-            some = np.arange(len(photo)) % max(1, len(photo) // count) == 0  # one crop of each photograph
-            number = int(some.sum()) * (side - patch + 1) ** 2
-            if number > 3 * patch**2:
-                few = [images[some][:, cut, cut] for images in (restored, natural)]
-                values[f"{number} patches of {patch} × {patch}"] = fit(few[0], few[1], patch)
-    moved_again = np.clip(moved_images(on.problem.key, standard, restored), -0.5, 1.5)  # what statistics take
-    again = on.fitted(PATCH, encoder=encoder, restored=moved_again)
-    values["twice, fitted again"] = on.metrics(on.moved(again, first))
+        values[HALF] = several([(even, even), (~even, ~even)])
+        values[OTHER_HALF] = several([(even, ~even), (~even, even)])
+    single = np.unique(photo, return_index=True)[1]  # one crop of each photograph
+    for patch, side in itertools.product(FEW, sizes.sides if encoder.multiple == 1 else ()):
+        cut = slice((sizes.crop - side) // 2, (sizes.crop + side) // 2)
+        number = count * (side - patch + 1) ** 2
+        if number > 3 * patch**2:
+            few = [images[single][:, cut, cut] for images in (restored, natural)]
+            fitted = on.fitted(patch, encoder=encoder, restored=few[0], natural=few[1])
+            values[f"{number} patches of {patch} × {patch}"] = on.metrics(on.moved(fitted))
+    again = np.clip(moved_images(on.problem.key, standard, restored), -0.5, 1.5)  # what statistics take
+    values["twice, fitted again"] = on.metrics(on.moved(on.fitted(PATCH, encoder=encoder, restored=again), first))
     values["twice, the same map"] = on.metrics(on.moved(standard, first))
     if encoder.multiple > 1:
         drawn = on.fitted(PATCH, encoder=encoder, key=jax.random.key(SEED + 4))
@@ -226,18 +242,22 @@ def own_claims(one: Studied) -> list[Claim]:
             parts = (f"{n}: PSNR {told(one, n, 'psnr', base)} dB, FD {told(one, n, 'fd', base)}" for n in some)
             found.append(Claim(words + text, all(map(holds, some)), "; ".join(parts)))
 
-    def unchanged(name: str) -> bool:
-        psnr, fd = one.change(name, "psnr")[0], one.change(name, "fd")[0]
+    def unchanged(name: str, base: str = STANDARD) -> bool:
+        psnr, fd = one.change(name, "psnr", base)[0], one.change(name, "fd", base)[0]
         return abs(psnr) < MOST_LOST and abs(fd) < MOST_FD * win
 
     add("single pixels have a worse FD", [sides[p] for p in sides if p == 1], lambda n: one.change(n, "fd")[2] > 0)
     add("patches from 7 × 7 on lose PSNR", [sides[p] for p in sides if p >= 7], lambda n: one.change(n, "psnr")[3] < 0)
     few = [n for n in names if n.endswith("photographs")]
     add(f"few photographs do as well as all, to {MOST_LOST:g} dB and {MOST_FD:.0%} of FD won", few, unchanged)
-    small = [n for n in names if n.endswith(f"patches of {PATCH} × {PATCH}")]
-    add("few patches of 3 × 3 do as well, by the same bounds", small, unchanged)
-    wide = [n for n in names if " patches of " in n and n not in small]
-    add("few patches of 7 × 7 lose PSNR", wide, lambda n: one.change(n, "psnr")[3] < 0)
+    for side in FEW:
+        *less, most = [n for n in names if n.endswith(f" patches of {side} × {side}")] or [""]
+        add(
+            f"few patches of {side} × {side} do as well as all of the same crops",
+            less,
+            functools.partial(unchanged, base=most),
+            most,
+        )
     for unpaired, paired in ((OTHER_HALF, HALF), (OTHERS, few[-1])):
         text = f"{unpaired} instead of pairs: PSNR is worse, FD better"
         some = [n for n in names if n == unpaired]

@@ -72,7 +72,7 @@ TASKS = (
         "SISR ×4",
         "bicubic-x4",
         ("bicubic", "lmmse", "photos-l1", "photos-gan-0.03"),
-        ("realesr-animevideo-x4", "realsr-df2k-x4", "swinir-classical-x4", "esrgan-x4"),
+        ("realesr-animevideo-x4", "swinir-classical-x4", "esrgan-x4"),
         8,
     ),
     Task("AWGN σ = 50", "noise-0.19608", (NLM, "lmmse"), ("restormer-gaussian50", "swinir-color-denoise50"), None),

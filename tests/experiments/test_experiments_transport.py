@@ -132,6 +132,7 @@ def test_patches_fold_back_and_move_as_the_package_moves_them():
     np.testing.assert_allclose(beyond.folded(patches @ matrix.T + offset), expected, atol=1e-4)  # float32
 
 
+@pytest.mark.thorough
 def test_w2_of_shifted_patches_is_the_shift():
     points = np.random.default_rng(1).random((20, 27))
     assert math.sqrt(beyond.squared_w2(points, points[::-1] + 0.1)) == pytest.approx(0.1 * math.sqrt(27))

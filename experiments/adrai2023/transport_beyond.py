@@ -7,7 +7,23 @@ patches of pixels. Along α: how x̂ explains y (PSNR of A x̂ against y), K̄ (
 much it changes y: I-FGSM within 1/255), and both once x̂ is projected onto {x : A x = y}. Then exact transport between
 two sets of patches, beside the Gaussian map of the same sets: the exact one knows their whole laws.
 
-Small, two CPU cores, 0 min.
+Small, two CPU cores, 9 min 45 s beside other work (4 min 20 s of one core); x* and x̂₀, ± standard errors over five
+photographs of x* and of the difference:
+
+                             K̄                       FD         LR-PSNR dB        PSNR dB
+    bicubic     3.5, +0.93 ± 0.00      201, -34 ± 13        42.3, +3.9      30.0, +0.2 ± 0.1
+    lmmse       5.4, +6.9 ± 0.2        160, -30 ± 20        60.9, -14.7     30.6, -0.9 ± 0.3
+    photos-l1   6.2, +3.3 ± 0.3        134, -15 ± 4         139.6, -89.7    31.5, -0.7 ± 0.3
+    photos-gan  22 , +5 ± 2             92, -4 ± 3          139.6, -80.4    30.2, -0.5 ± 0.1
+
+Transport makes all of them more erratic: at α = 0 K̄ has grown by a quarter (bicubic, the GAN), a half (photos-l1) or
+more than twice (lmmse), evenly along α; for the GAN the interval holds zero. It sharpens by amplifying, and what an
+attack adds to y is amplified, too. Outputs that were consistent to rounding explain y to 50 to 59 dB, still beyond 8
+bits, so projecting them gives little PSNR back (0.1 dB; 0.2 for bicubic) and takes little of FD.
+
+Exact transport of 1,440 patches is no nearer to other natural patches than the Gaussian map of the same sets, W2 0.64
+and 0.61, and costs 2.7 ± 1.1 dB more: it is as far from them as two natural sets are, for it learns the known one by
+heart. With so few windows content decides, and both lose 13 dB and more.
 
 paper: images of 512 × 512 in data/imagenet512/train and val, 100 of each, the same restorers.
 """
@@ -290,7 +306,7 @@ def draw(found: Sequence[Along]) -> Picture:
     """K̄, consistency and PSNR against FD, curves along alpha; hollow where alpha is 0, light where projected."""
     figure = new_figure(12.6, 4.3)
     axes = figure.subplots(1, 3)
-    figure.subplots_adjust(left=0.055, right=0.99, top=0.97, bottom=0.13, wspace=0.22)
+    figure.subplots_adjust(left=0.06, right=0.99, top=0.97, bottom=0.13, wspace=0.24)
     names = {"gain": "K̄  (← more robust)", "lr_psnr": "LR-PSNR (dB)  (more consistent →)", "psnr": "PSNR (dB)"}
     for ax, (metric, label) in zip(axes, names.items(), strict=True):
         for number, one in enumerate(found):
@@ -304,8 +320,6 @@ def draw(found: Sequence[Along]) -> Picture:
                 exact = np.array([[one.projected[a]["fd"].value, one.projected[a]["psnr"].value] for a in alphas])
                 ax.plot(*exact.T, color=colour, lw=1.1, ls=(0, (4, 2)), alpha=0.7, zorder=1)
         ax.set(xlabel="FD  (← more natural)", ylabel=label)
-        if metric == "gain":
-            ax.set_yscale("log")
     axes[0].legend(frameon=False, fontsize=8.5)
     ends = f"{min(found[0].rows):g} to {max(found[0].rows):g}"
     return Picture(figure, f"Along α from {ends}: filled x*, hollow x̂₀; right, dashed, projected outputs.")

@@ -43,7 +43,7 @@ from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, INK, MUTED, new_figure, styled
 from jaxpr.report.text import format_value
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
-from jaxpr.reproduce.moved_sets import CropSet, Meter, Problem, difference, moved_images
+from jaxpr.reproduce.moved_sets import CropSet, Meter, Problem, change_from, moved_images
 from jaxpr.reproduce.transported import Held, available, both_sides, held, readable_encoders
 from jaxpr.restorers import (
     LatentEncoder,
@@ -116,7 +116,7 @@ class Studied(NamedTuple):
 
     def change(self, name: str, metric: str, base: str = STANDARD) -> tuple[float, float, float, float]:
         """Difference from another variant: value, standard error, and the ends of its 95 % interval."""
-        apart = difference(self.values[name], self.values[base], metric)
+        apart = change_from(self.values[name], self.values[base], metric)
         return apart.value, apart.stderr, apart.low, apart.high
 
 
@@ -182,7 +182,7 @@ def studied(name: str, on: Held, encoder: LatentEncoder, train: CropSet, sizes: 
     values["twice, fitted again"] = on.metrics(on.moved(on.fitted(PATCH, encoder=encoder, restored=again), first))
     values["twice, the same map"] = on.metrics(on.moved(standard, first))
     if encoder.multiple > 1:
-        drawn = on.fitted(PATCH, encoder=encoder, key=jax.random.key(SEED + 4))
+        drawn = on.fitted(PATCH, encoder=encoder, sample_key=jax.random.key(SEED + 4))
         values[DRAWN] = on.metrics(on.moved(drawn, encode="sample"))
     return Studied(name, encoder.name, values)
 
@@ -201,16 +201,13 @@ def measure(sizes: Sizes, *, large: bool) -> tuple[list[Studied], Studied, int, 
     encoders, missing = readable_encoders(PAPER_ENCODERS if large else ENCODERS)
     meter = Meter("alexnet", patch=sizes.seen, stride=max(1, sizes.seen // 2))
     crops = train.arrays()
-    found, enlarged = [], None
+    on = held(problem, restorers.pop(ENLARGED), crops, test, meter, batch=sizes.batch)
+    moved = on.moved(on.fitted(PATCH, encoder=encoders[0]))
+    enlarged = Studied(ENLARGED, encoders[0].name, {STAR: on.metrics(on.star), STANDARD: on.metrics(moved)})
+    found = []
     for name, restorer in restorers.items():
         on = held(problem, restorer, crops, test, meter, batch=sizes.batch)
-        if name == ENLARGED:
-            moved = on.moved(on.fitted(PATCH, encoder=encoders[0]))
-            values = {STAR: on.metrics(on.star), STANDARD: on.metrics(moved)}
-            enlarged = Studied(name, encoders[0].name, values)
-        else:
-            found += [studied(name, on, encoder, train, sizes) for encoder in encoders]
-    assert enlarged is not None  # it is the last of the restorers
+        found += [studied(name, on, encoder, train, sizes) for encoder in encoders]
     return found, enlarged, len(test), missing
 
 

@@ -45,7 +45,7 @@ from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, MARKERS, new_figure, styled
 from jaxpr.report.text import format_value
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
-from jaxpr.reproduce.moved_sets import Meter, Problem, difference, mixed
+from jaxpr.reproduce.moved_sets import Meter, Problem, change_from, mixed
 from jaxpr.reproduce.statistics import mean_std
 from jaxpr.reproduce.transported import Held, both_sides, held
 from jaxpr.restorers import Training, build_restorers, latent_transport, pixel_encoder
@@ -213,7 +213,7 @@ def table(one: Along) -> Table:
         cells: list[Cell] = [f"α = {alpha:g}"]
         for metric in ("psnr", "fd", "lr_psnr", "gain"):
             cells.append((values[metric].value, values[metric].stderr))
-            apart = difference(values, star, metric)
+            apart = change_from(values, star, metric)
             cells.append(None if alpha == 1 else (apart.value, apart.stderr))
         exact = one.projected[alpha]
         rows.append([*cells, *((exact[m].value, exact[m].stderr) for m in ("psnr", "fd"))])
@@ -235,7 +235,7 @@ def exact_table(found: Sequence[Mapping[str, tuple[float, float, float]]], resto
 
 def told(values: Values, base: Values, metric: str) -> str:
     """A difference with its error and sign."""
-    apart = difference(values, base, metric)
+    apart = change_from(values, base, metric)
     text = format_value(apart.value, apart.stderr)
     return text if text.startswith("-") else f"+{text}"
 
@@ -246,11 +246,11 @@ def claims(found: Sequence[Along], exact: Sequence[Mapping[str, tuple[float, flo
     def listed(metric: str) -> str:
         return "; ".join(f"{a.restorer} {told(a.rows[0.0], a.rows[1.0], metric)}" for a in found)
 
-    lost = [a for a in found if difference(a.rows[0.0], a.rows[1.0], "lr_psnr").high < 0]
-    erratic = [a for a in found if difference(a.rows[0.0], a.rows[1.0], "gain").low > 0]
+    lost = [a for a in found if change_from(a.rows[0.0], a.rows[1.0], "lr_psnr").high < 0]
+    erratic = [a for a in found if change_from(a.rows[0.0], a.rows[1.0], "gain").low > 0]
     between = [a for a in found if all(inside(a, alpha) for alpha in a.rows if 0 < alpha < 1)]
-    gained = [a for a in found if difference(a.projected[0.0], a.rows[0.0], "psnr").low > 0]
-    natural = [a for a in found if difference(a.projected[0.0], a.rows[1.0], "fd").high < 0]
+    gained = [a for a in found if change_from(a.projected[0.0], a.rows[0.0], "psnr").low > 0]
+    natural = [a for a in found if change_from(a.projected[0.0], a.rows[1.0], "fd").high < 0]
     ranges = {name: np.array([each[name] for each in exact]) for name in exact[0]}
     nearer = mean_std(ranges[GAUSSIAN][:, 2] - ranges[EXACT][:, 2])
     costs = mean_std(ranges[GAUSSIAN][:, 0] - ranges[EXACT][:, 0])

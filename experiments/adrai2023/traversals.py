@@ -47,7 +47,7 @@ from jaxpr.report.strips import replicated_to
 from jaxpr.report.style import COLOURS, INK, MARKERS, new_figure, styled
 from jaxpr.report.text import format_value
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
-from jaxpr.reproduce.moved_sets import Meter, Problem, difference
+from jaxpr.reproduce.moved_sets import Meter, Problem, change_from
 from jaxpr.reproduce.transported import (
     Ground,
     Traversal,
@@ -152,7 +152,7 @@ def load(sizes: Sizes, *, large: bool) -> tuple[Ground, list[np.ndarray], list[s
         patch=PATCH,
         meter=Meter(features, patch=sizes.patch, stride=max(1, sizes.patch // 2)),
         batch=sizes.batch,
-        key=jax.random.key(SEED + 1) if large else None,
+        sample_key=jax.random.key(SEED + 1) if large else None,
     )
     return on, images, missing
 
@@ -184,7 +184,7 @@ def table(task: str, found: Sequence[Traversal], on: Ground) -> Table:
         for metric in shown:
             cells.append((values[metric].value, values[metric].stderr))
             if metric in ("psnr", "fd", "kd"):
-                apart = None if base is None else difference(values, base, metric)
+                apart = None if base is None else change_from(values, base, metric)
                 cells.append(None if apart is None else (apart.value, apart.stderr))
         return cells
 

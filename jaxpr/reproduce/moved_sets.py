@@ -9,7 +9,7 @@ import functools
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,7 @@ __all__ = [
     "Meter",
     "Problem",
     "Tally",
-    "difference",
+    "change_from",
     "in_memory",
     "mixed",
     "moved_images",
@@ -158,7 +158,13 @@ def _as_it_is(_: Any, __: Any, y: Array) -> Array:
 
 
 def moved_images(
-    key: Array, fitted: LatentTransport, restored: np.ndarray, positions: np.ndarray | None = None, **draws: Any
+    key: Array,
+    fitted: LatentTransport,
+    restored: np.ndarray,
+    positions: np.ndarray | None = None,
+    *,
+    encode: Literal["mode", "sample"] | None = None,
+    deterministic: bool = False,
 ) -> np.ndarray:
     """x̂₀ of restored images (N, H, W, C), not clipped.
 
@@ -167,9 +173,10 @@ def moved_images(
         fitted: the transport.
         restored: x*.
         positions: (N,), of which each image has its own noise; None for 0, 1, ...
-        draws: `encode` and `deterministic` of `latent_transport`.
+        encode: see `latent_transport`.
+        deterministic: see there.
     """
-    moved = latent_transport(Restorer(_as_it_is), fitted, any_size=True, **draws)
+    moved = latent_transport(Restorer(_as_it_is), fitted, any_size=True, encode=encode, deterministic=deterministic)
     positions = np.arange(len(restored)) if positions is None else positions
     return np.asarray(_run(moved.apply, moved.params, _keys(key, positions), jnp.asarray(restored)))
 
@@ -299,7 +306,7 @@ def _frechet_of_features(pairs: Sequence[tuple[np.ndarray, ...]]) -> dict[str, f
         return {"fd": float(frechet_distance_from_features(real, fake))}
 
 
-def difference(found: Mapping[str, Metric], base: Mapping[str, Metric], name: str) -> Difference:
+def change_from(found: Mapping[str, Metric], base: Mapping[str, Metric], name: str) -> Difference:
     """Of a metric of two sets of the same crops, with Student's interval over photographs; NaN where undefined."""
     apart = paired_difference(found[name], base[name])
     value = found[name].value - base[name].value

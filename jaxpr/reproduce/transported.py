@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ from jaxpr.reproduce.moved_sets import (
     Meter,
     Problem,
     Tally,
-    difference,
+    change_from,
     in_memory,
     mixed,
     moved_images,
@@ -108,7 +108,7 @@ def ground(
     patch: int,
     meter: Meter,
     batch: int,
-    key: Key | None = None,
+    sample_key: Key | None = None,
 ) -> Ground:
     """Measure what all restorers share: the truths, natural patches, and what each encoder loses of the truths.
 
@@ -120,9 +120,9 @@ def ground(
         patch: see there.
         meter: see there.
         batch: see there.
-        key: see there.
+        sample_key: `Ground.key`.
     """
-    statistics = {e.name: _statistics(e, natural, patch, key, 1) for e in encoders}
+    statistics = {e.name: _statistics(e, natural, patch, sample_key, 1) for e in encoders}
     truth, tallies = Tally(test.groups), {e.name: Tally(test.groups) for e in encoders}
     example = 0
     for positions, x in test.batches(batch):
@@ -133,7 +133,7 @@ def ground(
         for e in encoders:
             tallies[e.name].add(positions, *meter(known, reconstructed(e, x)))
     ceilings = {name: tally.metrics(truth) for name, tally in tallies.items()}
-    return Ground(test, train, statistics, encoders, patch, key, meter, truth, ceilings, example, batch)
+    return Ground(test, train, statistics, encoders, patch, sample_key, meter, truth, ceilings, example, batch)
 
 
 def _statistics(encoder: LatentEncoder, images: np.ndarray, patch: int, key: Key | None, part: int) -> PatchStatistics:
@@ -216,7 +216,7 @@ class Traversal(NamedTuple):
 
     def change(self, alpha: float, metric: str) -> Difference:
         """The difference from x*."""
-        return difference(self.rows[alpha], self.rows[1.0], metric)
+        return change_from(self.rows[alpha], self.rows[1.0], metric)
 
 
 def traversed(
@@ -293,18 +293,32 @@ class Held(NamedTuple):
     truth: Tally
 
     def fitted(
-        self, patch: int, *, encoder: LatentEncoder, restored: Any = None, natural: Any = None, key: Key | None = None
+        self,
+        patch: int,
+        *,
+        encoder: LatentEncoder,
+        restored: Any = None,
+        natural: Any = None,
+        sample_key: Key | None = None,
     ) -> LatentTransport:
-        """The transport from restored to natural images, by default of all training crops; `key` draws latents."""
+        """The transport from restored to natural images, by default of all training crops; `sample_key` draws latents."""
         sets = (self.restored_train if restored is None else restored, self.train if natural is None else natural)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TransportWarning)  # of one image: experiments ask what it does
-            return fit_transport(*sets, encoder=encoder, patch=patch, sample_key=key)
+            return fit_transport(*sets, encoder=encoder, patch=patch, sample_key=sample_key)
 
-    def moved(self, fitted: LatentTransport, images: np.ndarray | None = None, **draws: Any) -> np.ndarray:
-        """x̂₀ of the test crops, or of images in their place; `draws` as of `moved_images`."""
+    def moved(
+        self,
+        fitted: LatentTransport,
+        images: np.ndarray | None = None,
+        *,
+        encode: Literal["mode", "sample"] | None = None,
+        deterministic: bool = False,
+    ) -> np.ndarray:
+        """x̂₀ of the test crops, or of images in their place; options as of `moved_images`."""
         found, key = self.star if images is None else images, jax.random.fold_in(self.problem.key, 7)
-        return np.concatenate([moved_images(key, fitted, found[i], i, **draws) for i, _ in self.parts])
+        options: Any = {"encode": encode, "deterministic": deterministic}
+        return np.concatenate([moved_images(key, fitted, found[i], i, **options) for i, _ in self.parts])
 
     def metrics(self, images: np.ndarray) -> dict[str, Metric]:
         """Of images in the place of the test crops; with what they explain of y, where there is an operator."""

@@ -35,7 +35,7 @@ def sets():
 
 def by_hand(real, fake):
     """FD of all photographs, and without each in turn."""
-    kept = [GROUPS >= 0, *(GROUPS != g for g in range(4))]
+    kept = [GROUPS >= 0, *(g != GROUPS for g in range(4))]
     return [
         float(frechet_distance_from_features(*(s[k].reshape(-1, 5).astype(np.float64) for s in (real, fake))))
         for k in kept
@@ -51,10 +51,10 @@ def test_tallies_leave_photographs_out_with_their_truths(sets, kept, monkeypatch
     whole, *left_out = by_hand(sets[0], sets[1])
     np.testing.assert_allclose([first["fd"].value, *first["fd"].left_out], [whole, *left_out], rtol=1e-6)  # float32
     assert first["fd"].stderr == pytest.approx(jackknife_error(left_out), rel=1e-5)
-    apart, other = ms.difference(second, first, "fd"), by_hand(sets[0], sets[2])
+    apart, other = ms.change_from(second, first, "fd"), by_hand(sets[0], sets[2])
     assert apart.value == pytest.approx(other[0] - whole, rel=1e-5)
     assert apart.stderr == pytest.approx(jackknife_error(np.subtract(other[1:], left_out)), rel=1e-5)
-    assert ms.difference(second, first, "psnr")[:2] == pytest.approx((2.0, 0.0), abs=1e-9)
+    assert ms.change_from(second, first, "psnr")[:2] == pytest.approx((2.0, 0.0), abs=1e-9)
     assert real.metrics(real)["fd"].value == pytest.approx(0, abs=1e-6)
 
 
@@ -62,7 +62,7 @@ def test_differences_of_what_is_not_finite_are_undefined(sets):
     real = tally_of(sets[0], np.full(8, np.inf))
     found = real.metrics(real)
     assert found["psnr"].value == np.inf
-    assert np.isnan(ms.difference(found, found, "psnr").stderr)
+    assert np.isnan(ms.change_from(found, found, "psnr").stderr)
 
 
 def test_crops_are_equally_many_of_each_photograph():

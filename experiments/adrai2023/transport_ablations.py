@@ -179,8 +179,10 @@ def studied(name: str, on: Held, encoder: LatentEncoder, train: CropSet, sizes: 
             fitted = on.fitted(patch, encoder=encoder, restored=few[0], natural=few[1])
             values[f"{number} patches of {patch} × {patch}"] = on.metrics(on.moved(fitted))
     again = np.clip(moved_images(on.problem.key, standard, restored), -0.5, 1.5)  # what statistics take
-    values["twice, fitted again"] = on.metrics(on.moved(on.fitted(PATCH, encoder=encoder, restored=again), first))
-    values["twice, the same map"] = on.metrics(on.moved(standard, first))
+    values["twice, fitted again"] = on.metrics(
+        on.moved(on.fitted(PATCH, encoder=encoder, restored=again), images=first)
+    )
+    values["twice, the same map"] = on.metrics(on.moved(standard, images=first))
     if encoder.multiple > 1:
         drawn = on.fitted(PATCH, encoder=encoder, sample_key=jax.random.key(SEED + 4))
         values[DRAWN] = on.metrics(on.moved(drawn, encode="sample"))

@@ -161,8 +161,8 @@ def moved_images(
     key: Array,
     fitted: LatentTransport,
     restored: np.ndarray,
-    positions: np.ndarray | None = None,
     *,
+    positions: np.ndarray | None = None,
     encode: Literal["mode", "sample"] | None = None,
     deterministic: bool = False,
 ) -> np.ndarray:

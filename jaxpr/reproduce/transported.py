@@ -244,7 +244,7 @@ def traversed(
         y = problem.measured(positions, x, part=0)
         star, known = problem.restored(restorer, positions, y, part=0), on.meter.known(x)
         for encoder, fitted in fits.items():
-            moved = moved_images(jax.random.fold_in(problem.key, 7), fitted, star, positions)
+            moved = moved_images(jax.random.fold_in(problem.key, 7), fitted, star, positions=positions)
             for alpha, tally in tallies[encoder].items():
                 tally.add(positions, *on.meter(known, mixed(moved, star, alpha)))
             again[encoder].add(positions, *on.meter(known, reconstructed(fitted.encoder, star)))
@@ -301,7 +301,7 @@ class Held(NamedTuple):
         natural: Any = None,
         sample_key: Key | None = None,
     ) -> LatentTransport:
-        """The transport from restored to natural images, by default of all training crops; `sample_key` draws latents."""
+        """The transport from restored to natural images, by default of all training crops; the key draws latents."""
         sets = (self.restored_train if restored is None else restored, self.train if natural is None else natural)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TransportWarning)  # of one image: experiments ask what it does
@@ -310,15 +310,15 @@ class Held(NamedTuple):
     def moved(
         self,
         fitted: LatentTransport,
-        images: np.ndarray | None = None,
         *,
+        images: np.ndarray | None = None,
         encode: Literal["mode", "sample"] | None = None,
         deterministic: bool = False,
     ) -> np.ndarray:
         """x̂₀ of the test crops, or of images in their place; options as of `moved_images`."""
         found, key = self.star if images is None else images, jax.random.fold_in(self.problem.key, 7)
         options: Any = {"encode": encode, "deterministic": deterministic}
-        return np.concatenate([moved_images(key, fitted, found[i], i, **options) for i, _ in self.parts])
+        return np.concatenate([moved_images(key, fitted, found[i], positions=i, **options) for i, _ in self.parts])
 
     def metrics(self, images: np.ndarray) -> dict[str, Metric]:
         """Of images in the place of the test crops; with what they explain of y, where there is an operator."""

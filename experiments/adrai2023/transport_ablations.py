@@ -7,14 +7,14 @@ fitted with patches of other sizes, on fewer photographs or patches, on pairs or
 encoders that have them, latents that are drawn. Differences are from the map that all else uses: 3 × 3, all training
 crops, restored and natural ones the same.
 
-Small, two CPU cores, 8 min 46 s beside other work (5 min of one core, and less since); ± standard errors over five
+Small, two CPU cores, 7 min 18 s beside other work (3 min 30 s of one core); ± standard errors over five
 photographs, paired, differences of PSNR (dB) and FD from the standard map, of photos-l1 and of the GAN:
 
                                        photos-l1                      GAN
     1 × 1                     0.4 ± 0.3, 12 ± 4      0.54 ± 0.17, 4 ± 4
     7 × 7                    -0.6 ± 0.2, -3 ± 4     -0.08 ± 0.06, 0.3 ± 0.7
     15 × 15                  -0.9 ± 0.3, -5 ± 6     -0.06 ± 0.10, 0.2 ± 0.8
-    3 of 6 photographs    -0.13 ± 0.04, 0.3 ± 0.7   -0.10 ± 0.02, 0.3 ± 0.5
+    3 of 6 photographs   -0.21 ± 0.07, -0.2 ± 0.9   -0.16 ± 0.04, -0.1 ± 1.0
     other half, unpaired       -8 ± 2, 17 ± 6        -6.5 ± 1.6, 19 ± 7
     twice, fitted again      -0.7 ± 0.2, -3 ± 4     -0.23 ± 0.06, -0.5 ± 1.4
 

@@ -7,7 +7,7 @@ fitted with patches of other sizes, on fewer photographs or patches, on pairs or
 encoders that have them, latents that are drawn. Differences are from the map that all else uses: 3 × 3, all training
 crops, restored and natural ones the same.
 
-Small, two CPU cores, 7 min 18 s beside other work (3 min 30 s of one core); ± standard errors over five
+Small, two CPU cores, 1 min 55 s; ± standard errors over five
 photographs, paired, differences of PSNR (dB) and FD from the standard map, of photos-l1 and of the GAN:
 
                                        photos-l1                      GAN

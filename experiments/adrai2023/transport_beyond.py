@@ -7,7 +7,7 @@ patches of pixels. Along α: how x̂ explains y (PSNR of A x̂ against y), K̄ (
 much it changes y: I-FGSM within 1/255), and both once x̂ is projected onto {x : A x = y}. Then exact transport between
 two sets of patches, beside the Gaussian map of the same sets: the exact one knows their whole laws.
 
-Small, two CPU cores, 9 min 45 s beside other work (4 min 20 s of one core); x* and x̂₀, ± standard errors over five
+Small, two CPU cores, 2 min 28 s; x* and x̂₀, ± standard errors over five
 photographs of x* and of the difference:
 
                              K̄                       FD         LR-PSNR dB        PSNR dB

@@ -66,7 +66,7 @@ SIZES = {
     "small": (
         Sizes("digits", 60, 1000, _SOME),
         Sizes("photos", 10, 300, _SOME),
-        Sizes(LEARNED, 8, 500, {"ddrm": 20, "ddnm": 30, "dps": 50, "repaint": 20}, 2),
+        Sizes(LEARNED, 6, 500, {"ddrm": 10, "ddnm": 30, "dps": 30, "repaint": 10}, 1),
     ),
     "paper": (
         Sizes("digits", 359, 1500, _ALL),

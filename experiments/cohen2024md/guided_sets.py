@@ -3,7 +3,8 @@ r"""Five answers without and with diversity guidance, from the same noise: Table
     python experiments/cohen2024md/guided_sets.py [--scale smoke|small|paper] [--out FOLDER]
 
 Kernel priors of digits (8×8) and of crops of photographs (32×32, colour), for which the true posterior's diversity is
-known, and the trained prior of digits of 28×28, where its images are installed. Inpainting, downsampling by 4 and by 8 or 16, without and with noise, colorization; DDRM, DDNM, DPS, RePaint.
+known, and the trained prior of digits of 28×28, where its images are installed. Inpainting, downsampling by 4 and by 8
+or 16, without and with noise, colorization; DDRM, DDNM, DPS, RePaint.
 
 Small, two CPU cores, 6 min 35 s. Photographs: sets are more diverse
 with guidance beyond two errors in 13 of 19 cells, by up to 0.08 of LPIPS (DDNM: inpainting 0.060 to 0.075, ×16 0.36

@@ -125,6 +125,7 @@ def test_the_best_alpha_is_said():
     assert along_text({"restorers": [entry("a", "a")]}) == ""
 
 
+@pytest.mark.thorough
 def test_the_page_holds_pictures_of_both_ends_and_loads_nothing(tmp_path):
     record = run("bicubic", "lmmse")
     sample = strip(record)

@@ -175,6 +175,7 @@ def test_an_out_folder_beside_the_inputs_is_taken(tmp_path):
     assert check_traversal_folder("out", tmp_path / "b", {"restored": tmp_path / "a"}) == tmp_path / "b"
 
 
+@pytest.mark.thorough
 def test_the_command_fits_and_applies(place, tmp_path, capsys):
     file, out = tmp_path / "soft.safetensors", tmp_path / "out"
     folders = ("--natural", f"{place}/natural")

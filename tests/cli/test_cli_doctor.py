@@ -436,6 +436,7 @@ def command(site: Path, *words: str, **environment: str) -> subprocess.Completed
     )
 
 
+@pytest.mark.thorough
 def test_this_machine(site):
     done = command(site, "doctor", "--json", XLA_FLAGS="--xla_force_host_platform_device_count=2", JAX_PLATFORMS="cpu")
     record = json.loads(done.stdout)

@@ -14,6 +14,8 @@ from jaxpr.cli.commands import main
 
 DRAW = """
 import jax, jax.numpy as jnp
+
+pytestmark = pytest.mark.thorough
 def draw(key, y):
     k_mode, k_noise = jax.random.split(key)
     up = jnp.repeat(jnp.repeat(y, 2, 1), 2, 2)

@@ -15,6 +15,8 @@ from jaxpr.evaluation import Protocol, evaluate
 from jaxpr.metrics import per_pixel_std, psnr
 from jaxpr.restorers import bicubic, from_folder, from_host
 
+pytestmark = pytest.mark.thorough
+
 KEY = jax.random.key(5)
 PROTOCOL = (
     Protocol()

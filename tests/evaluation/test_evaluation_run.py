@@ -253,6 +253,7 @@ def test_numbers_do_not_depend_on_the_batch_size(finished, tmp_path, batch_size)
         assert found[name][0] == pytest.approx(value, rel=BATCH_RTOL, nan_ok=True), name
 
 
+@pytest.mark.thorough
 def test_interrupted_run_resumes_with_identical_bytes(finished, tmp_path, monkeypatch):
     from jaxpr.evaluation.state import BatchStore
 

@@ -68,6 +68,7 @@ def pixels(figure):
     return np.asarray(Image.open(io.BytesIO(png_bytes(figure))).convert("RGB"))
 
 
+@pytest.mark.thorough
 def test_report_writes_valid_files_and_nothing_else(tmp_path):
     names = ["a", "b", "c"]
     page = write_report(record(*names), [strip(names), strip(["a"], name="../b c")], out=tmp_path / "new" / "folder")

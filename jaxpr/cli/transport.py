@@ -10,15 +10,17 @@ import tyro
 from jaxpr.core import InputError, Key, check_count, given_path, printable, seed_key
 from jaxpr.data.folder import folder_source
 from jaxpr.restorers import LatentTransport, fit_transport, load_transport, read_encoder, save_transport
-from jaxpr.restorers.latent_transport_fit import TRANSPORT_PRESETS
 from jaxpr.restorers.latent_transport_patches import check_patch
-from jaxpr.traversal import WISHES, Traversed, check_traversal, traverse
+from jaxpr.restorers.latent_transport_settings import TransportSettings
+from jaxpr.traversal import WISHES, Traversed, traverse
 
 __all__ = ["TransportApply", "TransportFit", "TransportFolders"]
 
-_PATCH, _IMAGES, _ENCODER, _ENCODE = 3, 16, "pixels", "mode"
 _SUFFIX = ".safetensors"
-_CHECKED = ("out", "natural", "truth", "alpha", "points", "features", "channels", "wish", "lose_psnr", "page")
+_OPTIONS = (
+    *("out", "natural", "truth", "alpha", "points", "features", "channels", "wish", "lose_psnr", "page"),
+    *("accept_other_code", "progress"),
+)
 _WISH = f"Say which of the measured alphas is best: {', '.join(WISHES)}."
 
 
@@ -49,21 +51,19 @@ class _Fitting:
 
     def fit(self, restored: Path, natural: Path) -> LatentTransport:
         """Fit the transport from one folder to the other."""
-        preset = TRANSPORT_PRESETS.get(self.preset or "")
-        patch = self.patch if self.patch is not None else preset.patch if preset else _PATCH
-        images = self.images if self.images is not None else preset.images if preset else _IMAGES
-        encode = self.encode or ("sample" if preset else _ENCODE)
+        chosen = {name: getattr(self, name) for name in ("encoder", "patch", "images", "encode")}
+        settings = TransportSettings.of(self.preset)._replace(**{n: v for n, v in chosen.items() if v is not None})
         key = _keys(self.seed)[0]
-        check_patch(patch)
-        check_count("images", images)
+        check_patch(settings.patch)
+        check_count("images", settings.images)
         try:
-            found = read_encoder(self.encoder if self.encoder is not None else preset.encoder if preset else _ENCODER)
+            found = read_encoder(settings.encoder)
         except InputError as error:
             raise InputError(f"encoder: {str(error).removeprefix('source: ').removeprefix('path: ')}") from error
         both = {"restored": restored, "natural": natural}
         sets = [folder_source(name, folder, channels=self.channels) for name, folder in both.items()]
-        sample_key = key if encode == "sample" else None
-        return fit_transport(*sets, encoder=found, patch=patch, sample_key=sample_key, limit=images)
+        drawn = key if settings.encode == "sample" else None
+        return fit_transport(*sets, encoder=found, patch=settings.patch, sample_key=drawn, limit=settings.images)
 
 
 def _keys(seed: int) -> tuple[Key, Key]:
@@ -143,11 +143,8 @@ class TransportApply(_Fitting):
 
     def run(self) -> None:
         """Fit or read the transport, move, measure, and say where the page is."""
-        asked: dict[str, Any] = {name: getattr(self, name) for name in _CHECKED}
-        check_traversal(self.restored, **asked)
-        key = _keys(self.seed)[1]
-        more: dict[str, Any] = {"accept_other_code": self.accept_other_code, "progress": self.progress}
-        found = traverse(key, self.restored, self._transport(), **asked, **more)
+        options: dict[str, Any] = {name: getattr(self, name) for name in _OPTIONS}
+        found = traverse(_keys(self.seed)[1], self.restored, self._transport, **options)
         print(_summary(found))
 
     def _transport(self) -> LatentTransport:

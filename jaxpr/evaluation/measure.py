@@ -43,11 +43,13 @@ __all__ = [
     "Seen",
     "attack_scorer",
     "degrader",
+    "distortion_of",
     "diversity_of",
     "gradient_size",
     "natural_blocks",
     "patch_classes",
     "patch_features",
+    "perceptual_distance",
     "programs",
     "scorer",
     "to_rgb",
@@ -203,17 +205,12 @@ def scorer(degradation: Degradation, protocol: Protocol) -> Callable[..., dict[s
 
     Metrics that the image size or the degradation does not allow are left out.
     """
-    network = perceptual_network(protocol.distortion.lpips_network)
 
     def score(x: Array, y: Array, restored: Array) -> dict[str, Array]:
         height, width, channels = x.shape[1:]
         unit = functools.partial(psnr, data_range=1.0)
-        shown, truth = (_compared(images, protocol) for images in (restored, x))
-        values = {"rmse": rmse(shown, truth), "psnr": unit(shown, truth)}
-        if min(shown.shape[1:3]) >= _SSIM_WINDOW:
-            values["ssim"] = ssim(shown, truth, data_range=1.0)
-        if min(height, width) >= _LPIPS_SMALLEST[protocol.distortion.lpips_network]:
-            values[f"lpips_{protocol.distortion.lpips_network}"] = lpips(to_rgb(restored), to_rgb(x), network=network)
+        values = distortion_of(*(_compared(images, protocol) for images in (restored, x)))
+        values |= perceptual_distance(restored, x, network=protocol.distortion.lpips_network)
         if degradation.has_operator:
             operator = degradation.operator((height, width, channels))
             again = operator(restored)
@@ -225,6 +222,21 @@ def scorer(degradation: Degradation, protocol: Protocol) -> Callable[..., dict[s
         return values
 
     return may_be_undefined(spread(score))
+
+
+def distortion_of(restored: Array, x: Array) -> dict[str, Array]:
+    """RMSE, PSNR, and SSIM where its window fits, of images (N, H, W, C) from their truths; (N,) each."""
+    values = {"rmse": rmse(restored, x), "psnr": psnr(restored, x, data_range=1.0)}
+    if min(x.shape[1:3]) >= _SSIM_WINDOW:
+        values["ssim"] = ssim(restored, x, data_range=1.0)
+    return values
+
+
+def perceptual_distance(restored: Array, x: Array, *, network: str) -> dict[str, Array]:
+    """LPIPS of a packaged network, (N,), by the metric's name; nothing where images are too small for it."""
+    if min(x.shape[1:3]) < _LPIPS_SMALLEST[network]:
+        return {}
+    return {f"lpips_{network}": lpips(to_rgb(restored), to_rgb(x), network=perceptual_network(network))}
 
 
 def attack_scorer() -> Callable[[Array, Array, Responses], dict[str, Array]]:

@@ -15,13 +15,13 @@ from PIL import Image
 from jaxpr.core import InputError
 from jaxpr.records.along import AlphaCurve, Wish, alpha_curves, best_alpha, curve_results
 from jaxpr.records.metric_table import MetricInfo, metric_info
-from jaxpr.records.reading import MissingMetricError, check_record, metric_names
+from jaxpr.records.reading import check_record, metric_names
 from jaxpr.records.results import RestorerResult, Results, to_record
+from jaxpr.report.alpha_panels import PanelCurve, draw_panels, finite_points
 from jaxpr.report.apart import differences_shown
-from jaxpr.report.planes import name_axis
 from jaxpr.report.samples import Strip
 from jaxpr.report.strips import shown_colours
-from jaxpr.report.style import FAINT, MUTED, dashes, drawable, looks, new_figure, styled
+from jaxpr.report.style import dashes, looks
 from jaxpr.report.tables import metric_rows
 from jaxpr.report.text import format_value
 
@@ -86,7 +86,6 @@ def along_text(record: Mapping[str, Any]) -> str:
     return "\n".join(["Best α of those measured (α = 1 is x*, the restorer itself)", *lines]) if lines else ""
 
 
-@styled()
 def figure_along_alpha(record: Mapping[str, Any]) -> Figure:
     """The main metrics against alpha; bars are errors of the difference from x* over the same photographs.
 
@@ -103,74 +102,16 @@ def figure_along_alpha(record: Mapping[str, Any]) -> Figure:
     """
     check_record(record)
     curves = _curves(record)
-    panels = [info for info in _drawn_infos(record) if any(len(_finite(found, info)) > 1 for found in curves)]
-    if not panels:
-        raise MissingMetricError("record: found no restorer along alpha, which this figure needs")
-    wide = min(3, len(panels))
-    rows = math.ceil(len(panels) / wide)
-    legend = 0.45 if len(curves) > 1 else 0.0
-    width, height = (4.0 * wide + 0.4 if wide > 1 else 6.0), 3.0 * rows + legend
-    figure, dealt = new_figure(width, height), looks(record["restorers"])
+    dealt = looks(record["restorers"])
     names = [found.curve.whole[0] for found in curves]
     lines = dashes(names, dealt)
-    for number, info in enumerate(panels):
-        row, column = divmod(number, wide)
-        bottom = (3.0 * (rows - 1 - row) + 0.62) / height
-        ax = figure.add_axes(((column + 0.17) / wide, bottom, 0.79 / wide, 2.05 / height))
-        _frame(ax, info)
-        for found, name in zip(curves, names, strict=True):
-            _draw(ax, found, info, dealt[name].colour, lines[name])
-        if legend and number == 0:
-            handles, titles = ax.get_legend_handles_labels()
-            place = {"loc": "upper left", "bbox_to_anchor": (0.06, 1.0), "ncols": 4, "frameon": False}
-            figure.legend(handles, titles, fontsize=9, **place)
-    return figure
-
-
-def _frame(ax: Any, info: MetricInfo) -> None:
-    for place, words in ((0.0, "x̂₀"), (1.0, "x*")):
-        ax.axvline(place, color=FAINT, lw=1.0, zorder=0.5)
-        above = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center"}
-        ax.annotate(words, (place, 1.0), (0, 3), color=MUTED, fontsize=8.5, **above)
-    label, detail = info.heading
-    arrow = {1: "higher is better", -1: "lower is better"}.get(info.direction, "")
-    ax.set_title(f"{label} {detail}".strip() + f"   {arrow}", fontsize=9, pad=15, fontweight="normal")
-    name_axis(ax, "α", better="")
-
-
-def _draw(ax: Any, found: _Curve, info: MetricInfo, colour: str, line: Any) -> None:
-    points = _finite(found, info)
-    if not points:
-        return
-    alphas, values, errors = np.array(points).T
-    title = drawable(found.curve.title)
-    ax.errorbar(alphas, values, yerr=errors, color=colour, fmt="none", elinewidth=1.1)
-    inside = (alphas >= 0) & (alphas <= 1)
-    ax.plot(alphas, values, color=colour, lw=1.1, ls=(0, (3, 2)), alpha=0.6)
-    ax.plot(alphas[inside], values[inside], color=colour, lw=1.6, ls=line, gid=f"along:{info.key}:{title}", label=title)
-    ax.plot(alphas, values, "o", color=colour, ms=3.5)
-    for row in found.beside:
-        cell = row.metrics.get(info.key)
-        if cell is not None and math.isfinite(cell.value):
-            of_truth = row.name == "D(E(x))"
-            ax.axhline(
-                info.scale * cell.value, color=MUTED if of_truth else colour, lw=0.9, ls=":" if of_truth else "--"
-            )
-            # At opposite ends, since the two are often near each other.
-            place, side = (alphas[0], "left") if of_truth else (alphas[-1], "right")
-            above = {"textcoords": "offset points", "ha": side, "color": MUTED, "fontsize": 7.5}
-            ax.annotate(row.name, (place, info.scale * cell.value), (0, 2), **above)
-
-
-def _finite(found: _Curve, info: MetricInfo) -> list[tuple[float, float, float]]:
-    """(alpha, value, error of the difference from x*) where the metric is finite, as shown."""
-    points = []
-    for alpha, row in zip(found.curve.alphas, found.rows, strict=True):
-        cell, apart = row.metrics.get(info.key), row.differences.get(info.key)
-        if cell is not None and math.isfinite(cell.value):
-            error = apart.stderr if apart is not None and math.isfinite(apart.stderr) else 0.0
-            points.append((alpha, info.scale * cell.value, info.scale * error))
-    return points
+    return draw_panels(
+        [
+            PanelCurve(f.curve.title, f.curve.alphas, f.rows, f.beside, dealt[name].colour, lines[name])
+            for f, name in zip(curves, names, strict=True)
+        ],
+        _drawn_infos(record),
+    )
 
 
 def _curves(record: Mapping[str, Any]) -> list[_Curve]:
@@ -233,10 +174,10 @@ def _wish_words(found: _Curve, wish: Wish) -> str:
 def _data(found: _Curve, strips: Sequence[Strip]) -> dict[str, Any]:
     """What the page's program needs of one curve."""
     record = to_record(found.results)
-    infos = [info for info in _drawn_infos(record) if len(_finite(found, info)) > 1]
+    infos = [info for info in _drawn_infos(record) if len(finite_points(found.curve.alphas, found.rows, info)) > 1]
     values = {}
     for info in infos:
-        known = {alpha: value for alpha, value, _ in _finite(found, info)}
+        known = {alpha: value for alpha, value, _ in finite_points(found.curve.alphas, found.rows, info)}
         shown = [known.get(alpha) for alpha in found.curve.alphas]
         values[info.key] = {"label": info.label, "unit": info.unit, "values": shown}
     pairs = [_pair(found.curve, strip) for strip in strips]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from jaxpr.records.reading import MissingMetricError, check_record
 from jaxpr.report.planes import name_axis
-from jaxpr.report.style import FAINT, MUTED, dashes, drawable, looks, new_figure, styled
+from jaxpr.report.style import FAINT, dashes, drawable, looks, new_figure, styled, word_above
 
 __all__ = ["figure_sweep"]
 
@@ -76,14 +76,4 @@ def _radii(ax: Any, curve: np.ndarray) -> None:
     """Write the radius of each attack above the axes, in grey levels."""
     for alpha, before, _ in curve.T:
         ax.axvline(before, color=FAINT, lw=0.8, zorder=0.5)
-        label = f"{alpha * 255:.3g}/255"
-        ax.annotate(
-            label,
-            (before, 1.0),
-            (0, 4),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            ha="center",
-            color=MUTED,
-            fontsize=7.8,
-        )
+        word_above(ax, before, f"{alpha * 255:.3g}/255", size=7.8)

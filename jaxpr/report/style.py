@@ -18,7 +18,20 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from jaxpr.records.along import AlphaCurve, alpha_curves
 from jaxpr.report.text import elide
 
-__all__ = ["FAINT", "INK", "MANY", "MUTED", "Look", "dashes", "drawable", "looks", "new_figure", "png_bytes", "styled"]
+__all__ = [
+    "FAINT",
+    "INK",
+    "MANY",
+    "MUTED",
+    "Look",
+    "dashes",
+    "drawable",
+    "looks",
+    "new_figure",
+    "png_bytes",
+    "styled",
+    "word_above",
+]
 
 INK = "#1f2933"
 MUTED = "#5f6c7b"
@@ -179,6 +192,12 @@ def new_figure(width: float, height: float, *, dpi: float | None = None) -> Figu
     figure = Figure(figsize=(width, height), dpi=dpi)
     FigureCanvasAgg(figure)
     return figure
+
+
+def word_above(ax: Any, place: float, words: str, *, size: float = 8.5) -> None:
+    """Words above the axes, in the middle over a place in data coordinates."""
+    above = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center"}
+    ax.annotate(words, (place, 1.0), (0, 3), color=MUTED, fontsize=size, **above)
 
 
 @styled()

@@ -12,9 +12,11 @@ from matplotlib.figure import Figure
 
 from jaxpr.records.metric_table import MetricInfo, metric_info
 from jaxpr.records.reading import MissingMetricError, feature_names, measured, metric_names
+from jaxpr.records.results import from_record
+from jaxpr.report.alpha_panels import PanelCurve, draw_panels
 from jaxpr.report.apart import differences_shown
-from jaxpr.report.planes import Axis, Point, draw_plane, features_words, name_axis, root
-from jaxpr.report.style import FAINT, INK, MUTED, looks, new_figure, png_bytes, styled
+from jaxpr.report.planes import Axis, Point, draw_plane, features_words, root
+from jaxpr.report.style import looks, new_figure, png_bytes, styled
 from jaxpr.report.tables import flattened, metric_rows
 from jaxpr.report.templates import render
 
@@ -50,7 +52,7 @@ def traversal_page(record: Mapping[str, Any], examples: Sequence[TraversalExampl
         examples: a few outputs.
     """
     shown = _few(record)
-    infos = [info for info in map(metric_info, metric_names(shown)) if info.key.startswith(_SHOWN)]
+    infos = [info for info in map(metric_info, metric_names(shown)) if _is_shown(info)]
     columns = [info for info in infos if any(_shown_value(e, info) is not None for e in record["restorers"])]
     pictures = [
         {name: part if isinstance(part, str) else _text(part) for name, part in example._asdict().items() if part}
@@ -80,7 +82,6 @@ def traversal_page(record: Mapping[str, Any], examples: Sequence[TraversalExampl
     return render("traversed.html", values)
 
 
-@styled()
 def figure_alpha_curves(record: Mapping[str, Any]) -> Figure:
     """Every metric against alpha; bars are errors of its difference from x*, dashed lines D(E(x)).
 
@@ -93,52 +94,10 @@ def figure_alpha_curves(record: Mapping[str, Any]) -> Figure:
     Raises:
         MissingMetricError: nothing was measured at two alphas.
     """
-    infos = [info for info in map(metric_info, metric_names(record)) if info.key.startswith(_SHOWN)]
-    panels = [info for info in infos if sum(_shown_value(e, info) is not None for e in _along(record)) > 1]
-    if not panels:
-        raise MissingMetricError("record: found nothing that was measured along alpha, which this figure needs")
-    wide = 2 if len(panels) == 4 else min(3, len(panels))
-    rows = math.ceil(len(panels) / wide)
-    width, height = (4.0 * wide + 0.4 if wide > 1 else 6.0), 3.0 * rows
-    figure = new_figure(width, height)
-    for number, info in enumerate(panels):
-        row, column = divmod(number, wide)
-        left, bottom = (column + 0.17) / wide, (rows - 1 - row) / rows + 0.62 / height
-        _curve(figure.add_axes((left, bottom, 0.79 / wide, 1 / rows - 0.95 / height)), record, info)
-    return figure
-
-
-def _curve(ax: Any, record: Mapping[str, Any], info: MetricInfo) -> None:
-    along = zip(record["alphas"], _along(record), strict=True)
-    entries = [(alpha, entry) for alpha, entry in along if _shown_value(entry, info) is not None]
-    alphas = np.array([alpha for alpha, _ in entries])
-    values = np.array([_shown_value(entry, info) for _, entry in entries], float)
-    errors = np.array([_difference_error(entry, info) for _, entry in entries])
-    for place, words in ((0.0, "x̂₀"), (1.0, "x*")):
-        ax.axvline(place, color=FAINT, lw=1.0, zorder=0.5)
-        ax.annotate(
-            words,
-            (place, 1.0),
-            (0, 3),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            ha="center",
-            color=MUTED,
-            fontsize=8.5,
-        )
-    for entry, dash in zip(_beside(record), ("--", ":"), strict=False):
-        if (level := _shown_value(entry, info)) is not None and math.isfinite(level):
-            ax.axhline(level, color=MUTED, lw=0.9, ls=dash, zorder=1)
-            above = {"textcoords": "offset points", "ha": "right", "color": MUTED, "fontsize": 7.5}
-            ax.annotate(entry["name"], (2.0, level), (0, 2), **above)
-    ax.errorbar(alphas, values, yerr=errors, color=_DRAWN, lw=1.5, marker="o", ms=3.5, elinewidth=1.1)
-    asked = np.isclose(alphas, record["alpha"])
-    ax.plot(alphas[asked], values[asked], "o", ms=8, mfc="none", mec=INK, zorder=4)
-    ax.set_xlim(-1.15, 2.15)
-    label, detail = info.heading
-    name_axis(ax, "α", better="")
-    arrow = {1: "higher is better", -1: "lower is better"}.get(info.direction, "")
-    ax.set_title(f"{label} {detail}".strip() + f"   {arrow}", fontsize=9, pad=15, fontweight="normal")
+    count = len(record["alphas"])
+    rows = from_record({"protocol": {}, "provenance": {}, "references": {}, "restorers": record["restorers"]}).restorers
+    curve = PanelCurve("", record["alphas"], rows[:count], rows[count:], _DRAWN, asked=record["alpha"])
+    return draw_panels([curve], [info for info in map(metric_info, metric_names(record)) if _is_shown(info)])
 
 
 @styled()
@@ -218,16 +177,12 @@ def _along(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(record["restorers"][: len(record["alphas"])])
 
 
-def _beside(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return list(record["restorers"][len(record["alphas"]) :])
-
-
 def _few(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record with the rows that a table shows: x*, x̂ at the asked alpha and at the wished one, x̂₀, D(E(x))."""
     wanted = [1.0, record["alpha"], *([record["wish"]["alpha"]] if record["wish"] else []), 0.0]
     along = list(zip(record["alphas"], _along(record), strict=True))
     found = [entry for alpha in wanted for other, entry in along if math.isclose(alpha, other, abs_tol=1e-9)]
-    unique = {entry["name"]: entry for entry in [*found, *_beside(record)]}
+    unique = {entry["name"]: entry for entry in [*found, *record["restorers"][len(record["alphas"]) :]]}
     protocol = {"images": len(record["images"])}
     return {"protocol": protocol, "baseline": record["baseline"], "restorers": list(unique.values())}
 
@@ -238,9 +193,8 @@ def _shown_value(entry: Mapping[str, Any], info: MetricInfo) -> float | None:
     return found.value * info.scale if found is not None and math.isfinite(found.value) else None
 
 
-def _difference_error(entry: Mapping[str, Any], info: MetricInfo) -> float:
-    found = (entry.get("differences") or {}).get(info.key)
-    return 0.0 if found is None or found["stderr"] is None else float(found["stderr"] * info.scale)
+def _is_shown(info: MetricInfo) -> bool:
+    return info.key.startswith(_SHOWN)
 
 
 def _text(data: bytes) -> str:

@@ -7,8 +7,7 @@ Papers: [adrai2023], Sections 4 and 5.
 
 import functools
 import math
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -18,23 +17,20 @@ import numpy as np
 from jaxpr.core import Array, InputError, may_be_undefined
 from jaxpr.data import ImageSource, crops, from_arrays
 from jaxpr.degradations import Degradation
-from jaxpr.evaluation.sets import merged_groups
+from jaxpr.evaluation.sets import frechet_of_blocks, merged_groups
 from jaxpr.metrics import (
     Moments,
-    SmallSampleWarning,
     extract_patches,
-    frechet_distance,
-    frechet_distance_from_features,
     kernel_distance_grouped,
     mse,
     psnr,
     ssim,
 )
-from jaxpr.models.layers import pad_to_multiple
 from jaxpr.records.differences import paired_difference
 from jaxpr.records.results import Difference, Metric, leave_one_out, mean_metric
 from jaxpr.reproduce.set_measures import perceptual_embedding
-from jaxpr.restorers import LatentEncoder, LatentTransport, Restorer, latent_transport
+from jaxpr.restorers import LatentEncoder, LatentTransport, Restorer, autoencoded, latent_transport
+from jaxpr.restorers.restorer import UNCHANGED
 from jaxpr.weights import feature_extractor, perceptual_network
 
 __all__ = [
@@ -153,10 +149,6 @@ def _run(apply: Callable[..., Array], params: Any, keys: Array, y: Array) -> Arr
     return apply(params, keys, y)
 
 
-def _as_it_is(_: Any, __: Any, y: Array) -> Array:
-    return y
-
-
 def moved_images(
     key: Array,
     fitted: LatentTransport,
@@ -176,21 +168,15 @@ def moved_images(
         encode: see `latent_transport`.
         deterministic: see there.
     """
-    moved = latent_transport(Restorer(_as_it_is), fitted, any_size=True, encode=encode, deterministic=deterministic)
+    moved = latent_transport(UNCHANGED, fitted, any_size=True, encode=encode, deterministic=deterministic)
     positions = np.arange(len(restored)) if positions is None else positions
     return np.asarray(_run(moved.apply, moved.params, _keys(key, positions), jnp.asarray(restored)))
 
 
 def reconstructed(encoder: LatentEncoder, images: np.ndarray) -> np.ndarray:
     """D(E(·)) of images, with the mode of their latents."""
-    return np.asarray(_again(encoder.encode, encoder.decode, encoder.multiple, encoder.params, jnp.asarray(images)))
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _again(encode: Any, decode: Any, multiple: int, params: Any, x: Array) -> Array:
-    height, width = x.shape[1:3]
-    found: Array = decode(params, encode(params, pad_to_multiple(x, multiple, mode="edge")).mean)
-    return found[:, :height, :width]
+    again = autoencoded(UNCHANGED, encoder)
+    return np.asarray(_run(again.apply, again.params, None, jnp.asarray(images)))
 
 
 def mixed(moved: Any, restored: Any, alpha: Any) -> Any:
@@ -261,7 +247,7 @@ class Tally:
         self.values: dict[str, np.ndarray] = {}
         self._kept: dict[int, np.ndarray] = {}
         self._wanted = set(np.linspace(0, len(groups) - 1, min(len(groups), _KEPT)).round().astype(int).tolist())
-        self._moments: dict[int, Moments] = {}  # of all; empty where all is kept
+        self._moments: dict[int, Moments] = {}
 
     def add(self, positions: np.ndarray, values: Mapping[str, np.ndarray], features: np.ndarray) -> None:
         """Values (B,) and features (B, P, d) of the images at these positions."""
@@ -270,9 +256,8 @@ class Tally:
         for position, rows in zip(positions.tolist(), features, strict=True):
             if position in self._wanted:
                 self._kept[position] = rows
-            if len(self._wanted) < len(self.groups):
-                block = int(self.blocks[position])
-                self._moments[block] = self._moments.get(block, Moments.zero(rows.shape[1])).update(rows)
+            block = int(self.blocks[position])
+            self._moments[block] = self._moments.get(block, Moments.zero(rows.shape[1])).update(rows)
 
     def metrics(self, real: "Tally") -> dict[str, Metric]:
         """Means, with errors over photographs; Fréchet and kernel distance from the truths, by the jackknife.
@@ -283,27 +268,10 @@ class Tally:
         order = sorted(self._kept)
         labels = np.concatenate([np.full(len(self._kept[i]), self.blocks[i]) for i in order])
         both = [np.concatenate([tally._kept[i] for i in order]) for tally in (real, self)]
-        if self._moments:
-            found |= leave_one_out(_frechet, [(real._moments[b], self._moments[b]) for b in sorted(self._moments)])
-        else:
-            parts = [tuple(side[labels == b] for side in both) for b in np.unique(labels)]
-            found |= leave_one_out(_frechet_of_features, parts)
+        pairs = [(real._moments[b], self._moments[b]) for b in sorted(self._moments)]
+        found |= leave_one_out(frechet_of_blocks, pairs)
         kernel = kernel_distance_grouped(both[0], both[1], labels, labels)
         return found | {"kd": Metric(kernel.value, kernel.stderr, left_out=kernel.left_out)}
-
-
-def _frechet(pairs: Sequence[tuple[Moments, Moments]]) -> dict[str, float]:
-    real, fake = (functools.reduce(Moments.merge, side) for side in zip(*pairs, strict=True))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SmallSampleWarning)  # a remark of the experiments says it
-        return {"fd": float(frechet_distance(real, fake))}
-
-
-def _frechet_of_features(pairs: Sequence[tuple[np.ndarray, ...]]) -> dict[str, float]:
-    real, fake = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SmallSampleWarning)
-        return {"fd": float(frechet_distance_from_features(real, fake))}
 
 
 def change_from(found: Mapping[str, Metric], base: Mapping[str, Metric], name: str) -> Difference:

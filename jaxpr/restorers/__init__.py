@@ -17,7 +17,6 @@ from jaxpr.restorers.latent_transport_encoders import (
 )
 from jaxpr.restorers.latent_transport_files import load_transport, save_transport
 from jaxpr.restorers.latent_transport_fit import (
-    TRANSPORT_PRESETS,
     LatentTransport,
     PatchStatistics,
     TransportWarning,
@@ -25,6 +24,7 @@ from jaxpr.restorers.latent_transport_fit import (
     patch_statistics,
 )
 from jaxpr.restorers.latent_transport_patches import PatchMap, patch_moments
+from jaxpr.restorers.latent_transport_settings import TRANSPORT_PRESETS
 from jaxpr.restorers.lmmse import Lmmse, fit_lmmse, lmmse
 from jaxpr.restorers.nlm import nlm
 from jaxpr.restorers.patches import PatchGrid

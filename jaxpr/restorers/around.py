@@ -1,5 +1,6 @@
 """A restorer with something done to y before it, or to x̂ after it: whatever it can do, the result can."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -8,7 +9,7 @@ import jax
 from jaxpr.core import Array
 from jaxpr.restorers.restorer import Apply, ApplySet, Remake, Restorer
 
-__all__ = ["Change", "around"]
+__all__ = ["Change", "around", "each_draw"]
 
 
 class Change(Protocol):
@@ -34,6 +35,11 @@ def around(found: Restorer, change: Change) -> Restorer:
         apply_set=None if found.apply_set is None else _SetAround(found.apply_set, change),
         with_steps=None if found.with_steps is None else _RemadeAround(found.with_steps, change),
     )
+
+
+def each_draw(change: Callable[[Array], Array], drawn: Array) -> Array:
+    """What a change of images (N, H, W, C) makes of draws (count, N, H, W, C), all at once."""
+    return change(drawn.reshape(-1, *drawn.shape[2:])).reshape(drawn.shape)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import Any
 
 from jaxpr.core import Array, Estimator, Sampler
 from jaxpr.models.layers import pad_to_multiple
+from jaxpr.restorers.around import each_draw
 from jaxpr.restorers.latent_transport_encoders import PIXELS, Decode, Encode, LatentEncoder
-from jaxpr.restorers.restorer import Apply, ApplySet, Remake, Restorer, as_restorer, joined_variant
+from jaxpr.restorers.restorer import UNCHANGED, Apply, ApplySet, Remake, Restorer, as_restorer, joined_variant
 
 __all__ = ["autoencoded", "autoencoder_of"]
 
@@ -37,7 +38,7 @@ def autoencoder_of(encoder: LatentEncoder) -> Restorer | None:
     Args:
         encoder: with a decoder.
     """
-    return None if encoder.name == PIXELS else _coded(Restorer(_itself, cost=0), encoder)
+    return None if encoder.name == PIXELS else _coded(UNCHANGED, encoder)
 
 
 def _coded(found: Restorer, encoder: LatentEncoder) -> Restorer:
@@ -52,10 +53,6 @@ def _coded(found: Restorer, encoder: LatentEncoder) -> Restorer:
         variant=joined_variant(found.variant, "autoencoded"),
         weights={**(found.weights or {}), "autoencoder": encoder.record},
     )
-
-
-def _itself(_: Any, __: Any, x: Array) -> Array:
-    return x
 
 
 @dataclass(frozen=True)
@@ -86,8 +83,7 @@ class _CodedSet:
 
     def __call__(self, params: Any, keys: Any, y: Array, count: int) -> Array:
         drawn = self.apply_set(params["restorer"], keys, y, count)
-        flat = drawn.reshape(-1, *drawn.shape[2:])
-        return self.coder(params["encoder"], flat).reshape(drawn.shape)
+        return each_draw(lambda x: self.coder(params["encoder"], x), drawn)
 
 
 @dataclass(frozen=True)

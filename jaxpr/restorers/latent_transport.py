@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxpr.core import Array, Estimator, InputError, Sampler, check_images, described, example_keys, is_number
 from jaxpr.models.layers import pad_to_multiple
 from jaxpr.records.along import moved_family
+from jaxpr.restorers.around import each_draw
 from jaxpr.restorers.autoencoded import autoencoder_of
 from jaxpr.restorers.latent_transport_encoders import Decode, Encode, sampled
 from jaxpr.restorers.latent_transport_files import pack_transport
@@ -183,13 +184,12 @@ class _MovedSet:
 
     def __call__(self, params: Any, keys: Any, y: Array, count: int) -> Array:
         drawn = self.apply_set(params["restorer"], keys, y, count)
-        flat = drawn.reshape(-1, *drawn.shape[2:])
         folded = None
         if self.move.stochastic:
             numbers = jnp.arange(count)
             fold = jax.vmap(jax.vmap(jax.random.fold_in, in_axes=(0, None)), in_axes=(None, 0))
             folded = fold(_of_transport(keys), numbers).reshape(-1)
-        return self.move(params, folded, flat).reshape(drawn.shape)
+        return each_draw(lambda x: self.move(params, folded, x), drawn)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
@@ -34,10 +34,8 @@ from jaxpr.restorers.latent_transport_patches import PatchMap, check_patch, patc
 from jaxpr.transport import gaussian_map
 
 __all__ = [
-    "TRANSPORT_PRESETS",
     "LatentTransport",
     "PatchStatistics",
-    "TransportPreset",
     "TransportWarning",
     "fit_transport",
     "map_between",
@@ -54,31 +52,6 @@ _OVERSHOOT = 0.5
 
 class TransportWarning(UserWarning):
     """A transport that will work less well than it could: one image, or images of very different sizes."""
-
-
-class TransportPreset(NamedTuple):
-    """A published setting of [adrai2023]; latents are drawn, not the mode, and the two sets of images are disjoint.
-
-    Attributes:
-        patch: side of the patches.
-        encoder: name of the autoencoder.
-        images: in each of the two sets.
-        side: of the images, in pixels.
-        source: where it is written.
-    """
-
-    patch: int
-    encoder: str
-    images: int
-    side: int
-    source: str
-
-
-TRANSPORT_PRESETS = {
-    "paper": TransportPreset(3, "sd-vae-ft-mse", 10, 512, "[adrai2023], Section 5.3"),
-    "code": TransportPreset(5, "sd-vae-ft-ema", 16, 512, "script of the authors' code"),
-}
-"""What the paper says and what its code does, which differ; the file of ft-EMA is read by its path."""
 
 
 @dataclass(frozen=True, eq=False)

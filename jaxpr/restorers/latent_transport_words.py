@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -15,42 +15,21 @@ from jaxpr.data import ImageSource
 from jaxpr.restorers.autoencoded import autoencoded
 from jaxpr.restorers.builders import Sources
 from jaxpr.restorers.latent_transport import latent_transport
-from jaxpr.restorers.latent_transport_encoders import PIXELS, LatentEncoder, read_encoder
+from jaxpr.restorers.latent_transport_encoders import LatentEncoder, read_encoder
 from jaxpr.restorers.latent_transport_fit import (
-    TRANSPORT_PRESETS,
     LatentTransport,
     PatchStatistics,
     fit_transport,
     patch_statistics,
 )
 from jaxpr.restorers.latent_transport_patches import check_patch
+from jaxpr.restorers.latent_transport_settings import TransportSettings
 from jaxpr.restorers.restorer import Restorer
 
 __all__ = ["autoencoded_plan", "transport_alphas", "transport_plan"]
 
 _CURVE = ("-1", "-0.5", "0", "0.25", "0.5", "0.75", "1", "1.5", "2")  # alphas of `curve`
 _MOST_SIDE = 512  # of training images, cut out of their middle: as in the paper, and what a laptop restores
-
-
-@dataclass(frozen=True)
-class _Options:
-    """What `?encoder=...&patch=...` chooses.
-
-    Attributes:
-        encoder: name or file.
-        patch: side of the patches.
-        images: of each of the two sets, at most.
-        encode: mode or sample.
-        paired: restored and natural images are the same ones, or two disjoint sets.
-        noise: may the map add noise?
-    """
-
-    encoder: str = PIXELS
-    patch: int = 3
-    images: int = 16
-    encode: str = "mode"
-    paired: bool = True
-    noise: bool = True
 
 
 _YES = {"yes": True, "no": False}
@@ -74,7 +53,7 @@ def transport_plan(match: re.Match[str], sources: Sources) -> Callable[[Restorer
         raise InputError(f"restorers: {spec!r}: {error}") from error
 
     def change(found: Restorer) -> Restorer:
-        fits = replace(options, noise=True)
+        fits = options._replace(noise=True)
         try:
             fitted = _shared(sources, (match["inner"], fits), lambda: _fit(found, encoder, fits, sources))
             return latent_transport(found, fitted, alpha=alpha, deterministic=not options.noise, any_size=True)
@@ -144,7 +123,7 @@ def _alpha(text: str | None) -> float:
     return value
 
 
-def _options(text: str) -> _Options:
+def _options(text: str) -> TransportSettings:
     """Of text like `encoder=FILE&patch=5`; a preset first, then what is said beside it."""
     given: dict[str, str] = {}
     known = ("preset", "encoder", "patch", "images", "encode", "paired", "noise")
@@ -153,32 +132,24 @@ def _options(text: str) -> _Options:
         if name not in known or name in given or not value:
             raise InputError(f"options: found {part!r}, expected {', '.join(f'{n}=...' for n in known)}, once each")
         given[name] = value
-    found = _Options()
-    if (preset := given.pop("preset", None)) is not None:
-        if preset not in TRANSPORT_PRESETS:
-            raise InputError(f"preset: found {preset!r}, expected one of {', '.join(TRANSPORT_PRESETS)}")
-        of = TRANSPORT_PRESETS[preset]
-        found = _Options(of.encoder, of.patch, of.images, "sample", paired=False)
+    settings, chosen = TransportSettings.of(given.pop("preset", None)), dict[str, Any](given)
     for name, value in given.items():
         if name in ("patch", "images"):
             if not re.fullmatch(r"\d{1,6}", value) or int(value) < 1:
                 raise InputError(f"{name}: found {value!r}, expected a positive integer")
-            found = replace(found, **{name: int(value)})  # type: ignore[arg-type]
-        elif name == "encoder":
-            found = replace(found, encoder=value)
-        elif name == "encode":
-            if value not in ("mode", "sample"):
-                raise InputError(f"encode: found {value!r}, expected mode or sample")
-            found = replace(found, encode=value)
-        elif value not in _YES:
-            raise InputError(f"{name}: found {value!r}, expected yes or no")
-        else:
-            found = replace(found, **{name: _YES[value]})  # type: ignore[arg-type]
-    check_patch(found.patch)
-    return found
+            chosen[name] = int(value)
+        elif name == "encode" and value not in ("mode", "sample"):
+            raise InputError(f"encode: found {value!r}, expected mode or sample")
+        elif name in ("paired", "noise"):
+            if value not in _YES:
+                raise InputError(f"{name}: found {value!r}, expected yes or no")
+            chosen[name] = _YES[value]
+    settings = settings._replace(**chosen)
+    check_patch(settings.patch)
+    return settings
 
 
-def _fit(found: Restorer, encoder: LatentEncoder, options: _Options, sources: Sources) -> LatentTransport:
+def _fit(found: Restorer, encoder: LatentEncoder, options: TransportSettings, sources: Sources) -> LatentTransport:
     """Restore training images and fit the map from them to natural ones."""
     k_noise, k_restore, k_draw = jax.random.split(jax.random.split(sources.training.key, 3)[2], 3)
     drawn = [None, None] if options.encode == "mode" else list(jax.random.split(k_draw))
@@ -189,7 +160,7 @@ def _fit(found: Restorer, encoder: LatentEncoder, options: _Options, sources: So
         raise InputError(f"found {len(numbers)} training images, expected two or more for paired=no")
     target: PatchStatistics = _shared(
         sources,
-        ("natural", encoder.name, replace(options, noise=True)),
+        ("natural", encoder.name, options._replace(noise=True)),
         lambda: patch_statistics(
             (_middle(sources, i)[0] for i in natural), encoder=encoder, patch=options.patch, sample_key=drawn[1]
         ),
@@ -204,7 +175,7 @@ def _fit(found: Restorer, encoder: LatentEncoder, options: _Options, sources: So
     return fit_transport(source, target, encoder=encoder, patch=options.patch)
 
 
-def _numbers(sources: Sources, options: _Options) -> list[int]:
+def _numbers(sources: Sources, options: TransportSettings) -> list[int]:
     """Which training images are used, spread evenly over them."""
     count = len(sources.images)
     wanted = min(count, options.images * (1 if options.paired else 2))

@@ -6,8 +6,6 @@ with standard errors of what was kept, one image at a time.
 
 import functools
 import itertools
-import math
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,28 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpr.core import Array, may_be_undefined
-from jaxpr.evaluation.measure import natural_blocks, to_rgb
+from jaxpr.evaluation.measure import distortion_of, natural_blocks, perceptual_distance
 from jaxpr.evaluation.naturalness import naturalness
-from jaxpr.evaluation.sets import moments_by_block
+from jaxpr.evaluation.sets import frechet_of_blocks, moments_by_block
 from jaxpr.evaluation.state import BatchStore
-from jaxpr.metrics import (
-    Moments,
-    SmallSampleWarning,
-    extract_patches,
-    frechet_bias_note,
-    frechet_distance,
-    lpips,
-    packaged_niqe_parameters,
-    psnr,
-    rmse,
-    ssim,
-)
+from jaxpr.metrics import Moments, extract_patches, frechet_bias_note, packaged_niqe_parameters
 from jaxpr.records.results import Metric, leave_one_out, mean_metric
-from jaxpr.weights import feature_extractor, perceptual_network
+from jaxpr.weights import feature_extractor
 
 __all__ = ["Patched", "feature_blocks", "measured_set", "measurer"]
 
-_NETWORK, _LPIPS_SMALLEST, _SSIM_SMALLEST = "alexnet", 31, 11
+_NETWORK = "alexnet"
 _FEATURES, _BLOCKS = "features", "niqe_blocks"
 
 
@@ -66,7 +53,7 @@ def measurer(patched: Patched) -> Callable[[np.ndarray, np.ndarray | None], dict
     Args:
         patched: for the features.
     """
-    extract, network = feature_extractor(patched.features).apply, perceptual_network(_NETWORK)
+    extract = feature_extractor(patched.features).apply
 
     @jax.jit
     def features(x: Array) -> Array:
@@ -75,11 +62,7 @@ def measurer(patched: Patched) -> Callable[[np.ndarray, np.ndarray | None], dict
     @may_be_undefined
     @jax.jit
     def distortion(x: Array, truth: Array) -> dict[str, Array]:
-        found = {"rmse": rmse(x, truth), "psnr": psnr(x, truth, data_range=1.0)}
-        if min(x.shape[1:3]) >= _SSIM_SMALLEST:
-            found["ssim"] = ssim(x, truth, data_range=1.0)
-        if min(x.shape[1:3]) >= _LPIPS_SMALLEST:
-            found[f"lpips_{_NETWORK}"] = lpips(to_rgb(x), to_rgb(truth), network=network)
+        found = distortion_of(x, truth) | perceptual_distance(x, truth, network=_NETWORK)
         return {name: values[0] for name, values in found.items()}
 
     def measure(levels: np.ndarray, truth: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -132,17 +115,11 @@ def measured_set(
 def _frechet(real: Sequence[Moments], fake: Sequence[Moments], *, paired: bool) -> Metric:
     whole = functools.reduce(Moments.merge, real)
 
-    def distance(pairs: Sequence[tuple[Moments, Moments]]) -> dict[str, float]:
-        found = functools.reduce(Moments.merge, (fake for _, fake in pairs))
-        truths = functools.reduce(Moments.merge, (truth for truth, _ in pairs)) if paired else whole
-        if min(truths.count, found.count) < 2:
-            return {"fd": math.nan}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SmallSampleWarning)  # the note says it
-            return {"fd": float(frechet_distance(truths, found))}
+    def from_whole(fakes: Sequence[Moments]) -> dict[str, float]:
+        return frechet_of_blocks([(whole, functools.reduce(Moments.merge, fakes))])
 
-    partners = real if paired else [whole] * len(fake)
-    metric = leave_one_out(distance, list(zip(partners, fake, strict=True)))["fd"]
+    pairs = list(zip(real, fake, strict=True)) if paired else []
+    metric = (leave_one_out(frechet_of_blocks, pairs) if paired else leave_one_out(from_whole, fake))["fd"]
     least = int(min(whole.count, sum(moments.count for moments in fake)))
     note = "undefined for fewer than two patches" if least < 2 else frechet_bias_note(least, len(whole.mean))
     return metric._replace(note=note)

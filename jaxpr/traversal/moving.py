@@ -4,14 +4,13 @@ Paper: [adrai2023], Eq. (4). Images are (H, W, C) in [0, 1].
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
 
-from jaxpr.core import Array, InputError, Key
-from jaxpr.models.layers import pad_to_multiple
-from jaxpr.restorers import LatentTransport, latent_transport
+from jaxpr.core import InputError, Key
+from jaxpr.restorers import LatentTransport, autoencoded, latent_transport
+from jaxpr.restorers.restorer import UNCHANGED
 
 __all__ = ["autoencoder", "mixed_levels", "mover"]
 
@@ -26,7 +25,7 @@ def mover(key: Key, fitted: LatentTransport) -> Callable[[int, np.ndarray], np.n
     Returns:
         The function; it raises InputError where x̂₀ is not finite.
     """
-    moved = latent_transport(_same, fitted, any_size=True)
+    moved = latent_transport(UNCHANGED, fitted, any_size=True)
     run = jax.jit(moved.apply)
 
     def move(number: int, x: np.ndarray) -> np.ndarray:
@@ -40,16 +39,11 @@ def mover(key: Key, fitted: LatentTransport) -> Callable[[int, np.ndarray], np.n
 
 def autoencoder(fitted: LatentTransport) -> Callable[[np.ndarray], np.ndarray]:
     """`x -> D(E(x))` with the mode of the latents, compiled for each size of images: what the encoder itself loses."""
-    encoder = fitted.encoder
-
-    @jax.jit
-    def run(params: Any, x: Array) -> Array:
-        height, width = x.shape[1:3]
-        latents = encoder.encode(params, pad_to_multiple(x, encoder.multiple, mode="edge")).mean
-        return encoder.decode(params, latents)[:, :height, :width]
+    again = autoencoded(UNCHANGED, fitted.encoder)
+    run = jax.jit(again.apply)
 
     def reconstruct(x: np.ndarray) -> np.ndarray:
-        return np.asarray(run(encoder.params, x[None]))[0]
+        return np.asarray(run(again.params, None, x[None]))[0]
 
     return reconstruct
 
@@ -58,7 +52,3 @@ def mixed_levels(moved: np.ndarray, restored: np.ndarray, alpha: float) -> np.nd
     """(1 - alpha) x̂₀ + alpha x*, clipped and rounded to levels 0 to 255 as a file holds them; uint8."""
     mixed = (1 - alpha) * np.asarray(moved, np.float64) + alpha * np.asarray(restored, np.float64)
     return np.round(np.clip(mixed, 0, 1) * 255).astype(np.uint8)
-
-
-def _same(x: Array) -> Array:
-    return x

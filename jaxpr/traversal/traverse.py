@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxpr.core import InputError, Key, check_count, check_key, code_sha256, described, given_path, is_number
+from jaxpr.core import InputError, Key, check_count, check_key, code_sha256, described, is_number
 from jaxpr.data import ImageSource
 from jaxpr.evaluation.state import BatchStore, open_run
 from jaxpr.metrics import Moments
@@ -31,7 +31,7 @@ from jaxpr.traversal.traversed import WISHES, Traversed
 from jaxpr.traversal.writing import TRANSPORT, write_images, write_traversal
 from jaxpr.weights import feature_extractor
 
-__all__ = ["check_traversal", "traverse"]
+__all__ = ["traverse"]
 
 _LARGEST_PATCH = 64  # pixels, that of the features' networks
 _LEAST, _MOST = -1.0, 2.0
@@ -44,7 +44,7 @@ _Measure: TypeAlias = Callable[[np.ndarray, np.ndarray | None], dict[str, np.nda
 def traverse(
     key: Key,
     restored: str | os.PathLike[str],
-    fitted: LatentTransport,
+    fitted: LatentTransport | Callable[[], LatentTransport],
     *,
     out: str | os.PathLike[str],
     natural: str | os.PathLike[str] | None = None,
@@ -67,7 +67,7 @@ def traverse(
     Args:
         key: of draws, where the transport draws; those of an image depend on the key and its place alone.
         restored: folder of outputs, of any sizes. It is only read, as `natural` and `truth` are.
-        fitted: of `fit_transport` or `load_transport`.
+        fitted: of `fit_transport` or `load_transport`; or what gives one, called once all else was found to be right.
         out: folder for `images/`, `transport.safetensors`, `transport.json`, `index.html`, and what a stopped or later
             run needs; new, empty, or that of the same traversal, whatever its alpha.
         natural: folder of natural images, such as those that it was fitted on; None for none.
@@ -89,21 +89,14 @@ def traverse(
         InputError: folders or images that do not fit, a folder that holds other things, or a wish without its needs.
     """
     check_key(key, single=True)
+    _check_numbers(alpha, points, lose_psnr)
+    feature_extractor(features)  # raises for an unknown name
+    given = {"restored": restored, "natural": natural, "truth": truth}
+    folder = check_traversal_folder("out", out, {name: path for name, path in given.items() if path is not None})
+    inputs = open_folders(restored, natural=natural, truth=truth, channels=channels)
     asked = "least-fd" if wish is None and lose_psnr is not None else wish
-    inputs = check_traversal(
-        restored,
-        out=out,
-        natural=natural,
-        truth=truth,
-        alpha=alpha,
-        points=points,
-        features=features,
-        channels=channels,
-        wish=wish,
-        lose_psnr=lose_psnr,
-        page=page,
-    )
-    folder = given_path(out)
+    _check_wish(asked, lose_psnr, inputs, page=page)
+    fitted = fitted if isinstance(fitted, LatentTransport) else fitted()
     settings = _settings(key, inputs, fitted, features, channels)
     state = open_run(folder, settings, code=code_sha256(), accept_other_code=accept_other_code)
     save_transport(fitted, folder / TRANSPORT)
@@ -122,38 +115,14 @@ def traverse(
     return found
 
 
-def check_traversal(
-    restored: str | os.PathLike[str],
-    *,
-    out: str | os.PathLike[str],
-    natural: str | os.PathLike[str] | None = None,
-    truth: str | os.PathLike[str] | None = None,
-    alpha: float = 0.0,
-    points: int = 13,
-    features: str = "alexnet",
-    channels: int = 3,
-    wish: str | None = None,
-    lose_psnr: float | None = None,
-    page: bool = True,
-) -> InputFolders:
-    """What `traverse` refuses before it reads a pixel, so that no fit comes first; its arguments and errors.
-
-    Returns:
-        The folders, opened.
-    """
+def _check_numbers(alpha: float, points: int, lose_psnr: float | None) -> None:
     if not (is_number(alpha) and math.isfinite(alpha)):
         raise InputError(f"alpha: found {described(alpha)}, expected one finite number")
     check_count("points", points, at_least=2)
     if points > _MOST_POINTS:
         raise InputError(f"points: found {points}, expected at most {_MOST_POINTS}")
-    feature_extractor(features)  # raises for an unknown name
-    given = {"restored": restored, "natural": natural, "truth": truth}
-    check_traversal_folder("out", out, {name: path for name, path in given.items() if path is not None})
-    inputs = open_folders(restored, natural=natural, truth=truth, channels=channels)
     if lose_psnr is not None:
         check_lose_psnr(lose_psnr)
-    _check_wish("least-fd" if wish is None and lose_psnr is not None else wish, lose_psnr, inputs, page=page)
-    return inputs
 
 
 def _check_wish(wish: str | None, lose_psnr: float | None, inputs: InputFolders, *, page: bool) -> None:

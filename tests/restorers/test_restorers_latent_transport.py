@@ -31,7 +31,8 @@ from jaxpr.restorers import (
     read_encoder,
     save_transport,
 )
-from jaxpr.restorers.latent_transport_fit import TRANSPORT_PRESETS, map_between
+from jaxpr.restorers.latent_transport_fit import map_between
+from jaxpr.restorers.latent_transport_settings import TRANSPORT_PRESETS
 from jaxpr.weights.autoencoders import pack_autoencoder
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "transport_dmax" / "golden.npz")

@@ -6,7 +6,7 @@ Kernel priors of digits (8×8) and of crops of photographs (32×32, colour), for
 known, and the trained prior of digits of 28×28, where its images are installed. Inpainting, downsampling by 4 and by 8
 or 16, without and with noise, colorization; DDRM, DDNM, DPS, RePaint.
 
-Small, two CPU cores, 6 min 35 s. Photographs: sets are more diverse
+Small, two CPU cores, 6 min 39 s. Photographs: sets are more diverse
 with guidance beyond two errors in 13 of 19 cells, by up to 0.08 of LPIPS (DDNM: inpainting 0.060 to 0.075, ×16 0.36
 to 0.40, colorization 0.36 to 0.43), unlikeness is worse in 3; the exact posterior's sets have 0.06, 0.32 and 0.33, so
 the paper's settings go beyond it. DDRM, DDNM and RePaint stay equal to y; DPS with 100 steps and the paper's scales

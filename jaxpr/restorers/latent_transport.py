@@ -28,7 +28,7 @@ from jaxpr.restorers.restorer import Apply, ApplySet, Remake, Restorer, as_resto
 
 __all__ = ["latent_transport"]
 
-_FOLDED = 0x7472616E
+_FOLDED = 0x7472616E  # any number that restorers do not fold
 
 
 def latent_transport(

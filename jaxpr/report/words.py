@@ -29,8 +29,7 @@ CAPTIONS = {
         "Further left, the outputs as a population look more like real images; further down, each output is closer to "
         "its own original. Where the degradation loses information, the answer with the smallest error is an "
         "average of the possible originals, and averages are blurred; so the best of both cannot be had at once. "
-        "Nothing was found in the tinted corner. Where a restorer was transported, a line follows it along α, "
-        "solid from x̂₀ (α = 0) to x* (α = 1) and dashed beyond; bars on it are errors of the difference from x*.",
+        "Nothing was found in the tinted corner.",
     ),
     "consistency": (
         "Consistency with the input",
@@ -63,7 +62,8 @@ CAPTIONS = {
         "Along α",
         "α = 1 is x*, the restorer as it is; α = 0 is x̂₀, its outputs transported towards natural images; other α mix "
         "the two, or go on beyond them (dashed). Bars are standard errors of the difference from x* over the same "
-        "photographs. Lines across: D(E(x*)) is what the autoencoder alone makes of x* (dashed), D(E(x)) of the truth "
+        "photographs; so are those along the lines that follow a restorer through the planes. Lines across: D(E(x*)) "
+        "is what the autoencoder alone makes of x* (dashed), D(E(x)) of the truth "
         "(dotted), which no transported output can be expected to be better than.",
     ),
     "decisions": (

@@ -12,10 +12,10 @@ from PIL import Image
 
 from jaxpr.cli.commands import main
 
+pytestmark = pytest.mark.thorough
+
 DRAW = """
 import jax, jax.numpy as jnp
-
-pytestmark = pytest.mark.thorough
 def draw(key, y):
     k_mode, k_noise = jax.random.split(key)
     up = jnp.repeat(jnp.repeat(y, 2, 1), 2, 2)

@@ -1,5 +1,6 @@
 """Random crops of images of any sizes, drawn by key from arrays that lie on the device."""
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterable
@@ -61,29 +62,37 @@ def image_pool(
         InputError: none, no such image, one smaller than the crops or of more than 2³⁰ pixels, or no room in `folder`.
     """
     check_count("smallest", smallest)
-    pixels = _Pixels(None if folder is None else given_path(folder))
-    sizes: list[tuple[int, int]] = []
-    starts: list[int] = []
-    for i, image in enumerate(images):
-        check_images(f"images[{i}]", image[None])
-        if min(image.shape[:2]) < smallest:
-            raise InputError(f"images[{i}]: found {image.shape[0]}×{image.shape[1]} pixels, expected {smallest} a side")
-        if image.shape[0] * image.shape[1] > _BLOCK:
-            raise InputError(f"images[{i}]: found {image.shape[0]}×{image.shape[1]} pixels, expected at most {_BLOCK}")
-        levels = np.round(image * _LEVELS).astype(np.uint8)
-        exact = np.array_equal(levels.astype(np.float32) / _LEVELS, image)
-        starts.append(pixels.add((levels if exact else np.asarray(image, np.float32)).reshape(-1, image.shape[2])))
-        sizes.append(image.shape[:2])
-    if not sizes:
-        raise InputError("images: found channels [], expected one number of them")
+    with contextlib.closing(_Pixels(None if folder is None else given_path(folder))) as pixels:
+        sizes, starts = [], []
+        for i, image in enumerate(images):
+            _check(f"images[{i}]", image, smallest)
+            starts.append(pixels.add(_levels(image).reshape(-1, image.shape[2])))
+            sizes.append(image.shape[:2])
+        if not sizes:
+            raise InputError("images: found channels [], expected one number of them")
+        # A file is not copied on a CPU, which would be twice its size.
+        on_device = jax.device_put(pixels.stored(), may_alias=True) if pixels.in_file else jnp.asarray(pixels.stored())
+    offsets, blocks = np.array(starts), None
+    if on_device.ndim == 3:
+        blocks, offsets = jnp.asarray(offsets // _BLOCK, jnp.int32), offsets % _BLOCK
     heights, widths = np.array(sizes, np.int32).T
-    stored, where = pixels.stored(), np.array(starts)
-    blocks = None
-    if stored.ndim == 3:
-        blocks, where = jnp.asarray(where // _BLOCK, jnp.int32), where % _BLOCK
-    # What lies in a file is not copied on a CPU.
-    on_device = jax.device_put(stored, may_alias=True) if pixels.in_file else jnp.asarray(stored)
-    return ImagePool(on_device, *map(jnp.asarray, (where.astype(np.int32), heights, widths)), blocks)
+    return ImagePool(on_device, *map(jnp.asarray, (offsets.astype(np.int32), heights, widths)), blocks)
+
+
+def _check(name: str, image: np.ndarray, smallest: int) -> None:
+    check_images(name, image[None])
+    height, width = image.shape[:2]
+    if min(height, width) < smallest:
+        raise InputError(f"{name}: found {height}×{width} pixels, expected {smallest} a side")
+    if height * width > _BLOCK:
+        raise InputError(f"{name}: found {height}×{width} pixels, expected at most {_BLOCK}")
+
+
+def _levels(image: np.ndarray) -> np.ndarray:
+    """255ths as bytes; any other image as it is."""
+    levels = np.round(image * _LEVELS).astype(np.uint8)
+    exact = np.array_equal(levels.astype(np.float32) / _LEVELS, image)
+    return levels if exact else np.asarray(image, np.float32)
 
 
 class _Pixels:
@@ -126,6 +135,12 @@ class _Pixels:
             self._file.seek(self._bytes(start))  # what is passed over takes no room
             self._write(self._file, part)
         return start
+
+    def close(self) -> None:
+        """Forget them; what `stored` gave stays."""
+        self._parts = []
+        if self._file is not None:
+            self._file.close()
 
     def stored(self) -> np.ndarray:
         """All of them, (P, C), or (blocks, 2³⁰, C) if they are too many for one index; those of a file not to be changed."""

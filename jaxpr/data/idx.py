@@ -1,7 +1,7 @@
 """Images of IDX files, the format of MNIST and of the sets that took its place (Fashion-MNIST, KMNIST, EMNIST).
 
-An IDX file is two zero bytes, a byte for the type of its numbers (8: unsigned bytes), a byte for the number of its axes,
-each axis as a big-endian 32-bit integer, and the numbers, the last axis fastest; often compressed by gzip as a whole.
+An IDX file is two zero bytes, a byte for the type of its numbers (8: unsigned bytes), a byte for the number of its
+axes, each axis as a big-endian 32-bit integer, and the numbers, the last axis fastest; often compressed by gzip.
 Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits" (1998).
 """
 

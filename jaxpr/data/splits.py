@@ -17,9 +17,9 @@ def split_by_share(source: ImageSource, share: float, split: str) -> ImageSource
     """The training or the test part of a source.
 
     In the order of the SHA-256 of their names, the first round(share · N) images train and the others test, at least
-    one each; with labels so for each class of two or more, and a single image of a class trains. Names alone decide: the
-    parts are the same on every machine and with every version. Parts keep the source's order. Crops are to be cut
-    after it, so that no image has some in both parts.
+    one each; with labels so for each class of two or more, and a single image of a class trains. Names (and labels)
+    alone decide: the parts are the same on every machine and with every version. Parts keep the source's order. Cut
+    crops after it, so that no image has some in both parts.
 
     Args:
         source: two or more images.

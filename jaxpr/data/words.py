@@ -77,8 +77,8 @@ def _split(spec: str) -> _Split:
         number = 0.0
     if not 0 < number < 1 or not word:
         raise InputError(
-            f"data: found {printable(spec)}, expected split:SHARE:WORD or split:SHARE:train:WORD (or test), with a share "
-            "such as 0.9 to train"
+            f"data: found {printable(spec)}, expected split:SHARE:WORD, split:SHARE:train:WORD or "
+            "split:SHARE:test:WORD, with a share such as 0.9 to train"
         )
     if word in PACKAGED or word.startswith("split:"):
         raise InputError(f"data: found {printable(spec)}, expected a word behind it that has no splits of its own")

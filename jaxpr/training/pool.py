@@ -48,15 +48,15 @@ def image_pool(
 ) -> ImagePool:
     """Put images onto the device, in bytes if that loses nothing.
 
-    There is no limit to their number but the device's memory. Pixels beyond 256 MiB go to a temporary file as they come,
-    which has no name and is gone with the pool: on a CPU the pool is that file, mapped, of which memory holds what was
-    drawn lately; to other devices it is copied. 162,770 images of 64×64 bytes in three channels are 2.0 GB.
+    There is no limit to their number but the device's memory. Beyond 256 MiB, pixels go to a temporary file as they
+    come, which has no name and is gone with the pool. On a CPU the pool is that file, mapped, of which memory holds
+    what was drawn lately; to other devices it is copied. 162,770 images of 64×64 bytes in three channels are 2.0 GB.
 
     Args:
         images: (H, W, C) in [0, 1], of any sizes and one number of channels, such as a `data.ImageSource`.
         smallest: side of the crops that will be drawn.
-        folder: where the temporary file is; None for the system's folder of such files (TMPDIR), which should not lie in
-            memory.
+        folder: where the temporary file is; None for the system's folder of such files (TMPDIR), which should not lie
+            in memory.
 
     Raises:
         InputError: none, no such image, one smaller than the crops or of more than 2³⁰ pixels, or no room in `folder`.
@@ -143,7 +143,7 @@ class _Pixels:
             self._file.close()
 
     def stored(self) -> np.ndarray:
-        """All of them, (P, C), or (blocks, 2³⁰, C) if they are too many for one index; those of a file not to be changed."""
+        """(P, C), or (blocks, 2³⁰, C) if they are too many for one index; not to be written into."""
         if self._file is None:
             return np.concatenate(self._parts)
         (channels,) = self._channels

@@ -55,7 +55,8 @@ def test_each_class_is_split():
     train, test = (split_by_share(source(NAMES, labels), 0.8, split) for split in ("train", "test"))
     assert np.bincount(train.labels, minlength=8).tolist() == [26, 26, 26, 0, 0, 0, 0, 1]
     assert np.bincount(test.labels, minlength=8).tolist() == [7, 7, 7, 0, 0, 0, 0, 0]
-    assert len(split_by_share(digits("train"), 0.5, "test")) + len(split_by_share(digits("train"), 0.5, "train")) == 1438
+    halves = [split_by_share(digits("train"), 0.5, split) for split in ("train", "test")]
+    assert sum(map(len, halves)) == 1438
 
 
 def test_words_and_the_images_that_train(tmp_path):
@@ -77,8 +78,8 @@ def test_words_and_the_images_that_train(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "word", ["split:", "split:0.5", "split:0.5:", "split:0.5:train:", "split:0:x", "split:1:x", "split:nan:x", "split:x:x",
-             "split:-1:x", "split:0.5:photos", "split:0.5:split:0.5:x", "split:0.5:test:digits"],
+    "word", ["split:", "split:0.5", "split:0.5:", "split:0.5:train:", "split:0:x", "split:1:x", "split:nan:x",
+             "split:x:x", "split:-1:x", "split:0.5:photos", "split:0.5:split:0.5:x", "split:0.5:test:digits"],
 )  # fmt: skip
 def test_bad_words(word):
     with pytest.raises(InputError, match=r"^data: found split:.*, expected "):
@@ -87,7 +88,7 @@ def test_bad_words(word):
 
 def test_mistakes_are_refused():
     for share in (0, 1, -0.5, float("nan"), float("inf"), "0.5", True, None):
-        with pytest.raises(InputError, match="share: found .* expected a number above 0 and below 1"):
+        with pytest.raises(InputError, match=r"share: found .* expected a number above 0 and below 1"):
             split_by_share(source(NAMES), share, "train")
     with pytest.raises(InputError, match="split: found 'validation', expected 'train' or 'test'"):
         split_by_share(source(NAMES), 0.5, "validation")

@@ -1,5 +1,6 @@
 """Crops that are drawn on the device: they are crops, everywhere, and depend on their own key only."""
 
+import functools
 import subprocess
 import sys
 import tempfile
@@ -111,28 +112,29 @@ def test_mistakes_are_refused():
         draw_crops(jax.random.split(KEY, 2), pool, size=5, symmetries=1, candidates=0)
 
 
-def test_pools_in_files_and_in_blocks_draw_the_same(monkeypatch, tmp_path):
+@pytest.mark.parametrize("kind", ["bytes", pytest.param("floats", marks=pytest.mark.thorough)])
+def test_pools_in_files_and_in_blocks_draw_the_same(monkeypatch, tmp_path, kind):
     sources = images((5, 9), (7, 5), (5, 7), (5, 5), (8, 7))
-    floats = [*sources[:3], np.random.default_rng(1).random((5, 5, 3), np.float32), sources[4]]
-    keys, options = jax.random.split(KEY, 40), {"size": 5, "symmetries": 8, "candidates": 2}
-    for made in (sources, floats):
-        few = image_pool(made, smallest=5)
-        assert few.blocks is None
-        drawn = draw_crops(keys, few, **options)
-        shape = few.pixels.shape
-        for in_memory, most, shape in [(0, 1000, shape), (400, 1000, shape), (0, 80, (4, 60, 3))]:
-            with monkeypatch.context() as patch:
-                patch.setattr(pools, "_IN_MEMORY", in_memory)
-                patch.setattr(pools, "_MOST_PIXELS", most)
-                patch.setattr(pools, "_BLOCK", 60 if most == 80 else 2**30)
-                many = image_pool(iter(made), smallest=5, folder=tmp_path)
-            assert (many.pixels.shape, many.pixels.dtype) == (shape, few.pixels.dtype)
-            np.testing.assert_array_equal(draw_crops(keys, many, **options), drawn)
-            if most == 80:  # 45 | 35 | 35, 25 | 56 pixels, none of them in two blocks
-                assert np.asarray(many.blocks).tolist() == [0, 1, 2, 2, 3]
-            else:
-                np.testing.assert_array_equal(many.pixels, few.pixels)
-                np.testing.assert_array_equal(many.offsets, few.offsets)
+    if kind == "floats":  # one among bytes
+        sources[3] = np.random.default_rng(1).random((5, 5, 3), np.float32)
+    few, keys = image_pool(sources, smallest=5), jax.random.split(KEY, 40)
+    assert few.blocks is None
+    draw = jax.jit(functools.partial(draw_crops, size=5, symmetries=1))
+    drawn = draw(keys, few)
+    for in_memory, most in [(0, 1000), (400, 1000), (0, 80)]:
+        with monkeypatch.context() as patch:
+            patch.setattr(pools, "_IN_MEMORY", in_memory)
+            patch.setattr(pools, "_MOST_PIXELS", most)
+            patch.setattr(pools, "_BLOCK", 60 if most == 80 else 2**30)
+            many = image_pool(iter(sources), smallest=5, folder=tmp_path)
+        assert many.pixels.dtype == few.pixels.dtype
+        np.testing.assert_array_equal(draw(keys, many), drawn)
+        if most == 80:  # 45 | 35 | 35, 25 | 56 pixels, none of them in two blocks
+            assert many.pixels.shape == (4, 60, 3)
+            assert np.asarray(many.blocks).tolist() == [0, 1, 2, 2, 3]
+        else:
+            np.testing.assert_array_equal(many.pixels, few.pixels)
+            np.testing.assert_array_equal(many.offsets, few.offsets)
     assert list(tmp_path.iterdir()) == []  # the files have no names
 
 

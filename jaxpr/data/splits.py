@@ -45,7 +45,7 @@ def split_by_share(source: ImageSource, share: float, split: str) -> ImageSource
     chosen = [i for i in range(len(source)) if (i in train) == (split == "train")]
     if not chosen:
         each = "" if source.labels is None else " of a class"
-        raise InputError(f"{source.name}: found no two images{each}, expected some to train and some to test")
+        raise InputError(f"source: found no two images{each} in {source.name}, expected some to train, some to test")
     return replace(source.select(chosen), name=f"{source.name}-split{share:g}-{split}")
 
 

@@ -3,7 +3,7 @@
 import os
 from typing import Literal, NamedTuple
 
-from jaxpr.core import InputError, given_path, printable
+from jaxpr.core import InputError, given_path
 from jaxpr.data import ImageSource, digits, digits28, idx_images, photos, split_by_share, tfds_images
 from jaxpr.data.folder import folder_source
 
@@ -39,7 +39,7 @@ def named_images(spec: str, split: Literal["train", "test"], *, skip_bad: bool =
     if spec.startswith("idx:"):
         paths = spec.split(":")[1:]
         if len(paths) not in (1, 2) or "" in paths:
-            raise InputError(f"data: found {printable(spec)}, expected idx:IMAGES or idx:IMAGES:LABELS")
+            raise InputError(f"data: found {spec!r}, expected idx:IMAGES or idx:IMAGES:LABELS")
         return idx_images(*paths)
     if spec.startswith("tfds:"):
         parts = spec.split(":")
@@ -77,9 +77,9 @@ def _split(spec: str) -> _Split:
         number = 0.0
     if not 0 < number < 1 or not word:
         raise InputError(
-            f"data: found {printable(spec)}, expected split:SHARE:WORD, split:SHARE:train:WORD or "
+            f"data: found {spec!r}, expected split:SHARE:WORD, split:SHARE:train:WORD or "
             "split:SHARE:test:WORD, with a share such as 0.9 to train"
         )
     if word in PACKAGED or word.startswith("split:"):
-        raise InputError(f"data: found {printable(spec)}, expected a word behind it that has no splits of its own")
+        raise InputError(f"data: found {spec!r}, expected a word behind it that has no splits of its own")
     return _Split(number, part, word)  # type: ignore[arg-type]

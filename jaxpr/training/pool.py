@@ -76,7 +76,8 @@ def image_pool(
     if on_device.ndim == 3:
         blocks, offsets = jnp.asarray(offsets // _BLOCK, jnp.int32), offsets % _BLOCK
     heights, widths = np.array(sizes, np.int32).T
-    return ImagePool(on_device, *map(jnp.asarray, (offsets.astype(np.int32), heights, widths)), blocks)
+    where = jnp.asarray(offsets, jnp.int32)
+    return ImagePool(on_device, where, jnp.asarray(heights), jnp.asarray(widths), blocks)
 
 
 def _check(name: str, image: np.ndarray, smallest: int) -> None:

@@ -82,7 +82,7 @@ def test_words_and_the_images_that_train(tmp_path):
              "split:x:x", "split:-1:x", "split:0.5:photos", "split:0.5:split:0.5:x", "split:0.5:test:digits"],
 )  # fmt: skip
 def test_bad_words(word):
-    with pytest.raises(InputError, match=r"^data: found split:.*, expected "):
+    with pytest.raises(InputError, match=r"^data: found 'split:.*', expected "):
         named_images(word, "test")
 
 
@@ -94,7 +94,7 @@ def test_mistakes_are_refused():
         split_by_share(source(NAMES), 0.5, "validation")
     with pytest.raises(InputError, match="source: found list"):
         split_by_share([1], 0.5, "test")
-    with pytest.raises(InputError, match="set: found no two images, expected some to train and some to test"):
+    with pytest.raises(InputError, match="source: found no two images in set, expected some to train, some to test"):
         split_by_share(source(NAMES[:1]), 0.5, "test")
-    with pytest.raises(InputError, match="set: found no two images of a class"):
+    with pytest.raises(InputError, match="source: found no two images of a class in set"):
         split_by_share(source(NAMES[:3], [0, 1, 2]), 0.5, "test")

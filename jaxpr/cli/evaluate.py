@@ -168,7 +168,7 @@ class Evaluate(ProtocolOptions, _RunOptions):
         """Raise if the stride was given and no measurement has so many pixels."""
         if self.patch_stride is None:
             return
-        source = images.high if isinstance(images, PairedSource) else resized(images, protocol.resize)
+        source = images.high if isinstance(images, PairedSource) else resized(images, size=protocol.resize)
         side = protocol.crop or protocol.centre or max(max(source.shape(i)[:2]) for i in range(len(source)))
         if self.patch_stride > side // factor:
             found = f"found {self.patch_stride} for measurements of at most {side // factor} pixels on a side"
@@ -193,7 +193,7 @@ class Evaluate(ProtocolOptions, _RunOptions):
             degradation = dataclasses.replace(degradation, factor=images.factor)
         protocol = self.settled(degradation)
         if own_train:
-            train = resized(train, protocol.resize, centre=protocol.centre)
+            train = resized(train, size=protocol.resize, centre=protocol.centre)
         self._check_stride(images, protocol, degradation.factor)
         training = Training(
             images=lambda: train,

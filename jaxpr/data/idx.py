@@ -29,7 +29,7 @@ _LEVELS = np.float32(255)
 _MOST_RATIO, _MOST_UNPACKED = 1032, 1 << 32
 
 
-def idx_images(images: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> ImageSource:
+def idx_images(images: str | os.PathLike[str], *, labels: str | os.PathLike[str] | None = None) -> ImageSource:
     """Images of an IDX file, plain or compressed by gzip, in the order of the file.
 
     A plain file is mapped, not read; a compressed one is unpacked into memory, once. Sizes are checked against the

@@ -17,13 +17,13 @@ RESIZE_FILTER = "bilinear, antialiased, as Pillow's"
 _LEVELS, _LARGEST = np.float32(255), 1 << 14
 
 
-def resized(source: ImageSource, size: Sequence[int] = (), *, centre: int | None = None) -> ImageSource:
+def resized(source: ImageSource, *, size: Sequence[int] = (), centre: int | None = None) -> ImageSource:
     """The images of a source, resized and then cut to their central squares.
 
     The filter is Pillow's bilinear one: a triangle that is stretched when shrinking (antialiased), cut off and
     normalised at the border. Images of 255ths are resized in bytes, with Pillow's rounding, and become what programs
     get that resize files by it; others in float32. [ohayon2023], Appendix E.2.4, resizes CelebA to 102×102 and takes
-    the central 64×64: `resized(source, (102, 102), centre=64)`.
+    the central 64×64: `resized(source, size=(102, 102), centre=64)`.
 
     Args:
         source: images of any sizes.

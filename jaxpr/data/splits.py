@@ -13,7 +13,7 @@ from jaxpr.data.source import ImageSource
 __all__ = ["split_by_share"]
 
 
-def split_by_share(source: ImageSource, share: float, split: str) -> ImageSource:
+def split_by_share(source: ImageSource, split: str, *, share: float) -> ImageSource:
     """The training or the test part of a source.
 
     In the order of the SHA-256 of their names, the first round(share · N) images train and the others test, at least
@@ -23,8 +23,8 @@ def split_by_share(source: ImageSource, share: float, split: str) -> ImageSource
 
     Args:
         source: two or more images.
-        share: of the images that train, above 0 and below 1.
         split: 'train' or 'test'.
+        share: of the images that train, above 0 and below 1.
 
     Returns:
         Source named such as 'faces-split0.8-test'; its fingerprint covers the names and contents of the part.
@@ -34,9 +34,9 @@ def split_by_share(source: ImageSource, share: float, split: str) -> ImageSource
     """
     if not isinstance(source, ImageSource):
         raise InputError(f"source: found {type(source).__name__}, expected an ImageSource")
+    check_split(split)
     if not is_number(share) or not math.isfinite(share) or not 0 < share < 1:
         raise InputError(f"share: found {share!r}, expected a number above 0 and below 1")
-    check_split(split)
     labels = np.zeros(len(source), int) if source.labels is None else np.array(source.labels)
     train: set[int] = set()
     for label in np.unique(labels):

@@ -35,12 +35,14 @@ def named_images(spec: str, split: Literal["train", "test"], *, skip_bad: bool =
         return PACKAGED[spec](split)
     if spec.startswith("split:"):
         found = _split(spec)
-        return split_by_share(named_images(found.word, split, skip_bad=skip_bad), found.share, found.part or split)
+        return split_by_share(
+            named_images(found.word, split, skip_bad=skip_bad), found.part or split, share=found.share
+        )
     if spec.startswith("idx:"):
         paths = spec.split(":")[1:]
         if len(paths) not in (1, 2) or "" in paths:
             raise InputError(f"data: found {spec!r}, expected idx:IMAGES or idx:IMAGES:LABELS")
-        return idx_images(*paths)
+        return idx_images(paths[0], labels=paths[1] if len(paths) == 2 else None)
     if spec.startswith("tfds:"):
         parts = spec.split(":")
         if len(parts) not in (3, 4):

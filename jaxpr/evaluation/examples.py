@@ -83,7 +83,7 @@ def examples_of(
             )
     else:
         whole = images if isinstance(images, ImageSource) else from_arrays(list(images), name="images")  # type: ignore[arg-type]
-        whole = resized(whole, protocol.resize, centre=protocol.centre)
+        whole = resized(whole, size=protocol.resize, centre=protocol.centre)
     factor = degradation.factor if pairs is None else pairs.factor
     if pairs is None and whole.skip_bad:
         whole = without_small(whole, protocol.crop or protocol.patches.size * factor)

@@ -48,7 +48,7 @@ class Images:
 
     def read(self, split: Literal["train", "test"]) -> ImageSource:
         """The images; those of a split, where the source has such."""
-        return resized(named_images(self.source, split), self.resize, centre=self.centre)
+        return resized(named_images(self.source, split), size=self.resize, centre=self.centre)
 
     def shown(self) -> ImageSource:
         """What pictures are made of: images that do not train, where the source has such; so many, spread evenly."""

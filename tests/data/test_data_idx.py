@@ -28,7 +28,7 @@ def test_images_and_labels_are_those_of_the_file(tmp_path, ending):
     images, labels = tmp_path / f"train-images-idx3-ubyte{ending}", tmp_path / f"labels{ending}"
     images.write_bytes(pack(idx(LEVELS)))
     labels.write_bytes(pack(idx(LABELS)))
-    source = idx_images(images, labels)
+    source = idx_images(images, labels=labels)
     assert (source.name, len(source), source.shape(4)) == ("train-images-idx3-ubyte", 5, (3, 4, 1))
     assert source.names[4] == "train-images-idx3-ubyte-000004"
     assert source.labels == (3, 0, 9, 1, 3)
@@ -111,9 +111,9 @@ def test_labels_fit_and_files_are_files(tmp_path):
     (tmp_path / "images").write_bytes(idx(LEVELS))
     (tmp_path / "few").write_bytes(idx(LABELS[:4]))
     with pytest.raises(InputError, match="found 4 labels, expected one for each of 5 images"):
-        idx_images(tmp_path / "images", tmp_path / "few")
+        idx_images(tmp_path / "images", labels=tmp_path / "few")
     with pytest.raises(InputError, match=r"axes \(5, 3, 4\), expected one label for each image"):
-        idx_images(tmp_path / "images", tmp_path / "images")
+        idx_images(tmp_path / "images", labels=tmp_path / "images")
     with pytest.raises(InputError, match="IDX file: found a folder at "):
         idx_images(tmp_path)
     with pytest.raises(InputError, match="IDX file: cannot open "):

@@ -25,7 +25,7 @@ NAMES = [f"n{i:03d}" for i in range(100)]
 
 @pytest.mark.parametrize("share", [0.9, 0.8, 1 / 3, 0.001, 0.999])
 def test_parts_are_disjoint_and_whole_and_of_the_share(share):
-    train, test = (split_by_share(source(NAMES), share, split) for split in ("train", "test"))
+    train, test = (split_by_share(source(NAMES), split, share=share) for split in ("train", "test"))
     assert sorted(train.names + test.names) == NAMES
     assert len(train) == min(max(round(100 * share), 1), 99)
     assert list(train.names) == sorted(train.names)  # in the order of the source
@@ -40,22 +40,22 @@ def test_parts_are_disjoint_and_whole_and_of_the_share(share):
 
 def test_names_alone_decide():
     shuffled = random.Random(3).sample(NAMES, 100)
-    assert set(split_by_share(source(shuffled), 0.7, "test").names) == set(
-        split_by_share(source(NAMES), 0.7, "test").names
+    assert set(split_by_share(source(shuffled), "test", share=0.7).names) == set(
+        split_by_share(source(NAMES), "test", share=0.7).names
     )
     # One image more moves one other at most.
-    more = split_by_share(source([*NAMES, "n500"]), 0.7, "test").names
-    assert len(set(more) ^ set(split_by_share(source(NAMES), 0.7, "test").names)) <= 2
+    more = split_by_share(source([*NAMES, "n500"]), "test", share=0.7).names
+    assert len(set(more) ^ set(split_by_share(source(NAMES), "test", share=0.7).names)) <= 2
     # A fixed split stays fixed.
-    assert split_by_share(source(NAMES[:10]), 0.8, "test").names == ("n003", "n008")
+    assert split_by_share(source(NAMES[:10]), "test", share=0.8).names == ("n003", "n008")
 
 
 def test_each_class_is_split():
     labels = [i % 3 for i in range(99)] + [7]
-    train, test = (split_by_share(source(NAMES, labels), 0.8, split) for split in ("train", "test"))
+    train, test = (split_by_share(source(NAMES, labels), split, share=0.8) for split in ("train", "test"))
     assert np.bincount(train.labels, minlength=8).tolist() == [26, 26, 26, 0, 0, 0, 0, 1]
     assert np.bincount(test.labels, minlength=8).tolist() == [7, 7, 7, 0, 0, 0, 0, 0]
-    halves = [split_by_share(digits("train"), 0.5, split) for split in ("train", "test")]
+    halves = [split_by_share(digits("train"), split, share=0.5) for split in ("train", "test")]
     assert sum(map(len, halves)) == 1438
 
 
@@ -89,12 +89,12 @@ def test_bad_words(word):
 def test_mistakes_are_refused():
     for share in (0, 1, -0.5, float("nan"), float("inf"), "0.5", True, None):
         with pytest.raises(InputError, match=r"share: found .* expected a number above 0 and below 1"):
-            split_by_share(source(NAMES), share, "train")
+            split_by_share(source(NAMES), "train", share=share)
     with pytest.raises(InputError, match="split: found 'validation', expected 'train' or 'test'"):
-        split_by_share(source(NAMES), 0.5, "validation")
+        split_by_share(source(NAMES), "validation", share=0.5)
     with pytest.raises(InputError, match="source: found list"):
-        split_by_share([1], 0.5, "test")
+        split_by_share([1], "test", share=0.5)
     with pytest.raises(InputError, match="source: found no two images in set, expected some to train, some to test"):
-        split_by_share(source(NAMES[:1]), 0.5, "test")
+        split_by_share(source(NAMES[:1]), "test", share=0.5)
     with pytest.raises(InputError, match="source: found no two images of a class in set"):
-        split_by_share(source(NAMES[:3], [0, 1, 2]), 0.5, "test")
+        split_by_share(source(NAMES[:3], [0, 1, 2]), "test", share=0.5)

@@ -42,10 +42,10 @@ def split_by_share(source: ImageSource, split: str, *, share: float) -> ImageSou
     for label in np.unique(labels):
         members = sorted(np.flatnonzero(labels == label).tolist(), key=lambda i: _place(source.names[i]))
         train.update(members[: min(max(round(share * len(members)), 1), max(len(members) - 1, 1))])
-    chosen = [i for i in range(len(source)) if (i in train) == (split == "train")]
-    if not chosen:
+    if len(train) == len(source):
         each = "" if source.labels is None else " of a class"
         raise InputError(f"source: found no two images{each} in {source.name}, expected some to train, some to test")
+    chosen = [i for i in range(len(source)) if (i in train) == (split == "train")]
     return replace(source.select(chosen), name=f"{source.name}-split{share:g}-{split}")
 
 

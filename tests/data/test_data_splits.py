@@ -95,6 +95,6 @@ def test_mistakes_are_refused():
     with pytest.raises(InputError, match="source: found list"):
         split_by_share([1], "test", share=0.5)
     with pytest.raises(InputError, match="source: found no two images in set, expected some to train, some to test"):
-        split_by_share(source(NAMES[:1]), "test", share=0.5)
+        split_by_share(source(NAMES[:1]), "train", share=0.5)
     with pytest.raises(InputError, match="source: found no two images of a class in set"):
         split_by_share(source(NAMES[:3], [0, 1, 2]), "test", share=0.5)

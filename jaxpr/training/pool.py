@@ -49,8 +49,8 @@ def image_pool(
     """Put images onto the device, in bytes if that loses nothing.
 
     There is no limit to their number but the device's memory. Beyond 256 MiB, pixels go to a temporary file as they
-    come, which has no name and is gone with the pool. On a CPU the pool is that file, mapped, of which memory holds
-    what was drawn lately; to other devices it is copied. 162,770 images of 64×64 bytes in three channels are 2.0 GB.
+    come, which has no name and is gone with the pool. On a CPU the pool is that file, mapped; to other devices it is
+    copied. 162,770 images of 64×64 bytes in three channels are 2.0 GB.
 
     Args:
         images: (H, W, C) in [0, 1], of any sizes and one number of channels, such as a `data.ImageSource`.

@@ -190,8 +190,8 @@ print(before, built, peak(), pool.pixels.nbytes / 2**20, mean)
 def test_a_pool_of_many_images_is_not_in_memory_while_it_is_made(tmp_path):
     """12,000 images as CelebA's at 64×64, 141 MiB; the whole, 162,770 of them, would be 2.0 GB.
 
-    What making it adds to the program's own memory is what is kept before the file is begun, here 16 MiB. What a program
-    that draws from it adds (pages of the file, and its own compilation) is printed but not yet bounded here.
+    What making it adds to the program's own memory is what is kept before the file is begun, here 16 MiB. What a
+    program adds that draws from it (pages of the file, its own compilation) is not bounded here.
     """
     run = subprocess.run(
         [sys.executable, "-c", MEASURED, "12000", str(tmp_path)], capture_output=True, text=True, check=True

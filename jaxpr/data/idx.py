@@ -142,7 +142,7 @@ def _unpacked(path: Path) -> np.ndarray:
             raise _other(path, f"axes {axes} in {size} bytes of gzip", "no more than they can hold")
         stored = np.empty(expected, np.uint8)
         filled = 0
-        while filled < expected and (count := file.readinto(memoryview(stored)[filled:])):
+        while filled < expected and (count := file.readinto(stored.data[filled:])):
             filled += count
         if filled < expected or file.read(1):  # the last read also verifies gzip's checksum
             found = f"{filled} bytes" if filled < expected else f"more than {expected} bytes"

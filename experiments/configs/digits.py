@@ -12,7 +12,7 @@ average-x4 are for attacks on decisions, with a GAN and an ℓ1 restorer only: a
 beside the image instead.
 
 smoke: 30 steps, nothing worth keeping. small: 15 to 114 s each on one CPU core. paper: networks, batch-free numbers and
-steps of E.2 for 64×64 images, of a folder or TFDS; see `PAPER_DATA`.
+steps of E.2 for 64×64 images, of a folder or TFDS, see `PAPER_DATA`, resized to 102×102 of which the centre is taken.
 
 What differs from the paper at scale small: the critic is VGG-style and faster than the restorer, because the ResNet
 critic, here and with the paper's rates, needs many times the steps; γ is smaller, as R₁ compares a slope with distances
@@ -58,7 +58,7 @@ SMALL = RestorerRecipe(
 )
 PAPER = RestorerRecipe(
     name="unnamed",
-    data=Crops(source=PAPER_DATA, size=64, degradation="average-x4"),
+    data=Crops(source=PAPER_DATA, resize=(102, 102), centre=64, size=64, degradation="average-x4"),
     network=NetworkSettings(sizes=UNetConfig(channels=3, width=24, scales=4)),
     losses=RestorerLosses(
         adversarial=AdversarialLoss(weight=1.0, critic=table4(size=64, channels=3, width=16)),

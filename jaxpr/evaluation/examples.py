@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxpr.core import InputError, printable
-from jaxpr.data import ImageSource, PairedSource, crops, from_arrays, paired_crops
+from jaxpr.data import ImageSource, PairedSource, crops, from_arrays, paired_crops, resized
 from jaxpr.data.crops import without_small
 from jaxpr.degradations import Degradation
 from jaxpr.evaluation.protocol import Protocol
@@ -67,11 +67,14 @@ def examples_of(
     """Cut the images as the protocol says and check that they are large enough for everything that follows.
 
     Raises:
-        InputError: an image is too small for a crop or a patch, crops do not fit the scale factor, or the factor of
-            pairs is not the degradation's.
+        InputError: an image is too small for a crop or a patch, pairs are to be resized, crops do not fit the scale
+            factor, or the factor of pairs is not the degradation's.
     """
     pairs = images if isinstance(images, PairedSource) else None
     if pairs is not None:
+        for name in ("resize", "centre"):
+            if found := getattr(protocol, name):
+                raise InputError(f"{name}: found {found} with pairs, whose measurements are given, expected it without")
         whole = pairs.high
         if degradation.has_operator and degradation.factor != pairs.factor:
             raise InputError(
@@ -80,6 +83,7 @@ def examples_of(
             )
     else:
         whole = images if isinstance(images, ImageSource) else from_arrays(list(images), name="images")  # type: ignore[arg-type]
+        whole = resized(whole, size=protocol.resize, centre=protocol.centre)
     factor = degradation.factor if pairs is None else pairs.factor
     if pairs is None and whole.skip_bad:
         whole = without_small(whole, protocol.crop or protocol.patches.size * factor)

@@ -112,7 +112,9 @@ def preset_changes(name: str, degradation: Degradation) -> dict[str, Any]:
 
 def presets_met(examples: Examples, degradation: Degradation, protocol: Protocol) -> dict[str, dict[str, Any]]:
     """The presets all of whose settings a run has, each with what it sets."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
+    if protocol.resize or protocol.centre:
+        return found  # papers take images as they are
     for name in PRESETS:
         try:
             wanted = preset_changes(name, _known(examples, degradation))
@@ -129,7 +131,7 @@ def published_record(examples: Examples, degradation: Degradation, protocol: Pro
     `differs` names the settings in which the run departs from the protocol of the published numbers.
     """
     whole = examples.source if examples.pairs is None else examples.pairs.high
-    if protocol.crop or len(examples) != len(whole):
+    if protocol.resize or protocol.centre or protocol.crop or len(examples) != len(whole):
         return None
     known = recognised_benchmark(whole)
     rows = () if known is None else known.published(degradation)

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_type_hints
 import numpy as np
 
 from jaxpr.core import InputError, check_count, check_positive, did_you_mean
+from jaxpr.data.resizing import check_resize
 from jaxpr.evaluation.ascents import ATTACKS, IFGSM, Attack
 from jaxpr.evaluation.ascents import named as _named
 from jaxpr.weights.features import check_feature_name
@@ -144,6 +145,13 @@ class Probes:
 class Protocol:
     """The settings that decide the numbers. Batch size and devices are not among them: they change nothing."""
 
+    resize: tuple[int, ...] = ()
+    """Images are resized before anything else, bilinearly with antialiasing as Pillow does: one number for the shorter
+    side, two for height and width; none leaves them as they are. [ohayon2023] resizes CelebA to 102 102."""
+
+    centre: int | None = None
+    """Side of the central square that is then cut out of each image; [ohayon2023] takes 64 of CelebA."""
+
     crop: int | None = 192
     """Side of the square crops, in pixels of x, that images are cut into, each one example; 0 for whole images, cut at
     the lower right to a multiple of the scale factor."""
@@ -183,6 +191,8 @@ class Protocol:
     where that is larger; 0 for none."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "resize", check_resize("resize", self.resize))
+        _check_optional_count("centre", self.centre)
         _check_optional_count("crop", self.crop, at_least=0)
         for name in ("measurement_bits", "limit"):
             _check_optional_count(name, getattr(self, name))

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxpr import __version__
 from jaxpr.core import Key, code_sha256, printable
+from jaxpr.data.resizing import RESIZE_FILTER
 from jaxpr.degradations import Degradation
 from jaxpr.evaluation.examples import Examples
 from jaxpr.evaluation.naturalness import niqe_record
@@ -35,6 +36,9 @@ def data_record(key: Key, examples: Examples, degradation: Degradation, protocol
         "images": len(np.unique(examples.groups)),
         "examples": len(examples),
         "limit": protocol.limit,
+        "resize": list(protocol.resize) or None,
+        "resize_filter": RESIZE_FILTER if protocol.resize else None,
+        "centre": protocol.centre,
         "crop": protocol.crop or None,
         "degradation": degradation.name,
         "degradation_noise_std": degradation.noise_std,

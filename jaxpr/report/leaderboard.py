@@ -13,7 +13,7 @@ from jaxpr.report.tables import flattened, metric_rows, metric_tables
 from jaxpr.report.templates import render
 from jaxpr.report.text import elide
 from jaxpr.report.thumbnails import LARGEST_SIDE, thumbnails
-from jaxpr.report.words import strength
+from jaxpr.report.words import resizing_words, strength
 
 __all__ = ["Board", "leading_first", "protocol_titles", "write_leaderboard"]
 
@@ -139,6 +139,7 @@ def _about(protocol: Mapping[str, Any], presets: Mapping[str, Any]) -> str:
     """What was measured on, and how it was attacked."""
     examples, images, crop = (protocol.get(name) for name in ("examples", "images", "crop"))
     parts = [f"{examples} examples" + (f" of {images} images" if images else "")]
+    parts += [words] if (words := resizing_words(protocol)) else []
     parts += [f"crops of {crop} × {crop} pixels" if crop else "whole images"]
     parts += [f"features of {protocol['features']}"] if protocol.get("features") else []
     alpha = protocol.get("alpha")

@@ -1,7 +1,7 @@
 """The page's sentences: what was measured, what came out, and what the figures show."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxpr.records.metric_info import MetricInfo
@@ -10,7 +10,7 @@ from jaxpr.records.reading import best_names, measured, metric_names
 from jaxpr.report.strips import DIFFERENCE_GAIN
 from jaxpr.report.text import format_value
 
-__all__ = ["CAPTIONS", "MAPS_CAPTION", "STRIP_CAPTION", "findings", "strength", "summary"]
+__all__ = ["CAPTIONS", "MAPS_CAPTION", "STRIP_CAPTION", "findings", "resizing_words", "strength", "summary"]
 
 CAPTIONS = {
     "tradeoff": (
@@ -116,6 +116,19 @@ def _counted(count: int, thing: str) -> str:
     return f"{count} {thing}" + ("" if count == 1 else "s")
 
 
+def resizing_words(protocol: Mapping[str, Any]) -> str:
+    """How images were resized and cut before anything else; nothing if they were not."""
+    size, centre = protocol.get("resize"), protocol.get("centre")
+    words = []
+    if isinstance(size, Sequence) and size:
+        words.append(
+            f"resized to {' × '.join(map(str, size))} pixels" + (" on the shorter side" if len(size) == 1 else "")
+        )
+    if isinstance(centre, int) and centre:
+        words.append(f"cut to the central {centre} × {centre} pixels")
+    return " and ".join(words)
+
+
 def summary(record: Mapping[str, Any]) -> str:
     """A paragraph in plain words: how many restorers, images, which degradation, which attack."""
     protocol = record.get("protocol") or {}
@@ -126,6 +139,8 @@ def summary(record: Mapping[str, Any]) -> str:
     crop, examples = protocol.get("crop"), protocol.get("examples")
     if isinstance(crop, int) and isinstance(examples, int):
         images = f"{_counted(examples, 'crop')} ({crop} × {crop} pixels) of {images}"
+    if words := resizing_words(protocol):
+        images += f", {words},"
     damage = f"degraded by {degradation}" if degradation else "that had been degraded"
     text = f"{restorers} had to recover {images} {damage}."
     text += " Their outputs were compared with the originals, with real images as a population, and with the inputs."

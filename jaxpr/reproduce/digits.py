@@ -10,8 +10,9 @@ Deterministic Ones", ICML 2023.
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +21,11 @@ import numpy as np
 from jaxpr import metrics
 from jaxpr.attacks import epsilon_for_psnr, input_psnr, l2_adam
 from jaxpr.core import Array, InputError, Key, Objective, map_chunks
-from jaxpr.data.words import named_images
 from jaxpr.degradations import LinearOperator, parse_degradation
 from jaxpr.models.restorer_network import RestorerConfig, restorer_network
 from jaxpr.numerics.errors import peak_ratio
 from jaxpr.report.style import COLOURS, INK
-from jaxpr.training import WEIGHTS, RestorerRecipe, RobustnessLoss, load_recipes
+from jaxpr.training import WEIGHTS, Crops, RestorerRecipe, RobustnessLoss, load_recipes
 from jaxpr.weights import feature_extractor
 from jaxpr.weights.packaged import packaged_restorer, read_restorer
 
@@ -160,8 +160,8 @@ def tasks_of(recipes: dict[str, RestorerRecipe], wanted: Sequence[str] | None = 
     if unknown:
         raise InputError(f"wanted: found {', '.join(unknown)}, expected tasks among {', '.join(found)}")
     first = next(iter(found.values()))
-    real = _images(first.data.source, "train", first.data.size)
-    x = _images("digits" if first.data.source == "digits" else PAPER_TEST, "test", first.data.size)
+    real = _images(first.data, "train")
+    x = _images(first.data if first.data.source == "digits" else replace(first.data, source=PAPER_TEST), "test")
     made = []
     for name, recipe in found.items():
         if wanted is None or name in wanted:
@@ -309,13 +309,13 @@ def _parts(y: Array, size: int) -> list[Array]:
     return [y[start : start + size] for start in range(0, y.shape[0], size)]
 
 
-def _images(spec: str, split: Any, side: int) -> Array:
+def _images(data: Crops, split: Literal["train", "test"]) -> Array:
     """The first images of a set, their central squares; (N, side, side, C)."""
-    source = named_images(spec, split)
+    source, side = data.read(split), data.size
     found = []
     for image in source[: min(len(source), PAPER_IMAGES)]:
         top, left = ((length - side) // 2 for length in image.shape[:2])
         if min(top, left) < 0:
-            raise InputError(f"{spec}: found an image of {image.shape[0]}×{image.shape[1]}, expected {side} a side")
+            raise InputError(f"{source.name}: found {image.shape[0]}×{image.shape[1]} pixels, expected {side} a side")
         found.append(image[top : top + side, left : left + side])
     return jnp.asarray(np.stack(found))

@@ -21,7 +21,6 @@ import optax
 
 from jaxpr.core import Array, InputError, Key, check_count, check_positive, lenient_promotion, seed_key
 from jaxpr.data import ImageSource
-from jaxpr.data.words import PACKAGED, named_images
 from jaxpr.models.autoencoder_kl import (
     AutoencoderKL,
     AutoencoderKLConfig,
@@ -352,8 +351,8 @@ def _step(data: DenoiserCrops, procedure: AutoencoderProcedure) -> Step[Autoenco
 
 def _samples(key: Key, recipe: AutoencoderRecipe, network: AutoencoderKL) -> Callable[[Params], list[np.ndarray]]:
     """Crops, of images that do not train where the data have such, and what the decoder makes of their latents."""
-    size, source = recipe.data.size, recipe.data.source
-    pool = image_pool(named_images(source, "test" if source in PACKAGED else "train"), smallest=size)
+    size = recipe.data.size
+    pool = image_pool(recipe.data.shown(), smallest=size)
     x = draw_crops(jax.random.split(key, _SHOWN), pool, size=size, symmetries=1, candidates=_CANDIDATES)
     reconstruct = jax.jit(lambda params: (network.model.apply(params, 2 * x - 1) + 1) / 2)
     return lambda params: [np.asarray(x), np.clip(np.asarray(reconstruct(params)), 0, 1)]

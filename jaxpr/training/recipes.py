@@ -6,14 +6,23 @@ check themselves when they are made, so that none can be wrong.
 
 import dataclasses
 import re
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
 
 from jaxpr.core import InputError, check_count, check_positive, seed_key
+from jaxpr.data import ImageSource, resized
+from jaxpr.data.resizing import check_resize
+from jaxpr.data.words import named_images
 
 __all__ = ["Images", "Optimizer", "Recipe", "check_choice", "recipe_record"]
 
 _NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,99}")
+_SHOWN = 1000
+_LATER = {"later": True}
+"""A setting that recipes once did not have. A record leaves it out where it changes nothing, so that runs which were
+begun before go on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +30,30 @@ class Images:
     """What is trained on."""
 
     source: str
-    """photos or digits (packaged), a folder, or tfds:NAME:SPLIT[:IMAGE_KEY]."""
+    """photos, digits or digits28, a folder, idx:IMAGES[:LABELS], tfds:NAME:SPLIT[:IMAGE_KEY], or split:SHARE:WORD of
+    one of the last three."""
+
+    resize: tuple[int, ...] = field(default=(), metadata=_LATER)
+    """Images are resized first: () not, (side,) the shorter side, or (height, width); see `data.resized`."""
+
+    centre: int | None = field(default=None, metadata=_LATER)
+    """Side of the central square that is then cut out; None for the whole image."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.source, str):
             raise InputError(f"source: found {self.source!r}, expected photos, digits, tfds:NAME:SPLIT or a folder")
+        object.__setattr__(self, "resize", check_resize("resize", self.resize))
+        if self.centre is not None:
+            check_count("centre", self.centre)
+
+    def read(self, split: Literal["train", "test"]) -> ImageSource:
+        """The images; those of a split, where the source has such."""
+        return resized(named_images(self.source, split), size=self.resize, centre=self.centre)
+
+    def shown(self) -> ImageSource:
+        """What pictures are made of: images that do not train, where the source has such; so many, spread evenly."""
+        found = self.read("test")
+        return found.select(np.linspace(0, len(found) - 1, min(len(found), _SHOWN)).round().astype(int).tolist())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +100,9 @@ class Recipe:
     """Decides everything that is drawn."""
 
     def __post_init__(self) -> None:
-        for field, name in (("name", self.name), ("begin_with", self.begin_with)):
-            if not (isinstance(name, str) and _NAME.fullmatch(name)) and (field, name) != ("begin_with", None):
-                raise InputError(f"{field}: found {name!r}, expected letters, digits, '.', '+', '-', '_', no dot first")
+        for which, name in (("name", self.name), ("begin_with", self.begin_with)):
+            if not (isinstance(name, str) and _NAME.fullmatch(name)) and (which, name) != ("begin_with", None):
+                raise InputError(f"{which}: found {name!r}, expected letters, digits, '.', '+', '-', '_', no dot first")
         seed_key("seed", self.seed)
 
 
@@ -87,9 +115,10 @@ def check_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:
 def recipe_record(value: Any) -> Any:
     """A recipe, or any part of one, as JSON-able values; parts that have fields name their kind."""
     if dataclasses.is_dataclass(value):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        found = {part: getattr(value, part.name) for part in dataclasses.fields(value)}
+        fields = {p.name: own for p, own in found.items() if not (p.metadata.get("later") and own == p.default)}
     elif hasattr(value, "_asdict"):  # sizes of networks
         fields = value._asdict()
     else:
         return value
-    return {"kind": type(value).__name__} | {name: recipe_record(field) for name, field in fields.items()}
+    return {"kind": type(value).__name__} | {name: recipe_record(own) for name, own in fields.items()}

@@ -11,7 +11,6 @@ import numpy as np
 from jaxpr.attacks import epsilon_for_psnr, l2_adam
 from jaxpr.core import Array, InputError, Key, seed_key
 from jaxpr.data import ImageSource
-from jaxpr.data.words import PACKAGED, named_images
 from jaxpr.models.discriminators import UNetCriticConfig, VggCriticConfig, unet_critic, vgg_critic
 from jaxpr.models.functional import Model
 from jaxpr.models.layers import Compute
@@ -114,8 +113,7 @@ def _samples(key: Key, recipe: RestorerRecipe, procedure: Procedure) -> Callable
     """Measurements as images, restorations, and truth, of images that do not train where the data have such."""
     k_crops, k_degrade, k_seeds = jax.random.split(key, 3)
     size = recipe.data.size
-    images = named_images(recipe.data.source, "test" if recipe.data.source in PACKAGED else "train")
-    pool = image_pool(images, smallest=size)
+    pool = image_pool(recipe.data.shown(), smallest=size)
     x = draw_crops(jax.random.split(k_crops, _SHOWN), pool, size=size, symmetries=1, candidates=_CANDIDATES)
     y = procedure.degrade(jax.random.split(k_degrade, _SHOWN), x)
     measured = recipe.operator().pinv(y)

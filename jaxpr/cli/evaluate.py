@@ -13,7 +13,7 @@ import tyro
 
 from jaxpr import report
 from jaxpr.cli.decisions import digit_decisions
-from jaxpr.cli.options import ProtocolOptions, changes_of
+from jaxpr.cli.options import ProtocolOptions, changes_of, option_images
 from jaxpr.core import InputError, check_count, first_line, given_path, seed_key
 from jaxpr.data import ImageSource, PairedSource, paired_folder
 from jaxpr.data.words import PACKAGED, named_images
@@ -266,7 +266,7 @@ def _test_images(spec: str, *, skip_bad: bool, pattern: str | None) -> ImageSour
     if not spec.startswith("pairs:"):
         if pattern is not None:
             raise InputError(f"pair_pattern: found {pattern!r} for {spec!r}, expected it with pairs:LOW:HIGH only")
-        return _named("data", spec, "test", skip_bad=skip_bad)
+        return option_images("data", spec, "test", skip_bad=skip_bad)
     folders = spec.split(":")[1:]
     if len(folders) != 2 or skip_bad:
         raise InputError(f"data: found {spec!r}, expected pairs:LOW_FOLDER:HIGH_FOLDER, without --skip-bad")
@@ -280,12 +280,4 @@ def _test_images(spec: str, *, skip_bad: bool, pattern: str | None) -> ImageSour
 def _train_images(spec: str | None, data: str, *, skip_bad: bool) -> ImageSource:
     if spec is None:
         return named_images(data if data in PACKAGED else "photos", "train")
-    return _named("train", spec, "train", skip_bad=skip_bad)
-
-
-def _named(option: str, spec: str, split: Literal["train", "test"], *, skip_bad: bool) -> ImageSource:
-    """The images that an option names; messages are about that option."""
-    try:
-        return named_images(spec, split, skip_bad=skip_bad)
-    except InputError as error:
-        raise InputError(re.sub(r"^(data|path|digits28):", f"{option}:", first_line(error))) from error
+    return option_images("train", spec, "train", skip_bad=skip_bad)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from jaxpr.core import InputError, given_path
 from jaxpr.data import ImageSource, digits, digits28, photos, tfds_images
-from jaxpr.data.folder import folder_source
+from jaxpr.data.folder import class_source, folder_source
 
 __all__ = ["PACKAGED", "named_images"]
 
@@ -14,7 +14,9 @@ PACKAGED = {"photos": photos, "digits": digits, "digits28": digits28}
 
 
 def named_images(spec: str, split: Literal["train", "test"], *, skip_bad: bool = False) -> ImageSource:
-    """The images of photos, digits or digits28 (one split), a folder, or tfds:NAME:SPLIT[:IMAGE_KEY].
+    """The images of photos, digits or digits28 (one split), a folder, classes:FOLDER, or tfds:NAME:SPLIT[:IMAGE_KEY].
+
+    classes:FOLDER has one folder for each class; see `class_folder`.
 
     Args:
         spec: which.
@@ -31,8 +33,11 @@ def named_images(spec: str, split: Literal["train", "test"], *, skip_bad: bool =
         if len(parts) not in (3, 4):
             raise InputError(f"data: found {spec!r}, expected tfds:NAME:SPLIT or tfds:NAME:SPLIT:IMAGE_KEY")
         return tfds_images(parts[1], parts[2], image_key=parts[3] if len(parts) == 4 else "image")
+    if spec.startswith("classes:"):
+        return class_source("data", spec.removeprefix("classes:"), channels=3, skip_bad=skip_bad)
     if not spec or not os.path.exists(given_path(spec)):
         raise InputError(
-            f"data: found no folder {spec!r}, expected photos, digits, digits28, tfds:NAME:SPLIT or a folder"
+            f"data: found no folder {spec!r}, expected photos, digits, digits28, tfds:NAME:SPLIT, a folder, or "
+            "classes:FOLDER"
         )
     return folder_source("data", spec, channels=3, skip_bad=skip_bad)

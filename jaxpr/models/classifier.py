@@ -93,8 +93,8 @@ class ClassifierConfig(NamedTuple):
     """Sizes of a classifier of square images.
 
     Attributes:
-        design: "pooled" (ReLUs, max-pools, dense layers on all positions) or "residual" (GELUs, residual blocks, strided
-            convolutions, means over positions).
+        design: "pooled" (ReLUs, max-pools, dense layers on all positions) or "residual" (GELUs, residual blocks,
+            strided convolutions, means over positions).
         size: height and width of the images, a multiple of 2^halvings.
         channels: of the images.
         classes: number of classes, at least two.
@@ -108,6 +108,11 @@ class ClassifierConfig(NamedTuple):
     classes: int = 10
     width: int = 16
     halvings: int = 2
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(size, size, channels) of the images."""
+        return self.size, self.size, self.channels
 
 
 _HIDDEN = 128

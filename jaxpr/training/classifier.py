@@ -11,7 +11,14 @@ import optax
 
 from jaxpr.core import InputError, check_count, check_positive, seed_key
 from jaxpr.data import ImageSource
-from jaxpr.models.classifier import CLASSES, DIGIT_CLASSIFIERS, DIGIT_SHAPE, ClassifierConfig, classifier_model, digit_model
+from jaxpr.models.classifier import (
+    CLASSES,
+    DIGIT_CLASSIFIERS,
+    DIGIT_SHAPE,
+    ClassifierConfig,
+    classifier_model,
+    digit_model,
+)
 from jaxpr.training.recipes import Images, Optimizer, Recipe, check_choice
 from jaxpr.training.supervised import TrainState, augment, classification_loss, minibatch_step, start
 from jaxpr.training.tasks import Task
@@ -102,7 +109,7 @@ def classifier_task(recipe: ClassifierRecipe) -> Task:
     """What `drive` needs to train a classifier."""
     network, optimizer = recipe.network, recipe.optimizer.rule()
     if isinstance(network, ClassifierConfig):
-        model, shape, classes = classifier_model(network), (network.size, network.size, network.channels), network.classes
+        model, shape, classes = classifier_model(network), network.shape, network.classes
     else:
         model, shape, classes = digit_model(network), DIGIT_SHAPE, CLASSES
     k_init, k_fit = jax.random.split(seed_key("seed", recipe.seed))

@@ -105,7 +105,7 @@ def _network(record: Any) -> tuple[Model, tuple[int, int, int]]:
         return digit_model(record), DIGIT_SHAPE
     try:
         config = ClassifierConfig(**record)
-        return classifier_model(config), (config.size, config.size, config.channels)
+        return classifier_model(config), config.shape
     except (TypeError, InputError) as error:
         reason = printable(first_line(error))
         raise InputError(f"content: found weights without a classifier ({reason}), expected a packed one") from error

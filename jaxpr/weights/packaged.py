@@ -81,6 +81,7 @@ PACKAGED_AUTOENCODERS = tuple(name for name, entry in _INDEX.items() if entry.ki
 PACKAGED_CLASSIFIERS = tuple(name for name, entry in _INDEX.items() if entry.kind == "classifier")
 """Names of the classifiers that come with jaxpr."""
 
+
 class RestorerFile(NamedTuple):
     """A restorer that was read.
 

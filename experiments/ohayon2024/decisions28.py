@@ -6,9 +6,9 @@ r"""Can an attack decide what is seen behind a GAN, where classes survive ℓ1? 
 Section 4.3 and Appendix F as close as digits come: deterministic restorers of ×4 with noise of 10/255, not projected;
 an attack that aims for one class through restorer and classifier, judged by another classifier; a set-up in which more
 than 90 % of digits keep their class behind ℓ1, for both classifiers. That is measured first: where it does not hold,
-nothing is claimed about the rest. Two questions to the same networks: ten classes, where the attack aims for the largest
-digit, as the paper's for the oldest age, and a judge of one number says the digit that it expects (Table 1); and two
-classes, digits with a loop (0, 6, 8, 9) or without, as the paper's two genders.
+nothing is claimed about the rest. Two questions to the same networks: ten classes, where the attack aims for the
+largest digit, as the paper's for the oldest age, and a judge of one number says the digit that it expects (Table 1);
+and two classes, digits with a loop (0, 6, 8, 9) or without, as the paper's two genders.
 
 Shares are compared at equal PSNR of the inputs, by interpolation between strengths, and digit by digit, since all
 restorers see the same measurements. An error has two parts: digits, and seeds of the restorers.
@@ -57,7 +57,7 @@ TEN, TWO = "ten classes", "two classes"
 TARGETS = {TEN: 9, TWO: 1}
 AIMS = {TEN: "towards 9", TWO: "towards digits with a loop"}
 SURVIVE = 0.9
-"""Share of digits whose class must survive ℓ1, for both classifiers and at each seed: what the paper found for faces."""
+"""Share of digits whose class must survive ℓ1, for both classifiers and at each seed: as for the paper's faces."""
 SPREAD = "mean ± standard deviation over seeds"
 ERRORS = "mean ± error over digits and seeds"
 
@@ -307,7 +307,9 @@ def claims(found: Found) -> list[Claim]:
     for question in found:
         kept = survival(found, question, L1)
         words = ", ".join(f"{role} {min(values):.1%} at least" for role, values in kept.items())
-        text = f"{question}: over {SURVIVE:.0%} of digits keep their class behind ℓ1, at each seed and for both classifiers"
+        text = (
+            f"{question}: over {SURVIVE:.0%} of digits keep their class behind ℓ1, at each seed, for both classifiers"
+        )
         made.append(Claim(text, survived(found, question), words))
         if survived(found, question):
             made += [claim for kind in kinds_of(found)[1:] for claim in _attack_claims(found, question, kind)]
@@ -381,7 +383,10 @@ def pictures(found: Found) -> dict[str, Picture]:
 def _lacking(missing: list[str]) -> Table:
     """What must be trained or installed, with the commands."""
     rows: list[list[Cell]] = [
-        [name, f"jaxpr train digits28 --out runs/digits28 --only {name}" if name.startswith("digits28-") else "see there"]
+        [
+            name,
+            f"jaxpr train digits28 --out runs/digits28 --only {name}" if name.startswith("digits28-") else "see there",
+        ]
         for name in missing
     ]
     return Table("Missing, so that nothing was attacked and nothing is claimed", ["what", "how to get it"], rows)

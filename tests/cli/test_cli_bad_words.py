@@ -60,7 +60,14 @@ TEXTS = {
         *("", "nowhere", "~nobody-here/x", "file.txt", "empty", "texts", "pipes", "tiny", "broken", "gray16.png"),
         *("tfds:", "tfds:mnist", "tfds:no_such_set:test", "tfds:a:b:c:d", "pairs:", "pairs:images", "pairs:a:b:c"),
         *("pairs:images:nowhere", "pairs:images:images", "pairs:images:empty", "a\0b", "x" * 5000, "\x1b[2J"),
+        *("classes:", "classes:nowhere", "classes:images", "classes:file.txt", "classes:mixed"),
     ),
+    "attacker": (
+        *("", "x", "digits-lawyer", "trained:", "trained:nowhere", "trained:good.safetensors", "plain.py:nothing"),
+        *("plain.py:raising", "plain.py:NUMBER", "no.module:f", "raises.py:f", "interrupts.py:f", "a\0b:f", "\x1b[2J"),
+    ),
+    "judge": ("", "x", "trained:bad.safetensors", "plain.py:same", "plain.py:nan", "plain.py:text", "syntax.py:f"),
+    "score": ("", "x", "digits-judge", "plain.py:same", "plain.py:none", "plain.py:exiting", "exits.py:f"),
     "train": ("", "nowhere", "file.txt", "empty", "pairs:images:images", "tfds:mnist"),
     "degradation": (
         *("", "+", "x", "bicubic", "bicubic-x", "bicubic-x0", "bicubic-x5", "bicubic-x-2", "average-x0", "average-x7"),
@@ -296,12 +303,14 @@ def place(tmp_path_factory) -> Path:
         "tiny",
         "broken",
         "configs",
+        "mixed/a",
+        "mixed/b",
         "run",
         "records/folder/results.json",
     ):
         (root / name).mkdir(parents=True)
     Image.fromarray(random.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(root / "images" / "a.png")
-    for name in ("pair/a.png", "pair/b.png"):
+    for name in ("pair/a.png", "pair/b.png", "mixed/a/a.png", "mixed/beside.png"):
         Image.fromarray(random.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(root / name)
     Image.fromarray(random.integers(0, 256, (5, 5, 3), dtype=np.uint8)).save(root / "tiny" / "a.png")
     (root / "broken" / "a.png").write_bytes(b"\x89PNG not really")

@@ -68,7 +68,5 @@ def test_smoke(tmp_path, monkeypatch, name):
     if name.endswith("judge"):
         assert trained_classifier(done.weights)(jnp.zeros((1, 28, 28, 1))).shape == (1, 10)
     else:
-        restored = trained_restorer(done.weights).apply(
-            trained_restorer(done.weights).params, None, jnp.zeros((1, 7, 7, 1))
-        )
-        assert restored.shape == (1, 28, 28, 1)
+        made = trained_restorer(done.weights)
+        assert made.apply(made.params, None, jnp.zeros((1, 7, 7, 1))).shape == (1, 28, 28, 1)

@@ -67,7 +67,7 @@ class Sizes(NamedTuple):
 
     Attributes:
         seeds: of restorers, at most.
-        kinds: of `KINDS`; those after the second take part where they were trained.
+        kinds: of `KINDS`; those after the second take part where they were trained with all seeds that take part.
         digits: attacked, spread evenly over the test split; None for all.
         steps: of I-FGSM.
         alphas: strengths in grey levels of 255.
@@ -132,9 +132,10 @@ def prepared(sizes: Sizes, runs: Path | None) -> tuple[Ready | None, list[str]]:
         missing.append(first_line(error))
     if missing or images is None:
         return None, missing
+    whole = [kind for kind in sizes.kinds if not {names[kind, seed] for seed in seeds} & set(absent)]
     restorers = {}
     for (kind, seed), name in names.items():
-        if seed in seeds and name not in absent:
+        if seed in seeds and kind in whole:
             made = trained_restorer(dr.source(name, runs))
             restorers[f"{kind}, seed {seed}"] = dataclasses.replace(made, family=kind, setting=seed)
     count = min(sizes.digits or len(images), len(images))

@@ -33,8 +33,9 @@ def named_images(spec: str, split: Literal["train", "test"], *, skip_bad: bool =
         if len(parts) not in (3, 4):
             raise InputError(f"data: found {spec!r}, expected tfds:NAME:SPLIT or tfds:NAME:SPLIT:IMAGE_KEY")
         return tfds_images(parts[1], parts[2], image_key=parts[3] if len(parts) == 4 else "image")
-    if spec.startswith("classes:"):
-        return class_source("data", spec.removeprefix("classes:"), channels=3, skip_bad=skip_bad)
+    prefix, _, folder = spec.partition(":")
+    if prefix == "classes" and folder:
+        return class_source("data", folder, channels=3, skip_bad=skip_bad)
     if not spec or not os.path.exists(given_path(spec)):
         raise InputError(
             f"data: found no folder {spec!r}, expected photos, digits, digits28, tfds:NAME:SPLIT, a folder, or "

@@ -5,6 +5,7 @@ normalisation) belongs into the function or module that is named.
 """
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxpr.core import Array, InputError, load_named
@@ -48,7 +49,7 @@ def named_classifier(argument: str, spec: str) -> Classifier:
             return trained_classifier(spec.removeprefix(_TRAINED))
         except InputError as error:
             raise InputError(f"{argument}: {str(error).removeprefix('source: ')}") from error
-    found = _loaded(argument, spec, expected="a function x -> logits or a torch.nn.Module")
+    found = _loaded(argument, spec, CLASSIFIER_WORDS, expected="a function x -> logits or a torch.nn.Module")
     return _from_torch(found, _logits) if _is_torch(found) else found
 
 
@@ -65,16 +66,16 @@ def named_score(argument: str, spec: str) -> Classifier:
     Raises:
         InputError: as `named_classifier`.
     """
-    found = _loaded(argument, spec, expected="a function x -> (N,) or a torch.nn.Module")
+    found = _loaded(argument, spec, CLASSIFIER_WORDS[-1:], expected="a function x -> (N,) or a torch.nn.Module")
     if not _is_torch(found):
         return found
     columns = _from_torch(found, _number)
     return lambda x: columns(x)[:, 0]
 
 
-def _loaded(argument: str, spec: str, *, expected: str) -> Any:
+def _loaded(argument: str, spec: str, words: Sequence[tuple[str, str]], *, expected: str) -> Any:
     if not _NAMED.fullmatch(spec):
-        known = ", ".join(shown for shown, _ in CLASSIFIER_WORDS)
+        known = ", ".join(shown for shown, _ in words)
         raise InputError(f"{argument}: found {spec!r}, expected one of {known}")
     found = load_named(argument, spec, module="_jaxpr_classifiers", expected=expected)
     if isinstance(found, type):
@@ -87,7 +88,7 @@ def _is_torch(found: object) -> bool:
     return any(kind.__name__ == "Module" and kind.__module__.startswith("torch.") for kind in type(found).__mro__)
 
 
-def _from_torch(module: Any, select: Any) -> Classifier:
+def _from_torch(module: Any, select: Callable[[Any], Any]) -> Classifier:
     """A module of torch as a function (N, H, W, C) -> (N, K); its output passes the bridge as images of one pixel."""
     restorer = from_torch(module, select=select)
 

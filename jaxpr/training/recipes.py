@@ -21,7 +21,7 @@ class Images:
     """What is trained on."""
 
     source: str
-    """photos or digits (packaged), a folder, or tfds:NAME:SPLIT[:IMAGE_KEY]."""
+    """photos or digits (packaged), a folder, classes:FOLDER, or tfds:NAME:SPLIT[:IMAGE_KEY]."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.source, str):

@@ -26,15 +26,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxpr.core import Array, InputError, first_line
+from jaxpr.core import InputError, first_line
 from jaxpr.data import ImageSource, digits28
 from jaxpr.evaluation import AttackedDecisions, DecisionAttack, evaluate_decisions
 from jaxpr.evaluation.decisions import Classifier
-from jaxpr.records.decisions import DecisionResults, RestorerDecisions, Scores, decisions_record
+from jaxpr.records.decisions import DecisionResults, RestorerDecisions, ScoreColumn, decisions_record
 from jaxpr.report import figure_decisions
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, MUTED, new_figure, styled
@@ -43,7 +42,7 @@ from jaxpr.reproduce import digits as dr
 from jaxpr.reproduce.figures import seed_band
 from jaxpr.reproduce.statistics import mean_std
 from jaxpr.restorers import Restorer, trained_restorer
-from jaxpr.weights import PACKAGED_CLASSIFIERS, PACKAGED_RESTORERS, trained_classifier
+from jaxpr.weights import trained_classifier
 
 SEED = 0
 DEGRADATION = "average-x4+noise-0.0392"
@@ -109,20 +108,15 @@ Found = dict[str, tuple[DecisionResults, ...]]
 """By question, what each strength of the attack did."""
 
 
-def exists(name: str, runs: Path | None) -> bool:
-    """Whether weights of this name are packaged or lie in the folder."""
-    if runs is None:
-        return name in PACKAGED_CLASSIFIERS or name in PACKAGED_RESTORERS
-    return Path(dr.source(name, runs)).is_file()
-
-
 def prepared(sizes: Sizes, runs: Path | None) -> tuple[Ready | None, list[str]]:
     """What can be attacked, or None; and what is missing, in words."""
     names = {(kind, seed): f"{START}-{KINDS[kind]}-{seed}" for seed in range(sizes.seeds) for kind in sizes.kinds}
-    absent = [name for name in names.values() if not exists(name, runs)]
+    absent = [name for name in names.values() if not decided.weights_exist(name, runs)]
     needed = [f"digits28-{role}" for role in ROLES]
-    missing = [name for name in needed if not exists(name, runs)]
-    seeds = [seed for seed in range(sizes.seeds) if all(exists(names[kind, seed], runs) for kind in (L1, GAN))]
+    missing = [name for name in needed if not decided.weights_exist(name, runs)]
+    seeds = [
+        seed for seed in range(sizes.seeds) if all(decided.weights_exist(names[kind, seed], runs) for kind in (L1, GAN))
+    ]
     if not seeds:
         missing += absent
     images = None
@@ -144,28 +138,17 @@ def prepared(sizes: Sizes, runs: Path | None) -> tuple[Ready | None, list[str]]:
     return Ready(shown, restorers, attacker, judge, absent), []
 
 
-def with_loop(classifier: Classifier, x: Array) -> Array:
-    """Logits of digits without and with a loop, of those of ten digits; (N, 2)."""
-    logits = jax.nn.log_softmax(classifier(x))
-    rest = [digit for digit in range(10) if digit not in LOOP]
-    return jnp.stack([jax.nn.logsumexp(logits[:, jnp.array(part)], axis=1) for part in (rest, LOOP)], axis=1)
-
-
-def expected_digit(classifier: Classifier, x: Array) -> Array:
-    """The mean digit under a classifier's probabilities, (N,), as networks of ages say the mean age."""
-    return jax.nn.softmax(classifier(x)) @ jnp.arange(10, dtype=jnp.float32)
-
-
 def attack(ready: Ready, sizes: Sizes) -> Found:
     """Both questions at all strengths; all restorers see the same measurements."""
-    two = {role: functools.partial(with_loop, getattr(ready, role)) for role in ROLES}
+    parts = (tuple(digit for digit in range(10) if digit not in LOOP), LOOP)
+    two = {role: functools.partial(decided.summed_classes, getattr(ready, role), parts) for role in ROLES}
     asked = {
         TEN: AttackedDecisions(
             attacker=ready.attacker,
             judge=ready.judge,
             attacks=_attacks(TEN, sizes),
             steps=sizes.steps,
-            score=functools.partial(expected_digit, ready.judge),
+            score=functools.partial(decided.expected_class, ready.judge),
         ),
         TWO: AttackedDecisions(
             **two, attacks=_attacks(TWO, sizes), steps=sizes.steps, classes=("without a loop", "with a loop")
@@ -286,7 +269,7 @@ def _scores_table(found: Found) -> Table:
     strongest = found[TEN][-1]
     columns, rows = ["expected digit"], list[list[Cell]]([["average"], ["standard deviation"], ["maximum"]])
 
-    def add(name: str, of_seeds: list[Scores]) -> None:
+    def add(name: str, of_seeds: list[ScoreColumn]) -> None:
         columns.append(name)
         for row, read in zip(rows, ("mean", "deviation", "largest"), strict=True):
             values = [getattr(scores, read) for scores in of_seeds]
@@ -318,31 +301,27 @@ def claims(found: Found) -> list[Claim]:
 
 
 def _attack_claims(found: Found, question: str, kind: str) -> list[Claim]:
-    def told(share: decided.Crossed, unit: str = " points") -> str:
-        scale = 1 if unit == "" else 100
-        return f"{scale * share.value:.2f} ± {scale * share.stderr:.2f}{unit}"
-
     ours = {what: decided.crossed(shares(found, question, kind, what)) for what in decided.OUTCOMES[:3]}
     theirs = {what: decided.crossed(shares(found, question, L1, what)) for what in decided.OUTCOMES[:3]}
     more = {what: difference(found, question, kind, what) for what in ("grown", "moved")}
     text = f"{question}, {kind}"
     made = [
-        Claim(f"{text}: the target's share grows under attack", ours["grown"].positive, told(ours["grown"])),
+        Claim(f"{text}: the target's share grows under attack", ours["grown"].positive, ours["grown"].points),
         Claim(
             f"{text}: it grows more than behind ℓ1",
             more["grown"].positive,
-            f"by {told(more['grown'])}; ℓ1 {told(theirs['grown'])}",
+            f"by {more['grown'].points}; ℓ1 {theirs['grown'].points}",
         ),
         Claim(
             f"{text}: more digits move to the target than behind ℓ1",
             more["moved"].positive,
-            f"by {told(more['moved'])}; {ours['moved'].value:.1%} against {theirs['moved'].value:.1%}",
+            f"by {more['moved'].points}; {ours['moved'].value:.1%} against {theirs['moved'].value:.1%}",
         ),
     ]
     if question == TEN:
         scored = difference(found, question, kind, "scored")
         means = [decided.crossed(shares(found, question, each, "scored")) for each in (kind, L1)]
-        numbers = f"by {told(scored, '')}; {told(means[0], '')} against {told(means[1], '')}"
+        numbers = f"by {scored.plain}; {means[0].plain} against {means[1].plain}"
         made.append(Claim(f"{text}: the judge's number rises more than behind ℓ1", scored.positive, numbers))
     return made
 
@@ -381,18 +360,6 @@ def pictures(found: Found) -> dict[str, Picture]:
     return drawn
 
 
-def _lacking(missing: list[str]) -> Table:
-    """What must be trained or installed, with the commands."""
-    rows: list[list[Cell]] = [
-        [
-            name,
-            f"jaxpr train digits28 --out runs/digits28 --only {name}" if name.startswith("digits28-") else "see there",
-        ]
-        for name in missing
-    ]
-    return Table("Missing, so that nothing was attacked and nothing is claimed", ["what", "how to get it"], rows)
-
-
 def run(scale: str, runs: Path | None = None) -> Experiment:
     """Attack both questions, judge, draw; or say what is missing.
 
@@ -419,7 +386,7 @@ def run(scale: str, runs: Path | None = None) -> Experiment:
         source="[ohayon2024], Section 4.3, Appendix F; Figures 5 and 21 to 23, Table 1",
         scale=scale,
         settings={"seed": SEED, "degradation": DEGRADATION, "targets": TARGETS, **sizes._asdict()},
-        tables=[_lacking(missing)] if ready is None else tables(found, ready),
+        tables=[decided.missing_table("digits28", missing)] if ready is None else tables(found, ready),
         claims=claims(found) if found else [],
         pictures=pictures(found) if found else {},
         remarks=remarks,

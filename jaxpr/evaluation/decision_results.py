@@ -17,7 +17,7 @@ from jaxpr.records.decisions import (
     DecisionSample,
     Judgement,
     RestorerDecisions,
-    Scores,
+    ScoreColumn,
     ScoresSeen,
 )
 from jaxpr.records.results import Metric
@@ -40,9 +40,9 @@ class _Seen(NamedTuple):
     def accuracy(self, predicted: np.ndarray) -> Estimate | None:
         return None if self.labels is None else grouped_mean(predicted == self.labels, self.groups)
 
-    def scores(self, values: np.ndarray) -> Scores:
+    def scores(self, values: np.ndarray) -> ScoreColumn:
         deviation = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-        return Scores(values, grouped_mean(values, self.groups), deviation, float(values.max()))
+        return ScoreColumn(values, grouped_mean(values, self.groups), deviation, float(values.max()))
 
 
 class _Columns(NamedTuple):

@@ -18,7 +18,7 @@ __all__ = [
     "DecisionSample",
     "Judgement",
     "RestorerDecisions",
-    "Scores",
+    "ScoreColumn",
     "ScoresSeen",
     "decisions_record",
 ]
@@ -51,7 +51,7 @@ class Judgement(NamedTuple):
     kept: Estimate | None = None
 
 
-class Scores(NamedTuple):
+class ScoreColumn(NamedTuple):
     """Numbers of a judge that gives each image one, such as an age: a column of Table 1 of [ohayon2024].
 
     Attributes:
@@ -76,8 +76,8 @@ class ScoresSeen(NamedTuple):
         shift: mean of after minus before, paired by image.
     """
 
-    before: Scores
-    after: Scores
+    before: ScoreColumn
+    after: ScoreColumn
     shift: Estimate
 
 
@@ -141,7 +141,7 @@ class DecisionResults(NamedTuple):
     source: dict[str, tuple[np.ndarray, Estimate | None]]
     restorers: tuple[RestorerDecisions, ...]
     samples: tuple[DecisionSample, ...]
-    source_scores: Scores | None = None
+    source_scores: ScoreColumn | None = None
 
 
 def decisions_record(results: DecisionResults) -> dict[str, Any]:

@@ -6,14 +6,32 @@ ICML 2024.
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxpr.core import AnyArray, InputError
+from jaxpr.core import AnyArray, Array, InputError
+from jaxpr.evaluation.decisions import Classifier
 from jaxpr.records.decisions import RestorerDecisions
+from jaxpr.report.experiments import Table
+from jaxpr.training import WEIGHTS
+from jaxpr.weights import PACKAGED_CLASSIFIERS, PACKAGED_RESTORERS
 
-__all__ = ["OUTCOMES", "Crossed", "at_psnr", "common_psnr", "crossed", "outcome"]
+__all__ = [
+    "OUTCOMES",
+    "Crossed",
+    "at_psnr",
+    "common_psnr",
+    "crossed",
+    "expected_class",
+    "missing_table",
+    "outcome",
+    "summed_classes",
+    "weights_exist",
+]
 
 OUTCOMES = ("grown", "moved", "lost", "changed", "scored")
 """What is counted of an image, see `outcome`."""
@@ -37,6 +55,16 @@ class Crossed(NamedTuple):
     def cell(self) -> tuple[float, float]:
         """For a table, in percent."""
         return 100 * self.value, 100 * self.stderr
+
+    @property
+    def points(self) -> str:
+        """In a sentence, in percentage points."""
+        return f"{100 * self.value:.2f} ± {100 * self.stderr:.2f} points"
+
+    @property
+    def plain(self) -> str:
+        """In a sentence, as it is."""
+        return f"{self.value:.3f} ± {self.stderr:.3f}"
 
     @property
     def positive(self) -> bool:
@@ -113,3 +141,45 @@ def at_psnr(levels: AnyArray | Sequence[float], values: AnyArray, psnr: float) -
     order = np.argsort(levels)
     shares = np.array([np.interp(psnr, levels[order], row) for row in np.eye(len(levels))[:, order]])
     return shares @ values
+
+
+def summed_classes(classifier: Classifier, parts: Sequence[Sequence[int]], x: Array) -> Array:
+    """Logits of groups of classes, whose probabilities are the sums of their members'; (N, groups).
+
+    Args:
+        classifier: of the members.
+        parts: which classes belong to each group.
+        x: images (N, H, W, C).
+    """
+    logits = jax.nn.log_softmax(classifier(x))
+    return jnp.stack([jax.nn.logsumexp(logits[:, jnp.array(part)], axis=1) for part in parts], axis=1)
+
+
+def expected_class(classifier: Classifier, x: Array) -> Array:
+    """The mean class number under a classifier's probabilities, (N,), as networks of ages say the mean age."""
+    shares = jax.nn.softmax(classifier(x))
+    return shares @ jnp.arange(shares.shape[1], dtype=shares.dtype)
+
+
+def weights_exist(name: str, runs: Path | None) -> bool:
+    """Whether weights of a restorer or classifier lie in a folder of `jaxpr train`, or, without one, come with jaxpr."""
+    if runs is None:
+        return name in PACKAGED_CLASSIFIERS or name in PACKAGED_RESTORERS
+    return (runs / name / WEIGHTS).is_file()
+
+
+def missing_table(config: str, missing: Sequence[str]) -> Table:
+    """What must be trained or installed before anything can be attacked, with the commands.
+
+    Args:
+        config: of `jaxpr train`, with which names of weights begin.
+        missing: names of weights, or what else is missing, in words.
+    """
+    rows = [
+        (
+            name,
+            f"jaxpr train {config} --out runs/{config} --only {name}" if name.startswith(f"{config}-") else "see there",
+        )
+        for name in missing
+    ]
+    return Table("Missing, so that nothing was attacked and nothing is claimed", ["what", "how to get it"], rows)

@@ -10,9 +10,9 @@ from jaxpr.models import ClassifierConfig, RRDBNetConfig, classifier_model
 from jaxpr.models.restorer_network import RestorerConfig, restorer_network
 from jaxpr.numerics.statistics import Estimate
 from jaxpr.records import Described
-from jaxpr.records.decisions import DecisionResults, Judgement, RestorerDecisions, Scores, ScoresSeen
+from jaxpr.records.decisions import DecisionResults, Judgement, RestorerDecisions, ScoreColumn, ScoresSeen
 from jaxpr.report.experiments import experiment_record
-from jaxpr.reproduce import load_experiment
+from jaxpr.reproduce import decided, load_experiment
 from jaxpr.weights.classifiers import pack_classifier
 from jaxpr.weights.native import pack_restorer
 
@@ -25,7 +25,7 @@ def script():
 
 
 def scores(values):
-    return Scores(values, Estimate(float(values.mean()), 0.1), float(values.std()), float(values.max()))
+    return ScoreColumn(values, Estimate(float(values.mean()), 0.1), float(values.std()), float(values.max()))
 
 
 def behind(name, kind, moved, *, kept, psnr, target, classes, shift):
@@ -107,11 +107,12 @@ def test_nothing_is_claimed_where_classes_do_not_survive():
 def test_two_classes_are_sums_of_ten():
     module = script()
     logits = np.random.default_rng(0).normal(size=(3, 10)).astype(np.float32)
-    found = np.exp(module.with_loop(lambda x: x, logits))
+    parts = [digit for digit in range(10) if digit not in module.LOOP], module.LOOP
+    found = np.exp(decided.summed_classes(lambda x: x, parts, logits))
     wanted = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(found[:, 1], wanted[:, list(module.LOOP)].sum(axis=1), rtol=1e-5)
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
-    np.testing.assert_allclose(module.expected_digit(lambda x: x, logits), wanted @ np.arange(10), rtol=1e-5)
+    np.testing.assert_allclose(decided.expected_class(lambda x: x, logits), wanted @ np.arange(10), rtol=1e-5)
 
 
 def test_what_is_missing_is_listed(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from jaxpr.core import InputError
 from jaxpr.numerics.statistics import Estimate
-from jaxpr.records.decisions import Judgement, RestorerDecisions, Scores, ScoresSeen
+from jaxpr.records.decisions import Judgement, RestorerDecisions, ScoreColumn, ScoresSeen
 from jaxpr.reproduce.decided import OUTCOMES, at_psnr, common_psnr, crossed, outcome
 
 SURE = Estimate(0.5, 0.1)
@@ -31,7 +31,7 @@ def test_what_is_counted():
         outcome(found, "won", target=2)
     with pytest.raises(InputError, match="'scored' without a judge of one number"):
         outcome(found, "scored", target=2)
-    each = [Scores(np.array(values), SURE, 1.0, 3.0) for values in ([1.0, 2.0], [1.5, 1.0])]
+    each = [ScoreColumn(np.array(values), SURE, 1.0, 3.0) for values in ([1.0, 2.0], [1.5, 1.0])]
     np.testing.assert_array_equal(
         outcome(decisions([0], [0], ScoresSeen(*each, SURE)), "scored", target=0), [0.5, -1.0]
     )

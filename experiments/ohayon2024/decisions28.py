@@ -114,9 +114,7 @@ def prepared(sizes: Sizes, runs: Path | None) -> tuple[Ready | None, list[str]]:
     absent = [name for name in names.values() if not decided.weights_exist(name, runs)]
     needed = [f"digits28-{role}" for role in ROLES]
     missing = [name for name in needed if not decided.weights_exist(name, runs)]
-    seeds = [
-        seed for seed in range(sizes.seeds) if all(decided.weights_exist(names[kind, seed], runs) for kind in (L1, GAN))
-    ]
+    seeds = [seed for seed in range(sizes.seeds) if not {names[kind, seed] for kind in (L1, GAN)} & set(absent)]
     if not seeds:
         missing += absent
     images = None

@@ -162,7 +162,7 @@ def expected_class(classifier: Classifier, x: Array) -> Array:
 
 
 def weights_exist(name: str, runs: Path | None) -> bool:
-    """Whether weights of a restorer or classifier lie in a folder of `jaxpr train`, or, without one, come with jaxpr."""
+    """Whether weights of a restorer or classifier lie in a folder of runs, or, without one, come with jaxpr."""
     if runs is None:
         return name in PACKAGED_CLASSIFIERS or name in PACKAGED_RESTORERS
     return (runs / name / WEIGHTS).is_file()

@@ -92,8 +92,7 @@ def evaluate_decisions(
         judged = Judged(ready, decisions)
         record = data_record(key, examples, degradation, protocol)
         state = claimed(folder, record | judged.record, ready.trials, accept_other_code=accept_other_code)
-        main_first(functools.partial(judged.check_earlier, state))
-        found = judged.results(record, computed(ready.run, state, judged.parts()))
+        found = judged.results(record, computed(ready.run, state, judged.parts(state)))
         main_first(lambda: _write(found, folder))
         return found
 
@@ -144,12 +143,8 @@ class Judged:
             **({} if self.decisions.score is None else {"decisions_score": True}),
         }
 
-    def check_earlier(self, state: Path) -> None:
-        """Raise if an earlier run in this folder had other classifiers: batches of two kinds would be mixed.
-
-        Args:
-            state: folder of the run's state.
-        """
+    def _check_earlier(self, state: Path) -> None:
+        """Raise if an earlier run in this folder had other classifiers: batches of two kinds would be mixed."""
         for name, outputs in self._first.items():
             first = np.atleast_1d(outputs[0]).astype(np.float64)
             # Without what differs between devices: large logits differ by more than small ones.
@@ -160,8 +155,16 @@ class Judged:
                 words = "found other outputs than in the earlier run in this folder, expected the same; use another"
                 raise InputError(f"{name}: {words} folder") from error
 
-    def parts(self) -> list[Part]:
-        """The work: classes of the natural images, and attacks behind each restorer."""
+    def parts(self, state: Path) -> list[Part]:
+        """The work: classes of the natural images, and attacks behind each restorer.
+
+        Args:
+            state: folder of the run's state.
+
+        Raises:
+            InputError: an earlier run in this folder had other classifiers.
+        """
+        main_first(functools.partial(self._check_earlier, state))
         parts = [Part(_store(REFERENCE), self._work.reference())]
         for name in self.restorers:
             program = self._compiled.made(self._work.program, name)

@@ -132,10 +132,8 @@ def evaluate(
     judged = None if decisions is None else _judged(ready, decisions)
     record = protocol_record(key, examples, degradation, protocol) | ({} if judged is None else judged.record)
     state = claimed(out, record, ready.trials, accept_other_code=accept_other_code)
-    if judged is not None:
-        main_first(functools.partial(judged.check_earlier, state))
     _announce(ready, out, state, budgeted=budget is not None)
-    parts = [*parts_of(ready, degradation), *([] if judged is None else judged.parts())]
+    parts = [*parts_of(ready, degradation), *([] if judged is None else judged.parts(state))]
     stores = computed(ready.run, state, parts)
 
     def conclude() -> Results:

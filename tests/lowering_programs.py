@@ -19,7 +19,7 @@ from jaxpr.evaluation.draws import computation_of
 from jaxpr.models.adm_classifier import ADMClassifierConfig, adm_classifier
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet, split_adm_unet
 from jaxpr.models.autoencoder_kl import AutoencoderKLConfig, autoencoder_kl
-from jaxpr.models.classifier import digit_model
+from jaxpr.models.classifier import ClassifierConfig, classifier_model, digit_model
 from jaxpr.models.ddpm_unet import DDPMUNetConfig, ddpm_unet
 from jaxpr.models.discriminators import (
     PatchCriticConfig,
@@ -148,6 +148,14 @@ NETWORKS = [
     network("models.discriminators.patch_critic", lambda: patch_critic(PatchCriticConfig(3, 2, 1)), PIXELS),
     network("models.discriminators.unet_critic", lambda: unet_critic(UNetCriticConfig(3, 2)), PIXELS),
     network("models.classifier.digit_model", lambda: digit_model("judge"), floats(2, 8, 8, 1)),
+    *(
+        network(
+            "models.classifier.classifier_model",
+            lambda design=design: classifier_model(ClassifierConfig(design, 8, width=2)),
+            floats(2, 8, 8, 1),
+        )
+        for design in ("pooled", "residual")
+    ),
     network("models.lpips.lpips_trunk", lambda: lpips_trunk(TrunkConfig("alexnet")), floats(1, 64, 64, 3)),
     network("models.lpips.lpips_heads", lambda: lpips_heads(HeadsConfig((3,))), (PIXELS,), backward=False),
     Case(
@@ -258,7 +266,9 @@ def scored_attack() -> tuple[Any, ...]:
 
 def decided() -> tuple[Any, ...]:
     """The program behind one restorer, and its arguments."""
-    asked = decisions.AttackedDecisions(attacker=classify, judge=classify, steps=2)
+    asked = decisions.AttackedDecisions(
+        attacker=classify, judge=classify, steps=2, score=lambda x: jnp.mean(x, axis=(1, 2, 3))
+    )
     program = decisions.decision_program(computation_of(as_restorer("smooth", smooth)), asked, (0.0, 1.0))
     attack = floats(), jax.ShapeDtypeStruct((), jnp.int32)
     return program, (), attack, EXAMPLES, floats(2, 8, 8, 3)

@@ -62,6 +62,10 @@ MODELS = {
     "adm_classifier": lambda: network(models.adm_classifier(CLASSIFIER), SMALL[:, :4, :4], np.int32([3])),
     "adm_unet": lambda: network(models.adm_unet(ADM), SMALL[:, :4, :4], np.int32([3])),
     "autoencoder_kl": autoencoder,
+    "classifier_model": lambda: [
+        network(models.classifier_model(models.ClassifierConfig(design, 4, width=2)), jnp.asarray(uniform(1, 4, 4, 1)))
+        for design in ("pooled", "residual")
+    ],
     "ddpm_unet": lambda: network(
         models.ddpm_unet(models.DDPMUNetConfig(ch=32, ch_mult=(1, 2), num_res_blocks=1, attention_levels=(1,))),
         SMALL,

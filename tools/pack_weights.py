@@ -4,7 +4,7 @@
     python tools/pack_weights.py runs/digits runs/photographs runs/denoisers
 
 Takes folders with runs of `jaxpr train`, and single files of weights: of restorers, denoisers, autoencoders, or of the
-classifiers of digits. All but classifiers are stored in half precision. On test images that moves outputs of restorers,
+classifiers. All but classifiers are stored in half precision. On test images that moves outputs of restorers,
 in grey levels of 255 (root mean square), by at most 0.005 for photographs and by 0.05 to 1.6 for digits of the first
 seed, most for robust deterministic restorers. Everything that says how they were made stays. Writes
 `jaxpr/weights/files/index.json`, restorers, denoisers, classifiers, autoencoders, new ones last of each, and one file
@@ -39,8 +39,13 @@ def packed(path: Path) -> tuple[PackagedEntry, bytes]:
     content = path.read_bytes()
     _, metadata = unpack_weights(content)
     if "classifier" in metadata:
-        name, seed, place = f"digits-{metadata['classifier']}", metadata["recipe"]["seed"], "digits-classifiers"
+        name, seed, place = metadata["recipe"]["name"], metadata["recipe"]["seed"], "digits-classifiers"
         kind, degradation, channels, stochastic = "classifier", None, 1, False
+        if isinstance(metadata["classifier"], str):  # the two of 8×8 digits
+            name = f"digits-{metadata['classifier']}"
+        else:
+            place = f"{metadata['data'].removesuffix('-train')}-classifiers"
+            channels = metadata["classifier"]["channels"]
     elif "denoiser" in metadata:
         found = unpack_denoiser(content)
         content = pack_denoiser(

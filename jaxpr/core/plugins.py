@@ -1,19 +1,21 @@
 """Code that users bring: loaded from their files, and called where it may raise anything."""
 
 import contextlib
+import importlib
 import importlib.util
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from jaxpr.core.checks import InputError, first_line
 from jaxpr.core.paths import file_at
 from jaxpr.core.versions import forget_failed_callbacks
-from jaxpr.core.words import printable
+from jaxpr.core.words import did_you_mean, printable
 
-__all__ = ["load_python", "users_code"]
+__all__ = ["load_named", "load_python", "users_code"]
 
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Warning): .*")
 
@@ -80,3 +82,28 @@ def load_python(name: str, path: Path | str, *, module: str) -> ModuleType:
         del sys.modules[description.name]
         raise
     return made
+
+
+def load_named(name: str, spec: str, *, module: str, expected: str) -> Any:
+    """The callable that `path/to/file.py:NAME` or `package.module:NAME` names.
+
+    Args:
+        name: of the argument, for messages.
+        spec: with a colon before NAME.
+        module: as of `load_python`.
+        expected: what NAME should be, for messages.
+
+    Raises:
+        InputError: the file or module cannot be loaded, or has no callable of that name.
+    """
+    place, _, wanted = spec.rpartition(":")
+    if place.endswith(".py"):
+        loaded = load_python(name, place, module=module)
+    else:
+        with users_code(f"{name}: cannot import {place!r} of {spec!r}", expected="a file.py or an importable module"):
+            loaded = importlib.import_module(place)
+    found = getattr(loaded, wanted, None)
+    if not callable(found):
+        likely = did_you_mean(wanted, [known for known in vars(loaded) if not known.startswith("_")])
+        raise InputError(f"{name}: found no function {wanted!r} in {place}, expected {expected}{likely}")
+    return found

@@ -9,7 +9,7 @@ Every function returns an `ImageSource`, a random-access sequence that `grain` r
 from jaxpr.data.arrays import from_arrays
 from jaxpr.data.crops import crop_grid, crops
 from jaxpr.data.decode import read_image
-from jaxpr.data.folder import image_folder
+from jaxpr.data.folder import class_folder, image_folder
 from jaxpr.data.idx import idx_images
 from jaxpr.data.mnist import digits28
 from jaxpr.data.packaged import digits, photos
@@ -24,6 +24,7 @@ __all__ = [
     "PairedSource",
     "Reader",
     "Skipped",
+    "class_folder",
     "crop_grid",
     "crops",
     "digits",

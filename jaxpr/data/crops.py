@@ -91,6 +91,7 @@ def crops_at(source: ImageSource, size: int, places: Sequence[tuple[int, int, in
         names=tuple(f"{source.names[i]}[{top // size},{left // size}]" for i, top, left in places),
         reader=_Crops(source, size, shapes, tuple(places)),
         labels=None if source.labels is None else tuple(source.labels[i] for i, _, _ in places),
+        classes=source.classes,
         skipped=source.skipped,
     )
 

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from jaxpr.core import InputError, file_at, given_path, printable
 from jaxpr.data.decode import EXTENSIONS, check_grey_or_rgb, image_shape, read_image
 from jaxpr.data.source import ImageSource, Skipped, writable_names
 
-__all__ = ["Files", "folder_source", "image_folder"]
+__all__ = ["Files", "class_folder", "class_source", "folder_source", "image_folder"]
 
 PIECE_BYTES = 1 << 20
 
@@ -99,6 +99,39 @@ def folder_source(argument: str, path: str | os.PathLike[str], *, channels: int,
         skipped=tuple(Skipped(names[i], reason) for i, reason in bad.items()),
         skip_bad=skip_bad,
     )
+
+
+def class_folder(path: str | os.PathLike[str], *, channels: int = 3, skip_bad: bool = False) -> ImageSource:
+    """All images under a folder that has one folder for each class: `cat/1.png`, `dog/a/2.jpg`.
+
+    Args:
+        path: the folder. Classes are its folders in the order of their names, also those without images, so that the
+            same folders have the same numbers in every split; names that start with a dot are passed over.
+        channels: as of `image_folder`.
+        skip_bad: likewise.
+
+    Returns:
+        Source as of `image_folder`, with `labels` and with the folders' names as `classes`.
+
+    Raises:
+        InputError: as `image_folder`; images that lie beside the folders, or fewer than two folders.
+    """
+    return class_source("path", path, channels=channels, skip_bad=skip_bad)
+
+
+def class_source(argument: str, path: str | os.PathLike[str], *, channels: int, skip_bad: bool = False) -> ImageSource:
+    """`class_folder` for the argument of that name of a public function."""
+    root = _folder(argument, path)
+    entries = sorted(name for name in os.listdir(root) if not name.startswith(".") and os.path.isdir(root / name))
+    classes = tuple(map(printable, entries))
+    if len(set(classes)) < 2:
+        found = f"{len(classes)} in {printable(root)}"
+        raise InputError(f"{argument}: found {found}, expected a folder for each of two classes or more")
+    source = folder_source(argument, path, channels=channels, skip_bad=skip_bad)
+    if beside := [name for name in source.names if "/" not in name]:
+        raise InputError(f"{argument}: found {beside[0]} beside the folders of classes, expected every image in one")
+    numbers = {name: number for number, name in enumerate(classes)}
+    return replace(source, labels=tuple(numbers[name.split("/")[0]] for name in source.names), classes=classes)
 
 
 def _folder(argument: str, path: str | os.PathLike[str]) -> Path:

@@ -54,6 +54,7 @@ def resized(source: ImageSource, *, size: Sequence[int] = (), centre: int | None
         names=source.names,
         reader=reader,
         labels=source.labels,
+        classes=source.classes,
         skipped=source.skipped,
         skip_bad=source.skip_bad,
     )

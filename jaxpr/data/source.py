@@ -53,6 +53,7 @@ class ImageSource:
         names: one unique name per image, printable, so that every file and terminal can hold it.
         reader: fetches the images.
         labels: class of each image, or None where there are no classes.
+        classes: names of all classes, or None where they are numbers.
         skipped: images that were left out on request.
         skip_bad: leave images out that prove unusable later, such as smaller than a crop, instead of refusing them.
 
@@ -64,6 +65,7 @@ class ImageSource:
     names: tuple[str, ...]
     reader: Reader
     labels: tuple[int, ...] | None = None
+    classes: tuple[str, ...] | None = None
     skipped: tuple[Skipped, ...] = ()
     skip_bad: bool = False
 
@@ -79,6 +81,8 @@ class ImageSource:
             )
         if self.labels is not None and len(self.labels) != len(self.names):
             raise InputError(f"labels: found {len(self.labels)}, expected one for each of {len(self.names)} images")
+        if self.classes is not None and not all(0 <= label < len(self.classes) for label in self.labels or ()):
+            raise InputError(f"labels: found some beyond the classes, expected 0 to {len(self.classes) - 1}")
 
     def __repr__(self) -> str:
         # Short and without addresses: grain compares it when it resumes from a checkpoint.

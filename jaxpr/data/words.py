@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from jaxpr.core import InputError, given_path
 from jaxpr.data import ImageSource, digits, digits28, idx_images, photos, split_by_share, tfds_images
-from jaxpr.data.folder import folder_source
+from jaxpr.data.folder import class_source, folder_source
 
 __all__ = ["PACKAGED", "has_splits", "named_images"]
 
@@ -13,15 +13,17 @@ PACKAGED = {"photos": photos, "digits": digits, "digits28": digits28}
 """Image sets that are installed with jaxpr, and digits28, whose package is not, by name."""
 
 _PARTS = ("train", "test")
-_EXPECTED = "photos, digits, digits28, idx:IMAGES[:LABELS], tfds:NAME:SPLIT, split:SHARE:WORD or a folder"
+_EXPECTED = (
+    "photos, digits, digits28, a folder, classes:FOLDER, idx:IMAGES[:LABELS], tfds:NAME:SPLIT or split:SHARE:WORD"
+)
 
 
 def named_images(spec: str, split: Literal["train", "test"], *, skip_bad: bool = False) -> ImageSource:
     """The images that a word names.
 
-    It is photos, digits or digits28, of which one split is taken; a folder; idx:IMAGES[:LABELS];
-    tfds:NAME:SPLIT[:IMAGE_KEY]; or split:SHARE:WORD with one of the last three, of which one part is taken, the one
-    named by split:SHARE:train:WORD or split:SHARE:test:WORD if there is one.
+    It is photos, digits or digits28, of which one split is taken; a folder; classes:FOLDER, one folder for each class
+    (see `class_folder`); idx:IMAGES[:LABELS]; tfds:NAME:SPLIT[:IMAGE_KEY]; or split:SHARE:WORD with one of the last
+    four, of which one part is taken, the one named by split:SHARE:train:WORD or split:SHARE:test:WORD if there is one.
 
     Args:
         spec: which.
@@ -48,6 +50,9 @@ def named_images(spec: str, split: Literal["train", "test"], *, skip_bad: bool =
         if len(parts) not in (3, 4):
             raise InputError(f"data: found {spec!r}, expected tfds:NAME:SPLIT or tfds:NAME:SPLIT:IMAGE_KEY")
         return tfds_images(parts[1], parts[2], image_key=parts[3] if len(parts) == 4 else "image")
+    prefix, _, folder = spec.partition(":")
+    if prefix == "classes" and folder:
+        return class_source("data", folder, channels=3, skip_bad=skip_bad)
     if not spec or not os.path.exists(given_path(spec)):
         raise InputError(f"data: found no folder {spec!r}, expected {_EXPECTED}")
     return folder_source("data", spec, channels=3, skip_bad=skip_bad)

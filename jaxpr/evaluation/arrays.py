@@ -102,12 +102,14 @@ class ClassArrays(NamedTuple):
         attacker: class that the attacked classifier sees, (N,).
         judge: class that the other one sees.
         pictures: `x` and `y`.
+        score: of a judge of one number, (N,), if there is one.
         seconds: that each example took.
     """
 
     attacker: AnyArray
     judge: AnyArray
     pictures: Mapping[str, AnyArray] = {}
+    score: AnyArray | None = None
     seconds: AnyArray | None = None
 
 
@@ -122,6 +124,8 @@ class DecisionArrays(NamedTuple):
         psnr: of the attacked measurements, decibels, (N, A).
         blind: whether the attack's gradient is zero or not finite, (N, A).
         pictures: `restored` (N, H, W, C), `y_adv` (N, A, h, w, C) and `restored_adv` (N, A, H, W, C).
+        score_before: of a judge of one number, of the restoration of y, (N,), if there is one.
+        score_after: of the restorations of the attacked measurements, (N, A).
         seconds: that each example took.
     """
 
@@ -132,6 +136,8 @@ class DecisionArrays(NamedTuple):
     psnr: AnyArray
     blind: AnyArray
     pictures: Mapping[str, AnyArray] = {}
+    score_before: AnyArray | None = None
+    score_after: AnyArray | None = None
     seconds: AnyArray | None = None
 
 

@@ -12,7 +12,14 @@ from jaxpr.evaluation.pictures import unpacked_picture
 from jaxpr.evaluation.state import BatchStore
 from jaxpr.evaluation.stream import Run
 from jaxpr.numerics.statistics import Estimate, grouped_mean
-from jaxpr.records.decisions import DecisionResults, DecisionSample, Judgement, RestorerDecisions
+from jaxpr.records.decisions import (
+    DecisionResults,
+    DecisionSample,
+    Judgement,
+    RestorerDecisions,
+    ScoreColumn,
+    ScoresSeen,
+)
 from jaxpr.records.results import Metric
 from jaxpr.restorers import Restorer
 
@@ -25,12 +32,17 @@ class _Seen(NamedTuple):
     groups: np.ndarray
     labels: np.ndarray | None
     classes: Sequence[str]
+    natural: Mapping[str, np.ndarray]
 
     def shares(self, predicted: np.ndarray) -> np.ndarray:
         return np.bincount(predicted, minlength=len(self.classes)) / len(predicted)
 
     def accuracy(self, predicted: np.ndarray) -> Estimate | None:
         return None if self.labels is None else grouped_mean(predicted == self.labels, self.groups)
+
+    def scores(self, values: np.ndarray) -> ScoreColumn:
+        deviation = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+        return ScoreColumn(values, grouped_mean(values, self.groups), deviation, float(values.max()))
 
 
 class _Columns(NamedTuple):
@@ -63,12 +75,11 @@ def decision_results(
         stores: stored attacks behind each restorer.
         restorers: what they say of themselves is recorded beside their numbers.
     """
-    seen = _Seen(run.examples.groups, run.examples.labels, classes)
     clean = list(read_arrays(ClassArrays, reference, len(run.examples)))
-    source = {}
-    for network in ("judge", "attacker"):
-        predicted = np.array([getattr(at, network) for at in clean])
-        source[network] = seen.shares(predicted), seen.accuracy(predicted)
+    natural = {network: np.array([getattr(at, network) for at in clean]) for network in ("judge", "attacker")}
+    seen = _Seen(run.examples.groups, run.examples.labels, classes, natural)
+    source = {name: (seen.shares(predicted), seen.accuracy(predicted)) for name, predicted in natural.items()}
+    scores = None if decisions.score is None else seen.scores(np.array([at.score for at in clean], float))
     results = []
     found = {name: _columns(run, store, len(decisions.attacks)) for name, store in stores.items()}
     for number, attack in enumerate(decisions.attacks):
@@ -80,6 +91,7 @@ def decision_results(
                 source=source,
                 restorers=tuple(_summary(n, restorers[n], c.values, attack, seen) for n, c in columns.items()),
                 samples=_samples(run, clean, columns, seen),
+                source_scores=scores,
             )
         )
     return tuple(results)
@@ -107,7 +119,7 @@ def _columns(run: Run, store: BatchStore, attacks: int) -> list[_Columns]:
     pictures: list[dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]] = [{} for _ in range(attacks)]
     for example, at in enumerate(read_arrays(DecisionArrays, store, len(run.examples))):
         for name, value in at._asdict().items():
-            if name not in ("pictures", "seconds"):
+            if name not in ("pictures", "seconds") and value is not None:
                 rows.setdefault(name, []).append(value)
         if example in run.strips:
             kept = {name: unpacked_picture(picture) for name, picture in at.pictures.items()}
@@ -138,10 +150,16 @@ def _summary(
             target_success=reached,
             accuracy_before=seen.accuracy(before),
             accuracy_after=seen.accuracy(after),
+            kept=grouped_mean(before == seen.natural[network], seen.groups),
         )
 
+    scores = None
+    if "score_before" in values:
+        first, last = values["score_before"].astype(float), values["score_after"].astype(float)
+        scores = ScoresSeen(seen.scores(first), seen.scores(last), grouped_mean(last - first, seen.groups))
     psnr, blind = grouped_mean(values["psnr"], seen.groups), float(values["blind"].mean())
-    return RestorerDecisions(name, judgement("judge"), judgement("attacker"), psnr, blind, restorer.described_as)
+    judges = judgement("judge"), judgement("attacker")
+    return RestorerDecisions(name, *judges, psnr, blind, restorer.described_as, scores)
 
 
 def _samples(

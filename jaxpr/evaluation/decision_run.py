@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -91,7 +92,7 @@ def evaluate_decisions(
         judged = Judged(ready, decisions)
         record = data_record(key, examples, degradation, protocol)
         state = claimed(folder, record | judged.record, ready.trials, accept_other_code=accept_other_code)
-        found = judged.results(record, computed(ready.run, state, judged.parts()))
+        found = judged.results(record, computed(ready.run, state, judged.parts(state)))
         main_first(lambda: _write(found, folder))
         return found
 
@@ -128,7 +129,7 @@ class Judged:
         }
         if not self.restorers:
             raise InputError("decisions: found no deterministic restorer that JAX can differentiate, expected some")
-        self.classes = check_decisions(decisions, ready.run)
+        self.classes, self._first = check_decisions(decisions, ready.run)
         self._work = DecisionWork(ready.run, decisions)
 
     @property
@@ -139,10 +140,31 @@ class Judged:
             "decisions_target": [attack.target for attack in self.decisions.attacks],
             "decisions_attack_steps": self.decisions.steps,
             "decisions_classes": list(self.classes),
+            **({} if self.decisions.score is None else {"decisions_score": True}),
         }
 
-    def parts(self) -> list[Part]:
-        """The work: classes of the natural images, and attacks behind each restorer."""
+    def _check_earlier(self, state: Path) -> None:
+        """Raise if an earlier run in this folder had other classifiers: batches of two kinds would be mixed."""
+        for name, outputs in self._first.items():
+            first = np.atleast_1d(outputs[0]).astype(np.float64)
+            # Without what differs between devices: large logits differ by more than small ones.
+            first = first / (1 + np.abs(first).max())
+            try:
+                BatchStore(state, f"{name} (classifier)").check_probe(name, first)
+            except InputError as error:
+                words = "found other outputs than in the earlier run in this folder, expected the same; use another"
+                raise InputError(f"{name}: {words} folder") from error
+
+    def parts(self, state: Path) -> list[Part]:
+        """The work: classes of the natural images, and attacks behind each restorer.
+
+        Args:
+            state: folder of the run's state.
+
+        Raises:
+            InputError: an earlier run in this folder had other classifiers.
+        """
+        main_first(functools.partial(self._check_earlier, state))
         parts = [Part(_store(REFERENCE), self._work.reference())]
         for name in self.restorers:
             program = self._compiled.made(self._work.program, name)

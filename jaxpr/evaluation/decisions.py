@@ -26,7 +26,15 @@ from jaxpr.evaluation.pictures import packed_pictures
 from jaxpr.evaluation.stream import Compute, Run
 from jaxpr.evaluation.trial import check_restored
 
-__all__ = ["Classifier", "DecisionAttack", "DecisionWork", "AttackedDecisions", "check_decisions", "decision_program"]
+__all__ = [
+    "Classifier",
+    "DecisionAttack",
+    "DecisionWork",
+    "AttackedDecisions",
+    "check_decisions",
+    "decision_program",
+    "first_logits",
+]
 
 Classifier: TypeAlias = Callable[[Array], Array]
 """Maps restorations (N, H, W, C) to logits (N, classes)."""
@@ -70,6 +78,9 @@ class AttackedDecisions:
     classes: tuple[str, ...] | None = None
     """Names of the classes, for reports; None for their numbers."""
 
+    score: Classifier | None = None
+    """A further judge, of one number: maps images (N, H, W, C) to (N,), such as an age (Appendix F.2)."""
+
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
         if not self.attacks:
@@ -111,7 +122,10 @@ def decision_program(
         y_adv = ifgsm(keys, objective, y, alpha=alpha, steps=decisions.steps, bounds=bounds)
         status = gradient_status(keys, lambda y: objective(y)[:, None], y)
         restored_adv = restorer(y_adv)
-        return {
+        scores = {}
+        if decisions.score is not None:
+            scores = {"score_before": decisions.score(restored), "score_after": decisions.score(restored_adv)}
+        return scores | {
             "y_adv": y_adv,
             "restored": restored,
             "restored_adv": restored_adv,
@@ -126,14 +140,14 @@ def decision_program(
     return may_be_undefined(spread(program, shared=2))
 
 
-def check_decisions(decisions: AttackedDecisions, run: Run) -> list[str]:
-    """The names of the classes, after a look at what the classifiers return and at the targets and labels.
+def check_decisions(decisions: AttackedDecisions, run: Run) -> tuple[list[str], dict[str, np.ndarray]]:
+    """The names of the classes, and `first_logits` of the first images; targets and labels are looked at, too.
 
     Raises:
         InputError: classifiers that fail, or are of different classes; labels, a target or names that do not fit.
     """
     x, _ = run.inputs(run.first_piece())
-    logits = {name: _logits(name, getattr(decisions, name), x) for name in ("attacker", "judge")}
+    logits = first_logits(decisions, x)
     count = logits["attacker"].shape[1]
     if logits["judge"].shape[1] != count:
         raise InputError(f"judge: found {logits['judge'].shape[1]} classes, expected those of attacker, {count}")
@@ -146,17 +160,51 @@ def check_decisions(decisions: AttackedDecisions, run: Run) -> list[str]:
     for target in (attack.target for attack in decisions.attacks):
         if target is not None and (isinstance(target, bool) or not isinstance(target, int) or not 0 <= target < count):
             raise InputError(f"target: found {target!r}, expected a class from 0 to {count - 1}, or None")
-    return names
+    return names, logits
 
 
-def _logits(name: str, classifier: Classifier, x: Array) -> np.ndarray:
-    with users_code(name, expected="a classifier that maps images (N, H, W, C) to logits (N, classes)"):
-        logits = np.asarray(jax.jit(classifier)(x))
-    if logits.ndim != 2 or len(logits) != len(x):
-        raise InputError(f"{name}: found logits of shape {logits.shape}, expected (N, classes)")
-    if not np.isfinite(logits).all():
-        raise InputError(f"{name}: found NaN or infinite logits for clean images, expected finite ones")
-    return logits
+def first_logits(decisions: AttackedDecisions, x: Array) -> dict[str, np.ndarray]:
+    """What each network returns for clean images: "attacker", "judge" and, if there is one, "score".
+
+    Raises:
+        InputError: one fails, or returns another shape, no floats, values that are not finite, or probabilities where
+            the attack needs logits.
+    """
+    found = {name: _returned(name, getattr(decisions, name), x) for name in ("attacker", "judge")}
+    for name, logits in found.items():
+        if logits.ndim != 2 or len(logits) != len(x):
+            raise InputError(f"{name}: found logits of shape {logits.shape}, expected (N, classes)")
+        if logits.shape[1] < 2:
+            raise InputError(f"{name}: found {logits.shape[1]} class, expected at least two")
+    rows = found["attacker"]
+    if (rows >= 0).all() and np.allclose(rows.sum(axis=1), 1, atol=1e-3):
+        raise InputError("attacker: found probabilities (rows that sum to 1), expected logits; return their logarithm")
+    if decisions.score is not None:
+        found["score"] = _returned("score", decisions.score, x)
+        if found["score"].shape != (len(x),):
+            raise InputError(f"score: found shape {found['score'].shape}, expected one number for each image, (N,)")
+    return found
+
+
+_EXPECTED = {"score": "a function that maps images (N, H, W, C) to one number each, (N,)"}
+_CLASSIFIER = "a classifier that maps images (N, H, W, C) to logits (N, classes)"
+
+
+def _returned(name: str, network: Classifier, x: Array) -> np.ndarray:
+    with users_code(name, expected=_EXPECTED.get(name, _CLASSIFIER)):
+        found = np.asarray(jax.jit(network)(x))
+    if found.dtype.kind != "f" and found.dtype != jnp.bfloat16:
+        raise InputError(f"{name}: found {found.dtype} for clean images, expected floating point")
+    if not np.isfinite(found.astype(np.float32)).all():
+        what = "numbers" if name == "score" else "logits"
+        raise InputError(f"{name}: found NaN or infinite {what} for clean images, expected finite ones")
+    return found
+
+
+def _seen(decisions: AttackedDecisions, x: Array) -> dict[str, Array]:
+    """What the networks see in images."""
+    found = {name: jnp.argmax(getattr(decisions, name)(x), axis=1) for name in ("attacker", "judge")}
+    return found if decisions.score is None else found | {"score": decisions.score(x)}
 
 
 class DecisionWork:
@@ -176,9 +224,7 @@ class DecisionWork:
             (jnp.float32(attack.alpha), jnp.int32(-1 if attack.target is None else attack.target))
             for attack in decisions.attacks
         ]
-        self._classes = spread(
-            lambda x: {name: jnp.argmax(getattr(decisions, name)(x), axis=1) for name in ("attacker", "judge")}
-        )
+        self._classes = spread(functools.partial(_seen, decisions))
         self.program = functools.cache(
             functools.partial(decision_program, decisions=decisions, bounds=run.protocol.bounds)
         )
@@ -213,7 +259,7 @@ class DecisionWork:
             def each(part: str) -> np.ndarray:
                 return np.stack([np.asarray(arrays[part]) for arrays in found], axis=1)
 
-            first = found[0]
+            first, scored = found[0], "score_before" in found[0]
             pictures = {"restored": first["restored"], "y_adv": each("y_adv"), "restored_adv": each("restored_adv")}
             return stored(
                 DecisionArrays(
@@ -224,6 +270,8 @@ class DecisionWork:
                     psnr=each("psnr"),
                     blind=each("blind"),
                     pictures=packed_pictures(pictures),
+                    score_before=first["score_before"] if scored else None,
+                    score_after=each("score_after") if scored else None,
                 )
             )
 

@@ -133,7 +133,7 @@ def evaluate(
     record = protocol_record(key, examples, degradation, protocol) | ({} if judged is None else judged.record)
     state = claimed(out, record, ready.trials, accept_other_code=accept_other_code)
     _announce(ready, out, state, budgeted=budget is not None)
-    parts = [*parts_of(ready, degradation), *([] if judged is None else judged.parts())]
+    parts = [*parts_of(ready, degradation), *([] if judged is None else judged.parts(state))]
     stores = computed(ready.run, state, parts)
 
     def conclude() -> Results:

@@ -3,6 +3,7 @@
 from jaxpr.models.adm_classifier import ADMClassifierConfig, adm_classifier
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
 from jaxpr.models.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig, Posterior, autoencoder_kl
+from jaxpr.models.classifier import ClassifierConfig, classifier_model
 from jaxpr.models.ddpm_unet import DDPMUNetConfig, ddpm_unet
 from jaxpr.models.functional import Model, functional
 from jaxpr.models.gfpgan import GFPGANConfig, GFPGANOutput, gfpgan, gfpgan_noises
@@ -24,6 +25,7 @@ __all__ = [
     "ALEXNET",
     "AutoencoderKL",
     "AutoencoderKLConfig",
+    "ClassifierConfig",
     "Compute",
     "Conv",
     "ConvTrunk",
@@ -49,6 +51,7 @@ __all__ = [
     "adm_classifier",
     "adm_unet",
     "autoencoder_kl",
+    "classifier_model",
     "ddpm_unet",
     "functional",
     "gfpgan",

@@ -38,7 +38,7 @@ class VggCriticConfig(NamedTuple):
     """Sizes of a VGG-style critic.
 
     Attributes:
-        size: height and width of the images, 4 times a power of two.
+        size: height and width of the images, 4 to 7 times a power of two.
         channels: of the images, and of what they are conditioned on.
         width: channels at full resolution, doubled by each halving up to eightfold; 64 in ESRGAN.
     """
@@ -82,15 +82,17 @@ class PatchCriticConfig(NamedTuple):
 def vgg_critic(config: VggCriticConfig, *, compute: Compute = Compute()) -> Model:  # noqa: B008 (immutable)
     """ESRGAN's discriminator without normalisation: pairs of 3×3 and strided 4×4 convolutions down to 4×4 pixels.
 
+    Sizes such as 28 end with 5 to 7 pixels a side.
+
     Returns:
         `apply(params, x)` maps (N, size, size, channels) to logits (N,).
 
     Raises:
-        InputError: size is not 4 times a power of two, at least 8; when called, images of another shape.
+        InputError: size is not 4 to 7 times a power of two, at least 8; when called, images of another shape.
     """
-    ratio = config.size // _SMALLEST
-    if config.size != ratio * _SMALLEST or ratio < 2 or ratio & (ratio - 1):
-        raise InputError(f"size: found {config.size}, expected 4 times a power of two, at least 8")
+    halvings = _vgg_halvings(config)
+    if halvings < 1 or config.size % 2**halvings:
+        raise InputError(f"size: found {config.size}, expected 4 to 7 times a power of two, at least 8")
     return functional(lambda rngs: _Vgg(config, compute=compute, rngs=Keys(rngs)))
 
 
@@ -121,10 +123,15 @@ def patch_critic(config: PatchCriticConfig, *, compute: Compute = Compute()) -> 
     return functional(lambda rngs: _PatchCritic(config, compute=compute, rngs=Keys(rngs)))
 
 
+def _vgg_halvings(config: VggCriticConfig) -> int:
+    """Until less than 8 pixels a side are left; 0 for images that are too small."""
+    return max(0, (config.size // _SMALLEST).bit_length() - 1)
+
+
 class _Vgg(nnx.Module):
     def __init__(self, config: VggCriticConfig, *, compute: Compute, rngs: Keys) -> None:
         self.config = nnx.static(config)
-        halvings = (config.size // _SMALLEST).bit_length() - 1
+        halvings = _vgg_halvings(config)
         last, layers = config.channels, []
         for i in range(halvings):
             outputs = config.width * min(2**i, _WIDEST)
@@ -132,7 +139,7 @@ class _Vgg(nnx.Module):
             layers.append(conv2d(outputs, outputs, size=4, stride=2, padding=1, compute=compute, rngs=rngs))
             last = outputs
         self.features = nnx.List(layers)
-        self.linear1 = linear(_SMALLEST**2 * last, _HIDDEN, compute=compute, rngs=rngs)
+        self.linear1 = linear((config.size >> halvings) ** 2 * last, _HIDDEN, compute=compute, rngs=rngs)
         self.linear2 = linear(_HIDDEN, 1, compute=compute, rngs=rngs)
 
     def __call__(self, x: Array) -> Array:

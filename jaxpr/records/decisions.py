@@ -1,4 +1,8 @@
-"""What attacks on decisions found, as plain values and as the record `decisions.json`."""
+"""What attacks on decisions found, as plain values and as the record `decisions.json`.
+
+Papers: [ohayon2024] Ohayon, Michaeli, Elad, "The Perception-Robustness Tradeoff in Deterministic Image Restoration",
+ICML 2024.
+"""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +13,15 @@ import numpy as np
 from jaxpr.numerics.statistics import Estimate
 from jaxpr.records.results import Described
 
-__all__ = ["DecisionResults", "DecisionSample", "Judgement", "RestorerDecisions", "decisions_record"]
+__all__ = [
+    "DecisionResults",
+    "DecisionSample",
+    "Judgement",
+    "RestorerDecisions",
+    "ScoreColumn",
+    "ScoresSeen",
+    "decisions_record",
+]
 
 
 class Judgement(NamedTuple):
@@ -25,6 +37,7 @@ class Judgement(NamedTuple):
             or where all were there already.
         accuracy_before: share of right classes; None where labels are unknown.
         accuracy_after: the same after the attack.
+        kept: share of restorations of y that are seen as the class that the same classifier sees in the natural image.
     """
 
     before: np.ndarray
@@ -35,6 +48,37 @@ class Judgement(NamedTuple):
     target_success: Estimate | None
     accuracy_before: Estimate | None
     accuracy_after: Estimate | None
+    kept: Estimate | None = None
+
+
+class ScoreColumn(NamedTuple):
+    """Numbers of a judge that gives each image one, such as an age: a column of Table 1 of [ohayon2024].
+
+    Attributes:
+        values: one of each image, (N,).
+        mean: over images.
+        deviation: sample standard deviation over images; NaN for one.
+        largest: over images.
+    """
+
+    values: np.ndarray
+    mean: Estimate
+    deviation: float
+    largest: float
+
+
+class ScoresSeen(NamedTuple):
+    """Such numbers behind one restorer.
+
+    Attributes:
+        before: of the restorations of y.
+        after: of those of the attacked y.
+        shift: mean of after minus before, paired by image.
+    """
+
+    before: ScoreColumn
+    after: ScoreColumn
+    shift: Estimate
 
 
 class RestorerDecisions(NamedTuple):
@@ -48,6 +92,7 @@ class RestorerDecisions(NamedTuple):
         blind: share of examples at which the attack's gradient is zero or not finite: there it cannot do anything,
             and an unchanged decision says nothing about robustness.
         described_as: what the restorer says of itself.
+        scores: of a judge of one number; None where there is none.
     """
 
     name: str
@@ -56,6 +101,7 @@ class RestorerDecisions(NamedTuple):
     input_psnr: Estimate
     blind: float
     described_as: Described = Described()
+    scores: ScoresSeen | None = None
 
 
 class DecisionSample(NamedTuple):
@@ -87,6 +133,7 @@ class DecisionResults(NamedTuple):
         source: decisions on the clean images by "judge" and "attacker", shares (classes,) and accuracy.
         restorers: in the caller's order.
         samples: a few examples to look at, spread evenly over all.
+        source_scores: of a judge of one number, on the clean images; None where there is none.
     """
 
     protocol: dict[str, Any]
@@ -94,11 +141,14 @@ class DecisionResults(NamedTuple):
     source: dict[str, tuple[np.ndarray, Estimate | None]]
     restorers: tuple[RestorerDecisions, ...]
     samples: tuple[DecisionSample, ...]
+    source_scores: ScoreColumn | None = None
 
 
 def decisions_record(results: DecisionResults) -> dict[str, Any]:
     """The results as plain JSON-able values, as `decisions.json` holds them; undefined numbers are null."""
-    source = {name: {"shares": found[0], "accuracy": found[1]} for name, found in results.source.items()}
+    source: dict[str, Any] = {n: {"shares": found[0], "accuracy": found[1]} for n, found in results.source.items()}
+    if results.source_scores is not None:
+        source["scores"] = results.source_scores
     # What a restorer says of itself stands beside its numbers, as in the record of an evaluation.
     restorers = [found._asdict() | found.described_as._asdict() for found in results.restorers]
     for entry in restorers:
@@ -110,7 +160,8 @@ def decisions_record(results: DecisionResults) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """Nested results as JSON-able values, without the decisions on single examples."""
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {name: _plain(part) for name, part in value._asdict().items() if name not in ("before", "after")}
+        single = ("before", "after") if isinstance(value, Judgement) else ("values",)
+        return {name: _plain(part) for name, part in value._asdict().items() if name not in single}
     if isinstance(value, Mapping):
         return {name: _plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple | np.ndarray):

@@ -1,4 +1,8 @@
-"""Attacks on decisions behind a restorer, as a table and as a figure, drawn from the record `decisions.json`."""
+"""Attacks on decisions behind a restorer, as a table and as a figure, drawn from the record `decisions.json`.
+
+Papers: [ohayon2024] Ohayon, Michaeli, Elad, "The Perception-Robustness Tradeoff in Deterministic Image Restoration",
+ICML 2024.
+"""
 
 import json
 import math
@@ -69,11 +73,12 @@ def decisions_table(record: Mapping[str, Any]) -> str:
         f"{protocol['examples']} examples of {protocol['data']}, {protocol['degradation']}; I-FGSM {_goal(record)}, "
         f"α = {_levels(protocol)}, {protocol['attack_steps']} steps"
     )
-    notes = _source_lines(record, target)
+    notes = [*_source_lines(record, target), *_kept_lines(record)]
     if protocol["alpha"] > 0:
         full = -20 * math.log10(protocol["alpha"])
         notes.append(f"input dB: {full:.1f} where every entry of y moves by α, more where bounds or gradients stop it")
-    return "\n".join([title, "", lines[0], "─" * max(map(len, lines)), *lines[1:], "", *notes])
+    table = [lines[0], "─" * max(map(len, lines)), *lines[1:]]
+    return "\n".join([title, "", *table, *_score_lines(record), "", *notes])
 
 
 @styled()
@@ -187,6 +192,41 @@ def _source_lines(record: Mapping[str, Any], target: int | None) -> list[str]:
         if words:
             lines.append(f"clean images, {network}: " + ", ".join(words))
     return lines
+
+
+def _kept_lines(record: Mapping[str, Any]) -> list[str]:
+    """How often the natural image's class is seen in the restoration, before any attack."""
+    lines = []
+    for entry in record["restorers"]:
+        shares = {network: entry[network].get("kept") for network in ("judge", "attacker")}
+        if all(shares.values()):
+            words = ", ".join(f"{_percent(found)} % ({network})" for network, found in shares.items())
+            lines.append(f"natural image's class kept by {elide(entry['name'], 28)}: {words}")
+    return lines
+
+
+def _score_lines(record: Mapping[str, Any]) -> list[str]:
+    """What a judge of one number says, as Table 1 of [ohayon2024] does."""
+    clean = record["source"].get("scores")
+    if clean is None:
+        return []
+    rows = [["judge of one number", "mean", "deviation", "largest", "shift"], ["clean images", *_scores(clean), ""]]
+    for entry in record["restorers"]:
+        name, found = elide(entry["name"], 28), entry["scores"]
+        rows.append([name, *_scores(found["before"]), ""])
+        rows.append([f"{name}, attacked", *_scores(found["after"]), _value(found["shift"])])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(cells))
+        for cells in (list(zip(row, widths, strict=True)) for row in rows)
+    ]
+    lines = [line.rstrip() for line in lines]
+    return ["", lines[0], "─" * max(map(len, lines)), *lines[1:]]
+
+
+def _scores(found: Mapping[str, Any]) -> list[str]:
+    plain = ("–" if found[name] is None else f"{found[name]:.4g}" for name in ("deviation", "largest"))
+    return [_value(found["mean"]), *plain]
 
 
 def _title(figure: Figure, record: Mapping[str, Any]) -> None:

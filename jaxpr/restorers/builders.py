@@ -4,7 +4,6 @@ A new word is a row here and a test.
 """
 
 import functools
-import importlib
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr.core import Array, InputError, Key, did_you_mean, load_python, users_code
+from jaxpr.core import Array, InputError, Key, load_named
 from jaxpr.degradations import Degradation
 from jaxpr.restorers.exemplar import exemplar, fit_exemplars
 from jaxpr.restorers.lmmse import fit_lmmse, lmmse
@@ -258,18 +257,8 @@ def _sampled(match: re.Match[str], sources: Sources) -> Make:
 
 def _own(match: re.Match[str], _: Sources) -> Make:
     """A function of the user's own, from a file or an importable module."""
-    spec, place, name = match[0], match["place"], match["name"]
-    if place.endswith(".py"):
-        module = load_python("restorers", place, module="_jaxpr_restorers")
-    else:
-        with users_code(
-            f"restorers: cannot import {place!r} of {spec!r}", expected="a file.py or an importable module"
-        ):
-            module = importlib.import_module(place)
-    function = getattr(module, name, None)
-    if not callable(function):
-        likely = did_you_mean(name, [found for found in vars(module) if not found.startswith("_")])
-        raise InputError(f"restorers: found no function {name!r} in {place}, expected a callable y -> x̂{likely}")
+    spec = match[0]
+    function = load_named("restorers", spec, module="_jaxpr_restorers", expected="a callable y -> x̂")
     found = as_restorer(spec, function)
     # What is no value of ours may be in any framework: where JAX cannot trace it, it runs on the host.
     made = found if isinstance(function, Restorer) else replace(found, host=None)
@@ -342,7 +331,7 @@ WORDS = (
     Word(
         "path/to/file.py:function, package.module:function",
         "your own y -> x̂, (key, y) -> x̂ or Restorer",
-        re.compile(r"(?!exemplar:|nlm:)(?P<place>.+):(?P<name>[A-Za-z_]\w*)"),
+        re.compile(r"(?!exemplar:|nlm:).+:[A-Za-z_]\w*"),
         _own,
     ),
 )

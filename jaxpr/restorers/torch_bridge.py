@@ -126,7 +126,7 @@ class _Host:
             except Exception as error:
                 raise InputError(
                     f"module: failed on a black image of shape (1, {shape[2]}, {shape[0]}, {shape[1]}) "
-                    f"({type(error).__name__}: {first_line(error)}), expected a restoration"
+                    f"({type(error).__name__}: {first_line(error)}), expected an output"
                 ) from error
             if not isinstance(found, self._torch.Tensor) or not found.is_floating_point():
                 kind = getattr(found, "dtype", type(found).__name__)

@@ -11,11 +11,19 @@ import optax
 
 from jaxpr.core import InputError, check_count, check_positive, seed_key
 from jaxpr.data import ImageSource
-from jaxpr.models.classifier import DIGIT_CLASSIFIERS, DIGIT_SHAPE, digit_model
+from jaxpr.models.classifier import (
+    CLASSES,
+    DIGIT_CLASSIFIERS,
+    DIGIT_SHAPE,
+    ClassifierConfig,
+    classifier_model,
+    digit_model,
+)
 from jaxpr.training.recipes import Images, Optimizer, Recipe, check_choice
 from jaxpr.training.supervised import TrainState, augment, classification_loss, minibatch_step, start
 from jaxpr.training.tasks import Task
-from jaxpr.weights.native import pack_weights, unpack_weights
+from jaxpr.weights.classifiers import pack_classifier
+from jaxpr.weights.native import parameters_like, unpack_weights
 
 __all__ = ["AdamW", "ClassifierRecipe", "CrossEntropy", "LabelledImages", "classifier_task"]
 
@@ -75,13 +83,13 @@ class AdamW(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierRecipe(Recipe):
-    """How one classifier of digits is trained."""
+    """How one classifier is trained."""
 
     data: LabelledImages
-    """Images of 8×8 pixels."""
+    """Images of one size with classes."""
 
-    network: str
-    """attacker or judge, see `models.digit_model`."""
+    network: str | ClassifierConfig
+    """Sizes for images of any size; or attacker or judge, for digits of 8×8 pixels, see `models.digit_model`."""
 
     losses: CrossEntropy = CrossEntropy()
     """What it minimises."""
@@ -91,12 +99,19 @@ class ClassifierRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("network", self.network, DIGIT_CLASSIFIERS)
+        if isinstance(self.network, ClassifierConfig):
+            classifier_model(self.network)
+        else:
+            check_choice("network", self.network, DIGIT_CLASSIFIERS)
 
 
 def classifier_task(recipe: ClassifierRecipe) -> Task:
     """What `drive` needs to train a classifier."""
-    model, optimizer = digit_model(recipe.network), recipe.optimizer.rule()
+    network, optimizer = recipe.network, recipe.optimizer.rule()
+    if isinstance(network, ClassifierConfig):
+        model, shape, classes = classifier_model(network), network.shape, network.classes
+    else:
+        model, shape, classes = digit_model(network), DIGIT_SHAPE, CLASSES
     k_init, k_fit = jax.random.split(seed_key("seed", recipe.seed))
     augmentation = functools.partial(augment, shift=recipe.data.shift, noise_std=recipe.data.noise_std)
     loss = classification_loss(model.apply, augmentation=augmentation, smoothing=recipe.losses.smoothing)
@@ -105,24 +120,31 @@ def classifier_task(recipe: ClassifierRecipe) -> Task:
         params = model.init(k_init)
         if before is not None:
             found, _ = unpack_weights(before)
-            if jax.tree.map(jnp.shape, found) != jax.tree.map(jnp.shape, params):
-                raise InputError(f"begin_with: found weights of another network, expected those of {recipe.network!r}")
-            params = jax.tree.map(jnp.asarray, found)
-        return start(params, optimizer), (k_fit, _labelled(source))
+            try:
+                params = jax.tree.map(jnp.asarray, parameters_like(params, found))
+            except InputError as error:
+                words = f"begin_with: found weights of another network, expected those of {network!r}"
+                raise InputError(words) from error
+        return start(params, optimizer), (k_fit, _labelled(source, shape, classes))
 
     def export(params: Any, metadata: dict[str, Any]) -> bytes:
-        return pack_weights(jax.device_get(params), metadata | {"classifier": recipe.network})
+        return pack_classifier(network, params, metadata)
 
     step = minibatch_step(loss=loss, optimizer=optimizer, batch_size=recipe.optimizer.batch)
     return Task(recipe, begin, step, export)
 
 
-def _labelled(source: ImageSource) -> tuple[np.ndarray, np.ndarray]:
-    """Images (N, 8, 8, 1) and labels (N,)."""
+def _labelled(source: ImageSource, shape: tuple[int, int, int], classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, H, W, C) of one shape and labels (N,)."""
     if source.labels is None:
-        raise InputError(f"source: found no labels of {source.name}, expected images with classes, such as digits")
+        raise InputError(
+            f"source: found no labels of {source.name}, expected images with classes, such as digits or classes:FOLDER"
+        )
+    labels = np.array(source.labels)
+    if labels.min() < 0 or labels.max() >= classes:
+        raise InputError(f"source: found classes {labels.min()} to {labels.max()}, expected 0 to {classes - 1}")
     images = list(source)
     shapes = {image.shape for image in images}
-    if shapes != {DIGIT_SHAPE}:
-        raise InputError(f"source: found images of {min(shapes)}, expected {DIGIT_SHAPE}")
-    return np.stack(images), np.array(source.labels)
+    if shapes != {shape}:
+        raise InputError(f"source: found images of {min(shapes - {shape})}, expected {shape}")
+    return np.stack(images), labels

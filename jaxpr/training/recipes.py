@@ -30,8 +30,8 @@ class Images:
     """What is trained on."""
 
     source: str
-    """photos, digits or digits28, a folder, idx:IMAGES[:LABELS], tfds:NAME:SPLIT[:IMAGE_KEY], or split:SHARE:WORD of
-    one of the last three."""
+    """photos, digits or digits28, a folder, classes:FOLDER, idx:IMAGES[:LABELS], tfds:NAME:SPLIT[:IMAGE_KEY], or
+    split:SHARE:WORD of one of the last four."""
 
     resize: tuple[int, ...] = field(default=(), metadata=_LATER)
     """Images are resized first: () not, (side,) the shorter side, or (height, width); see `data.resized`."""

@@ -16,6 +16,7 @@ from jaxpr.weights.native import PackedRestorer, read_member, unpack_restorer
 
 __all__ = [
     "PACKAGED_AUTOENCODERS",
+    "PACKAGED_CLASSIFIERS",
     "PACKAGED_DENOISERS",
     "PACKAGED_RESTORERS",
     "PackagedEntry",
@@ -76,6 +77,9 @@ PACKAGED_DENOISERS = tuple(name for name, entry in _INDEX.items() if entry.kind 
 
 PACKAGED_AUTOENCODERS = tuple(name for name, entry in _INDEX.items() if entry.kind == "autoencoder")
 """Names of the autoencoders that come with jaxpr."""
+
+PACKAGED_CLASSIFIERS = tuple(name for name, entry in _INDEX.items() if entry.kind == "classifier")
+"""Names of the classifiers that come with jaxpr."""
 
 
 class RestorerFile(NamedTuple):

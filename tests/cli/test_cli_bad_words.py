@@ -63,18 +63,18 @@ TEXTS = {
         *("pairs:images:nowhere", "pairs:images:images", "pairs:images:empty", "a\0b", "x" * 5000, "\x1b[2J"),
         *("idx:", "idx:nowhere", "idx:file.txt", "idx:images", "idx:pipe", "idx:bad.idx", "idx:bad.idx.gz", "idx:a\0b"),
         *("idx:good.idx:", "idx:good.idx:good.idx", "idx:good.idx:bad.idx", "idx:good.idx:a:b", "idx:" + "x" * 5000),
-        *(
-            "split:",
-            "split:0.5",
-            "split:0.5:",
-            "split:0.5:train:",
-            "split:1:images",
-            "split:nan:images",
-            "split:0:images",
-        ),
+        *("split:", "split:0.5", "split:0.5:", "split:0.5:train:", "split:1:images", "split:nan:images"),
+        "split:0:images",
         *("split:x:images", "split:0.5:images", "split:0.5:nowhere", "split:0.5:photos", "split:0.5:split:0.5:images"),
         *("split:0.5:tfds:mnist", "split:0.5:pairs:images:images", "split:0.5:test:\x1b[2J", "split:" * 900),
+        *("classes:", "classes:nowhere", "classes:images", "classes:file.txt", "classes:mixed"),
     ),
+    "attacker": (
+        *("", "x", "digits-lawyer", "trained:", "trained:nowhere", "trained:good.safetensors", "plain.py:nothing"),
+        *("plain.py:raising", "plain.py:NUMBER", "no.module:f", "raises.py:f", "interrupts.py:f", "a\0b:f", "\x1b[2J"),
+    ),
+    "judge": ("", "x", "trained:bad.safetensors", "plain.py:same", "plain.py:nan", "plain.py:text", "syntax.py:f"),
+    "score": ("", "x", "digits-judge", "plain.py:same", "plain.py:none", "plain.py:exiting", "exits.py:f"),
     "train": (
         *("", "nowhere", "file.txt", "empty", "pairs:images:images", "tfds:mnist", "idx:bad.idx", "split:0.5:images"),
         *("split:2:images", "split:0.5:digits"),
@@ -313,12 +313,14 @@ def place(tmp_path_factory) -> Path:
         "tiny",
         "broken",
         "configs",
+        "mixed/a",
+        "mixed/b",
         "run",
         "records/folder/results.json",
     ):
         (root / name).mkdir(parents=True)
     Image.fromarray(random.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(root / "images" / "a.png")
-    for name in ("pair/a.png", "pair/b.png"):
+    for name in ("pair/a.png", "pair/b.png", "mixed/a/a.png", "mixed/beside.png"):
         Image.fromarray(random.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(root / name)
     Image.fromarray(random.integers(0, 256, (5, 5, 3), dtype=np.uint8)).save(root / "tiny" / "a.png")
     (root / "broken" / "a.png").write_bytes(b"\x89PNG not really")

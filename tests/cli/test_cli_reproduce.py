@@ -24,6 +24,7 @@ SURE = {
     "cohen2024md/guidance_ablation": (),
     "cohen2024md/many_answers": (),
     "ohayon2024/superresolution": ("smaller K̄",),
+    "ohayon2024/decisions28": (),
     "ohayon2024/pipeline_attack": (),
     "ohayon2024/posterior_exploration": (),
     "ohayon2023/restoration_gans": ("All are consistent",),

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from jaxpr.core import InputError
-from jaxpr.data import image_folder, read_image
+from jaxpr.data import class_folder, crops, image_folder, read_image
 
 
 def save(path, value: int = 100, size: tuple[int, int] = (6, 4)) -> None:
@@ -262,3 +262,21 @@ def test_sources_pickle_and_feed_grain(tmp_path):
     assert [batch.shape for batch in batches] == [(3, 4, 6, 3)] * 2
     seen = np.sort(np.concatenate(batches)[:, 0, 0, 0])
     np.testing.assert_array_equal(seen, np.arange(0, 60, 10, dtype=np.float32) / np.float32(255))
+
+
+def test_a_folder_for_each_class(tmp_path):
+    for name in ("dog/b.png", "cat/a.png", "cat/deep/c.png", ".git/x.png", "eel/notes.txt"):
+        save(tmp_path / name) if name.endswith("png") else (tmp_path / "eel").mkdir()
+    source = class_folder(tmp_path)
+    assert source.names == ("cat/a.png", "cat/deep/c.png", "dog/b.png")
+    assert source.classes == ("cat", "dog", "eel")  # as in a split that has eels
+    assert source.labels == (0, 0, 1)
+    assert source[1:].labels == (0, 1)
+    assert crops(source[2:], 4).classes == source.classes
+    save(tmp_path / "z.png")
+    with pytest.raises(InputError, match=r"path: found z\.png beside the folders of classes"):
+        class_folder(tmp_path)
+    with pytest.raises(InputError, match=r"path: found 1 in .*, expected a folder for each of two classes or more"):
+        class_folder(tmp_path / "cat")
+    with pytest.raises(InputError, match="path: found nothing at"):
+        class_folder(tmp_path / "nowhere")

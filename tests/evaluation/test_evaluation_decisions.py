@@ -242,9 +242,12 @@ def test_they_are_a_measure_of_an_evaluation(images, targeted, tmp_path):
 @pytest.mark.thorough
 def test_restorers_with_one_function_share_a_program(images, monkeypatch):
     made = []
-    monkeypatch.setattr(
-        decisions, "spread", lambda fn, f=decisions.spread, **kw: made.append(fn.__name__) or f(fn, **kw)
-    )
+
+    def counted(fn, *, original=decisions.spread, **options):
+        made.append(getattr(fn, "__name__", ""))
+        return original(fn, **options)
+
+    monkeypatch.setattr(decisions, "spread", counted)
 
     def scaled(gain, key, y):
         return gain * repeat(y)

@@ -11,7 +11,7 @@ from jaxpr.core import InputError
 from jaxpr.data import from_arrays
 from jaxpr.models import ClassifierConfig
 from jaxpr.restorers import trained_restorer
-from jaxpr.training import AdamW, ClassifierRecipe, LabelledImages, drive, load_recipes, task_of, tasks
+from jaxpr.training import AdamW, ClassifierRecipe, LabelledImages, drive, load_recipes, recipes, task_of
 from jaxpr.weights import trained_classifier
 
 
@@ -43,7 +43,7 @@ def recipe(**changes):
 
 
 def test_a_classifier_of_images_of_any_size(tmp_path, monkeypatch):
-    monkeypatch.setattr(tasks, "named_images", lambda *_: images(12, classes=4, channels=3))
+    monkeypatch.setattr(recipes, "named_images", lambda *_: images(12, classes=4, channels=3))
     done = drive(task_of(recipe()), tmp_path, command="", progress=False)
     assert trained_classifier(done.weights)(jnp.zeros((2, 12, 12, 3))).shape == (2, 4)
     task = task_of(recipe(network=ClassifierConfig("pooled", 12, 3, 3, 2)))
@@ -60,7 +60,7 @@ def test_a_classifier_of_images_of_any_size(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits28-judge", "digits28-average-x4-noise-0.0392-mixed-0"])
 def test_smoke(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(tasks, "named_images", lambda *_: images(28))
+    monkeypatch.setattr(recipes, "named_images", lambda *_: images(28))
     found = load_recipes("digits28", "smoke")[name]
     done = drive(
         task_of(replace(found, optimizer=replace(found.optimizer, steps=2))), tmp_path, command="", progress=False

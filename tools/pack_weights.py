@@ -31,7 +31,7 @@ from jaxpr.weights.native import pack_family, pack_restorer, read_member, unpack
 from jaxpr.weights.packaged import PackagedEntry
 
 FOLDER = Path(jaxpr.__file__).parent / "weights" / "files"
-LARGEST = 20_000_000  # bytes of all files
+LARGEST = 40_000_000  # bytes of all files
 
 
 def packed(path: Path) -> tuple[PackagedEntry, bytes]:

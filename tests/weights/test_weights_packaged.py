@@ -42,7 +42,7 @@ def tool():
 
 def test_the_index_and_the_files_say_the_same():
     assert {path.name for path in FOLDER.iterdir()} == {"index.json", *(entry["file"] for entry in INDEX.values())}
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 20_000_000
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 40_000_000
     assert tuple(name for name in INDEX if INDEX[name]["kind"] == "restorer") == PACKAGED_RESTORERS
     for name in INDEX:
         entry = packaged_entry(name)

@@ -39,13 +39,12 @@ def packed(path: Path) -> tuple[PackagedEntry, bytes]:
     content = path.read_bytes()
     _, metadata = unpack_weights(content)
     if "classifier" in metadata:
-        name, seed, place = metadata["recipe"]["name"], metadata["recipe"]["seed"], "digits-classifiers"
-        kind, degradation, channels, stochastic = "classifier", None, 1, False
+        kind, degradation, seed, stochastic = "classifier", None, metadata["recipe"]["seed"], False
         if isinstance(metadata["classifier"], str):  # the two of 8×8 digits
-            name = f"digits-{metadata['classifier']}"
+            name, place, channels = f"digits-{metadata['classifier']}", "digits-classifiers", 1
         else:
+            name, channels = metadata["recipe"]["name"], metadata["classifier"]["channels"]
             place = f"{metadata['data'].removesuffix('-train')}-classifiers"
-            channels = metadata["classifier"]["channels"]
     elif "denoiser" in metadata:
         found = unpack_denoiser(content)
         content = pack_denoiser(

@@ -26,8 +26,8 @@ def metric(value, change=0.0, noise=1.0):
     return Metric(value + change, 0.1, left_out=tuple(shared + change + noise * NOISE))
 
 
-def traversal(restorer, *, fd, psnr, near=0.0, task="made"):
-    """x̂₀ has these changes from x*, and at 0.9 PSNR changes by `near`; LPIPS follows FD."""
+def traversal(restorer, *, fd, psnr, near=0.0, task="made", encoder="pixels", again=0.0):
+    """x̂₀ has these changes from x*, and at 0.9 PSNR changes by `near`; LPIPS follows FD; FD of D(E(x*)) by `again`."""
 
     def row(fd, psnr, noise):
         found = {
@@ -38,11 +38,11 @@ def traversal(restorer, *, fd, psnr, near=0.0, task="made"):
         return found | {"ssim": metric(0.9), "kd": metric(1.0, fd / 10, noise), "mse": metric(100.0)}
 
     rows = {-0.5: row(fd / 2, 2 * psnr, 0.1), 0.0: row(fd, psnr, 0.1), 0.9: row(fd / 10, near, 0.1), 1.0: row(0, 0, 0)}
-    return Traversal(task, restorer, "pixels", rows, row(0, 0, 0), [])
+    return Traversal(task, restorer, encoder, rows, row(again, 0, 0), [])
 
 
 def claims_of(*found):
-    return {claim.text.removeprefix("pixels: "): claim for claim in traversals.claims(found)}
+    return {claim.text.removeprefix("pixels: "): claim for claim in traversals.claims(found, {})}
 
 
 GOOD = [traversal(name, fd=-5.0, psnr=-1.0) for name in ("lmmse", "photos-l1", "photos-gan-0.03", "y")]
@@ -68,6 +68,18 @@ def test_claims_fail_where_one_restorer_does_not_follow():
     assert not found["x̂₀ loses PSNR, in dB"].holds
     assert not found["PSNR rises for some at an α near 1"].holds
     assert found["FD falls at α = 0 for other restorers than NLM, too"].holds
+
+
+@pytest.mark.parametrize("ceiling", [24.0, 35.0])
+def test_an_autoencoder_that_loses_more_than_restorers_is_asked_for_its_map_only(ceiling):
+    names = ("bicubic", "lmmse", "photos-l1", "photos-gan-0.03")
+    found = [traversal(name, fd=4.0, psnr=-9.0, encoder="made", again=10.0) for name in names]
+    claims = traversals.claims(found, {"made": {"psnr": metric(ceiling)}})
+    assert claims[0].text.startswith("made: x̂₀ is more natural than D(E(x*)) for at least four")
+    assert claims[0].holds
+    assert claims[0].found.startswith("4 of 4, lower for 4: bicubic (made) -6.00 ± 0.")
+    assert (len(claims) == 1) == (ceiling < 30)
+    assert not traversals.claims(found[1:], {"made": {"psnr": metric(24.0)}})[0].holds
 
 
 def test_tables_have_a_row_for_each_alpha_that_is_best():
@@ -117,6 +129,10 @@ def test_claims_of_ablations():
     assert all(found.values())
     worse = study(**{name: (-a, -b) for name, (a, b) in names.items()}, **{"twice, fitted again": (0.0, -3.0)})
     assert not any(claim.holds for claim in ablations.own_claims(worse) if "few photographs" not in claim.text)
+    sides = one._replace(values={name: one.values[name] for name in (*list(one.values)[:2], "1 × 1", "7 × 7")})
+    assert [claim.text.split(": ")[1] for claim in ablations.own_claims(sides)] == [
+        "single pixels have a worse FD", "patches from 7 × 7 on lose PSNR"
+    ]  # fmt: skip
     table = ablations.table(one, 5)
     assert all(len(row) == len(table.columns) for row in table.rows)
 

@@ -41,9 +41,9 @@ from jaxpr.numerics.statistics import jackknife_error
 from jaxpr.records.results import Metric
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, INK, MUTED, new_figure, styled
-from jaxpr.report.text import format_value
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
 from jaxpr.reproduce.moved_sets import CropSet, Meter, Problem, change_from, moved_images
+from jaxpr.reproduce.statistics import signed
 from jaxpr.reproduce.transported import Held, available, both_sides, held, readable_encoders
 from jaxpr.restorers import (
     LatentEncoder,
@@ -56,7 +56,7 @@ from jaxpr.restorers import (
 
 SEED, PATCH, DEGRADATION = 0, 3, "bicubic-x4"
 FEW = (3, 7)  # sides of patches of which there are few
-ENCODERS, PAPER_ENCODERS = ("pixels", "photos-kl4"), ("sd-vae-ft-mse", "pixels")
+ENCODERS, PAPER_ENCODERS = ("pixels",), ("sd-vae-ft-mse", "pixels")
 MAIN, GAN, ENLARGED = "photos-l1", "photos-gan-0.03", "bicubic"
 STANDARD, STAR, DRAWN = "standard", "x*", "latents drawn"
 HALF, OTHER_HALF = "half of the crops, paired", "other half, unpaired"
@@ -78,8 +78,6 @@ class Sizes(NamedTuple):
         restorers: of `MAIN` and `GAN`, so many.
         batch: crops computed together.
         seen: side of the patches that the distances see.
-        in_latents: sides of transported patches in latents of autoencoders, and of `MAIN` nothing else; None for all
-            that is asked in pixels.
     """
 
     crop: int
@@ -92,12 +90,11 @@ class Sizes(NamedTuple):
     restorers: int = 2
     batch: int = 10
     seen: int = 64
-    in_latents: tuple[int, ...] | None = None
 
 
 SIZES = {
     "smoke": Sizes(64, 1, 1, (1, 3), (2,), 2, (16,), 1, 5),
-    "small": Sizes(128, 4, 6, in_latents=(1, 7)),
+    "small": Sizes(128, 4, 6),
     "paper": Sizes(512, 1, 1, few=(1, 10), choices=3, batch=4, seen=512),
 }
 
@@ -160,12 +157,9 @@ def studied(name: str, on: Held, encoder: LatentEncoder, train: CropSet, sizes: 
     standard = fit(everywhere, everywhere)
     first = on.moved(standard)
     values[STANDARD] = on.metrics(first)
-    only_sides = encoder.multiple > 1 and sizes.in_latents is not None
-    for patch in (sizes.in_latents or ()) if only_sides else sizes.patches:
+    for patch in sizes.patches:
         if patch != PATCH and patch <= sizes.crop // encoder.multiple // 2:
             values[f"{patch} × {patch}"] = on.metrics(on.moved(on.fitted(patch, encoder=encoder)))
-    if only_sides:
-        return Studied(name, encoder.name, values)
     for size in sizes.few:
         choices = cyclic(count, size, sizes.choices)
         chosen, others = ([np.isin(photo, (c + shift) % count) for c in choices] for shift in (0, size))
@@ -215,8 +209,7 @@ def measure(sizes: Sizes, *, large: bool) -> tuple[list[Studied], Studied, int, 
     found = []
     for name, restorer in restorers.items():
         on = held(problem, restorer, crops, test, meter, batch=sizes.batch)
-        known = encoders if sizes.in_latents is None or name == MAIN else encoders[:1]
-        found += [studied(name, on, encoder, train, sizes) for encoder in known]
+        found += [studied(name, on, encoder, train, sizes) for encoder in encoders]
     return found, enlarged, len(test), missing
 
 
@@ -247,8 +240,7 @@ def claims(found: Sequence[Studied], enlarged: Studied) -> list[Claim]:
 
 def told(one: Studied, name: str, metric: str, base: str = STANDARD) -> str:
     """A difference with its error and sign."""
-    text = format_value(*one.change(name, metric, base)[:2])
-    return text if text.startswith("-") else f"+{text}"
+    return signed(*one.change(name, metric, base)[:2])
 
 
 def own_claims(one: Studied) -> list[Claim]:
@@ -278,7 +270,7 @@ def own_claims(one: Studied) -> list[Claim]:
             functools.partial(unchanged, base=most),
             most,
         )
-    for unpaired, paired in ((OTHER_HALF, HALF), (OTHERS, (few or [""])[-1])):
+    for unpaired, paired in ((OTHER_HALF, HALF), (OTHERS, few[-1])):
         text = f"{unpaired} instead of pairs: PSNR is worse, FD better"
         some = [n for n in names if n == unpaired]
         worse = {n: one.change(n, "psnr", paired)[3] < 0 and one.change(n, "fd", paired)[3] < 0 for n in some}

@@ -7,7 +7,7 @@ patches of pixels. Along α: how x̂ explains y (PSNR of A x̂ against y), K̄ (
 much it changes y: I-FGSM within 1/255), and both once x̂ is projected onto {x : A x = y}. Then exact transport between
 two sets of patches, beside the Gaussian map of the same sets: the exact one knows their whole laws.
 
-Small, two CPU cores, 2 min 28 s; x* and x̂₀, ± standard errors over five
+Small, two CPU cores, 3 min 28 s; x* and x̂₀, ± standard errors over five
 photographs of x* and of the difference:
 
                              K̄                       FD         LR-PSNR dB        PSNR dB
@@ -23,7 +23,8 @@ bits, so projecting them gives little PSNR back (0.1 dB; 0.2 for bicubic) and ta
 
 Exact transport of 1,440 patches is no nearer to other natural patches than the Gaussian map of the same sets, W2 0.64
 and 0.61, and costs 2.7 ± 1.1 dB more: it is as far from them as two natural sets are, for it learns the known one by
-heart. With so few windows content decides, and both lose 13 dB and more.
+heart. A Gaussian map for each of four textures does as exact transport does (0.64, 2.7 ± 1.2 dB more): it learns more
+of the known set, too. With so few windows content decides, and all lose 13 dB and more.
 
 paper: images of 512 × 512 in data/imagenet512/train and val, 100 of each, the same restorers.
 """
@@ -46,14 +47,15 @@ from jaxpr.report.style import COLOURS, MARKERS, new_figure, styled
 from jaxpr.report.text import format_value
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
 from jaxpr.reproduce.moved_sets import Meter, Problem, change_from, mixed
-from jaxpr.reproduce.statistics import mean_std
+from jaxpr.reproduce.patch_maps import exact_map, folded, gaussian_patches, patches_of, texture_wise, w2
+from jaxpr.reproduce.statistics import mean_std, signed
 from jaxpr.reproduce.transported import Held, both_sides, held
 from jaxpr.restorers import Training, build_restorers, latent_transport, pixel_encoder
-from jaxpr.transport import emd, gaussian_map
 
 SEED, PATCH, DEGRADATION, RADIUS = 0, 3, "bicubic-x4", 1 / 255
 RESTORERS = ("bicubic", "lmmse", "photos-l1", "photos-gan-0.03")
-STAR, GAUSSIAN, EXACT, FLOOR = "x*", "Gaussian map", "exact transport", "other natural patches"
+STAR, GAUSSIAN, TEXTURES, EXACT = "x*", "Gaussian map", "Gaussian map of each texture", "exact transport"
+FLOOR = "other natural patches"
 
 
 class Sizes(NamedTuple):
@@ -69,6 +71,7 @@ class Sizes(NamedTuple):
         steps: of the attack.
         window: side of the windows, one a crop, whose patches are transported exactly.
         repeats: of exact transport, with other windows.
+        textures: classes of patches with a Gaussian map each.
         batch: crops computed together.
     """
 
@@ -81,11 +84,12 @@ class Sizes(NamedTuple):
     steps: int = 5
     window: int = 12
     repeats: int = 4
+    textures: int = 4
     batch: int = 10
 
 
 SIZES = {
-    "smoke": Sizes(64, 3, 1, 1, (0.0, 1.0), 32, 1, 4, 2, batch=5),
+    "smoke": Sizes(64, 3, 1, 1, (0.0, 1.0), 32, 1, 4, 2, 1, 5),
     "small": Sizes(128, 6, 6),
     "paper": Sizes(512, 1, 1, alphas=(-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0), attacked=256, steps=100),
 }
@@ -149,36 +153,8 @@ def moved_along(name: str, on: Held, sizes: Sizes) -> Along:
     return Along(name, rows, exact, largest, fitted.stochastic)
 
 
-def patches_of(images: np.ndarray) -> np.ndarray:
-    """Patches around all pixels of images (N, H, W, C), the edge repeated: (N, H, W, d)."""
-    margin, (height, width) = PATCH // 2, images.shape[1:3]
-    padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="edge")
-    shifts = [padded[:, i : i + height, j : j + width] for i in range(PATCH) for j in range(PATCH)]
-    return np.concatenate(shifts, axis=3)
-
-
-def folded(patches: np.ndarray) -> np.ndarray:
-    """Images of patches (N, H, W, d), averaged where they overlap."""
-    margin, (number, height, width, dim) = PATCH // 2, patches.shape
-    total = np.zeros((number, height + 2 * margin, width + 2 * margin, dim // PATCH**2))
-    counts = np.zeros(total.shape[1:3])
-    for k, part in enumerate(np.split(patches, PATCH**2, axis=3)):
-        rows, columns = (
-            slice(shift, shift + side) for shift, side in zip(divmod(k, PATCH), (height, width), strict=True)
-        )
-        total[:, rows, columns] += part
-        counts[rows, columns] += 1
-    inside = slice(margin, margin + height), slice(margin, margin + width)
-    return total[:, *inside] / counts[inside][None, :, :, None]
-
-
-def squared_w2(first: np.ndarray, second: np.ndarray) -> float:
-    """W2² of two equally large sets of patches, exactly."""
-    return float(emd(first, second, cost="squared_l2").value)
-
-
-def exact_transport(on: Held, sizes: Sizes, repeat: int) -> dict[str, tuple[float, float, float]]:
-    """PSNR of windows, and √ of W2² to natural patches of others, of patches as transported and once averaged.
+def moved_patches(on: Held, sizes: Sizes, repeat: int) -> dict[str, tuple[float, float, float]]:
+    """PSNR of windows, and W2 to natural patches of others, of patches as they are moved and once averaged.
 
     Of every photograph a third of the crops is restored and moved, a third is known as natural, and a third is what
     the results are compared with.
@@ -186,23 +162,24 @@ def exact_transport(on: Held, sizes: Sizes, repeat: int) -> dict[str, tuple[floa
     rng, third = np.random.default_rng((SEED, repeat)), np.arange(len(on.x)) % 3
     place = rng.integers(0, sizes.crop - sizes.window + 1, 2)
     cut = tuple(slice(int(p), int(p) + sizes.window) for p in place)
-    cropped = (images[:, *cut].astype(np.float64) for images in (on.x, on.star))
-    x, star = cropped
+    x, star = (images[:, *cut].astype(np.float64) for images in (on.x, on.star))
     least = min(int(np.sum(third == t)) for t in range(3))
     moving, known, fresh = (np.flatnonzero((third + repeat) % 3 == t)[:least] for t in range(3))
-    source = patches_of(star[moving])
-    points, targets, others = (p.reshape(-1, p.shape[3]) for p in (source, patches_of(x[known]), patches_of(x[fresh])))
-    mapping = gaussian_map(np.cov(points.T), np.cov(targets.T), rcond=1e-10)
-    linear = (points - points.mean(axis=0)) @ np.asarray(mapping.matrix).T + targets.mean(axis=0)
-    plan = emd(points, targets, cost="squared_l2")
-    found = {STAR: points, GAUSSIAN: linear, EXACT: targets[plan.columns[np.argsort(plan.rows)]]}
+    source = patches_of(star[moving], side=PATCH)
+    points, targets, others = (
+        p.reshape(-1, p.shape[3]) for p in (source, *(patches_of(x[part], side=PATCH) for part in (known, fresh)))
+    )
+    found = {STAR: points, GAUSSIAN: gaussian_patches(points, targets)}
+    if sizes.textures > 1:
+        found[TEXTURES] = texture_wise(points, targets, classes=sizes.textures, channels=x.shape[3])
+    found[EXACT] = exact_map(points, targets)
     values = {}
     for name, moved in found.items():
-        images = star[moving] if name == STAR else folded(moved.reshape(source.shape))
+        images = star[moving] if name == STAR else folded(moved.reshape(source.shape), side=PATCH)
         psnr = float(np.mean(-10 * np.log10(np.mean((images - x[moving]) ** 2, axis=(1, 2, 3)))))
-        again = patches_of(images).reshape(points.shape)
-        values[name] = (psnr, np.sqrt(squared_w2(moved, others)), np.sqrt(squared_w2(again, others)))
-    floor = np.sqrt(squared_w2(targets, others))
+        again = patches_of(images, side=PATCH).reshape(points.shape)
+        values[name] = (psnr, w2(moved, others), w2(again, others))
+    floor = w2(targets, others)
     return values | {FLOOR: (np.nan, floor, floor)}
 
 
@@ -235,9 +212,7 @@ def exact_table(found: Sequence[Mapping[str, tuple[float, float, float]]], resto
 
 def told(values: Values, base: Values, metric: str) -> str:
     """A difference with its error and sign."""
-    apart = change_from(values, base, metric)
-    text = format_value(apart.value, apart.stderr)
-    return text if text.startswith("-") else f"+{text}"
+    return signed(*change_from(values, base, metric)[:2])
 
 
 def claims(found: Sequence[Along], exact: Sequence[Mapping[str, tuple[float, float, float]]]) -> list[Claim]:
@@ -253,12 +228,12 @@ def claims(found: Sequence[Along], exact: Sequence[Mapping[str, tuple[float, flo
     natural = [a for a in found if change_from(a.projected[0.0], a.rows[1.0], "fd").high < 0]
     ranges = {name: np.array([each[name] for each in exact]) for name in exact[0]}
 
-    def gap(column: int) -> tuple[float, float]:
-        """By how much the Gaussian map's number is larger than the exact one's, with its error over photographs."""
-        mean, spread = mean_std(ranges[GAUSSIAN][:, column] - ranges[EXACT][:, column])
+    def gap(name: str, column: int) -> tuple[float, float]:
+        """By how much the Gaussian map's number is larger than another map's, with its error over sets of windows."""
+        mean, spread = mean_std(ranges[GAUSSIAN][:, column] - ranges[name][:, column])
         return mean, spread / np.sqrt(len(exact))
 
-    nearer, costs = gap(2), gap(0)
+    nearer, costs = gap(EXACT, 2), gap(EXACT, 0)
     back, kept = (
         "; ".join(f"{a.restorer} {told(a.projected[0.0], a.rows[alpha], metric)}" for a in found)
         for alpha, metric in ((0.0, "psnr"), (1.0, "fd"))
@@ -287,7 +262,18 @@ def claims(found: Sequence[Along], exact: Sequence[Mapping[str, tuple[float, flo
             costs[0] > 2 * costs[1],
             f"{format_value(*costs)} dB less than the Gaussian map",
         ),
+        *([] if TEXTURES not in ranges else [textured(gap)]),
     ]
+
+
+def textured(gap: Callable[[str, int], tuple[float, float]]) -> Claim:
+    """Whether classes of patches are worth it."""
+    nearer, costs = gap(TEXTURES, 2), gap(TEXTURES, 0)
+    return Claim(
+        "A Gaussian map for each texture is nearer to natural patches than one for all, once averaged",
+        nearer[0] > 2 * nearer[1],
+        f"W2 lower by {format_value(*nearer)}; PSNR lower by {format_value(*costs)} dB",
+    )
 
 
 def gains_of(one: Along) -> list[str]:
@@ -343,7 +329,7 @@ def run(scale: str) -> Experiment:
         on = held(problem, restorer, crops, test, meter, batch=sizes.batch)
         found.append(moved_along(name, on, sizes))
         if name == RESTORERS[-2] or not exact:
-            exact = [exact_transport(on, sizes, repeat) for repeat in range(sizes.repeats)]
+            exact = [moved_patches(on, sizes, repeat) for repeat in range(sizes.repeats)]
             chosen, windows = name, len(on.x) // 3
     return Experiment(
         name="adrai2023/transport_beyond",
@@ -361,7 +347,8 @@ def run(scale: str) -> Experiment:
             "out, so that K̄ is that of a function.",
             f"Exact transport: {windows * sizes.window**2} patches of {windows} windows of {sizes.window} pixels, as "
             "many natural ones of other crops of the same photographs, and as many to compare with. It is a "
-            "permutation of those patches, and says nothing of others.",
+            "permutation of those patches, and says nothing of others. Textures are "
+            f"{sizes.textures} classes of equal size by how much a patch varies.",
         ],
     )
 

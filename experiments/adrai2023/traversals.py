@@ -6,7 +6,7 @@ Crops of packaged photographs: super-resolution ×4, white noise of σ = 50/255,
 a diffusion sampler with a Gaussian prior. Transport is fitted on crops of the training photographs, restored and as
 they are, in patches of 3 × 3 latents of each encoder that is at hand; `pixels` are patches of the images themselves.
 
-Small, two CPU cores, 1 min 50 s; ± standard errors over five photographs,
+Small, two CPU cores, 4 min 6 s; ± standard errors over five photographs,
 Δ of x̂₀ from x*, paired, patches of pixels:
 
                           FD of x*            Δ FD    PSNR of x*         Δ PSNR
@@ -27,6 +27,9 @@ only, bicubic and photos-l1. Behind a linear map of noisy images it rises: trans
 took from the noise, which no covariance tells from detail; there α = 2, which smooths further, has the least FD. NLM is
 no exception here. PSNR rises near α = 1 for five, by 0.02 to 0.24 dB. FD is least outside of [0, 1] for nine.
 
+In the latents of photos-kl4 (×4 only) x̂₀ loses 6 to 10 dB, nearly all by encoding and decoding. Its FD is below that of
+D(E(x*)) for all five, by 25 ± 11 (bicubic), 24 ± 11 (realesr), 8 ± 6, 1 ± 7 and 1 ± 3; no interval excludes zero.
+
 paper: images of 512 × 512 in data/imagenet512/train and data/imagenet512/val (at least 20, and those to measure), with
 Stable Diffusion's autoencoder, ten restored and ten other natural images, published networks and Inception's features,
 of each what `jaxpr weights fetch` has stored.
@@ -41,13 +44,13 @@ import numpy as np
 
 from jaxpr.degradations import parse_degradation
 from jaxpr.evaluation.measure import degrader
-from jaxpr.records.results import Difference, Metric
+from jaxpr.records.results import Metric
 from jaxpr.report.experiments import Cell
 from jaxpr.report.strips import replicated_to
 from jaxpr.report.style import COLOURS, INK, MARKERS, new_figure, styled
-from jaxpr.report.text import format_value
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
 from jaxpr.reproduce.moved_sets import Meter, Problem, change_from
+from jaxpr.reproduce.statistics import signed
 from jaxpr.reproduce.transported import (
     Ground,
     Traversal,
@@ -210,12 +213,6 @@ def along_table(found: Sequence[Traversal], metric: str, title: str) -> Table:
     return Table(f"{title} along α", ["", *(f"{alpha:g}" for alpha in alphas)], rows)
 
 
-def told(apart: Difference) -> str:
-    """A difference with its error, with its sign."""
-    text = format_value(apart.value, apart.stderr)
-    return text if text.startswith("-") else f"+{text}"
-
-
 def claims(found: Sequence[Traversal], ceilings: Mapping[str, Mapping[str, Metric]]) -> list[Claim]:
     """What the paper says of its table and its figure; for each encoder, where it can tell."""
     made = []
@@ -238,7 +235,7 @@ def map_claims(encoder: str, own: Sequence[Traversal]) -> list[Claim]:
     """What the map does beyond encoding and decoding: x̂₀ against D(E(x*))."""
     apart = [change_from(t.rows[0.0], t.again, "fd") for t in own]
     closer, lower = sum(change.high < 0 for change in apart), sum(change.value < 0 for change in apart)
-    each = "; ".join(f"{t.restorer} ({t.task}) {told(change)}" for t, change in zip(own, apart, strict=True))
+    each = "; ".join(f"{t.restorer} ({t.task}) {signed(*change[:2])}" for t, change in zip(own, apart, strict=True))
     text = f"{encoder}: x̂₀ is more natural than D(E(x*)) for at least four restorers, errors excluding zero"
     return [Claim(text, closer >= 4, f"{closer} of {len(own)}, lower for {lower}: {each}")]
 
@@ -247,7 +244,7 @@ def encoder_claims(encoder: str, own: Sequence[Traversal]) -> list[Claim]:
     """Of one encoder: a difference counts where its 95 % interval, paired and over photographs, excludes zero."""
 
     def listed(some: Sequence[Traversal], alpha: float, metric: str) -> str:
-        return "; ".join(f"{t.restorer} ({t.task}) {told(t.change(alpha, metric))}" for t in some) or "none"
+        return "; ".join(f"{t.restorer} ({t.task}) {signed(*t.change(alpha, metric)[:2])}" for t in some) or "none"
 
     falls = [t for t in own if t.change(0.0, "fd").high < 0]
     pixel = [t for t in own if t.restorer.startswith(MEAN_LIKE)]
@@ -256,7 +253,7 @@ def encoder_claims(encoder: str, own: Sequence[Traversal]) -> list[Claim]:
     near = [(a, t) for t in own for a in t.rows if 0.5 <= a <= 1.5 and a != 1 and t.change(a, "psnr").low > 0]
     best = [max(tries, key=lambda pair: pair[1].rows[pair[0]]["psnr"].value) for _, tries in groups_of(near)]
     losing = [t for t in own if t.change(0.0, "psnr").high < 0]
-    rise = "; ".join(f"{t.restorer} ({t.task}) {told(t.change(a, 'psnr'))} dB at α = {a:g}" for a, t in best)
+    rise = "; ".join(f"{t.restorer} ({t.task}) {signed(*t.change(a, 'psnr')[:2])} dB at α = {a:g}" for a, t in best)
     inside = {t.label: min(m["fd"].value for a, m in t.rows.items() if 0 <= a <= 1) for t in own}
     beyond = {t.label: min(t.rows.items(), key=lambda pair: pair[1]["fd"].value)[0] for t in own}
     outside = [t for t in own if not 0 <= beyond[t.label] <= 1]

@@ -7,8 +7,9 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from jaxpr.core import AnyArray
+from jaxpr.report.text import format_value
 
-__all__ = ["deviation", "mean_std", "rank_correlation", "told"]
+__all__ = ["deviation", "mean_std", "rank_correlation", "signed", "told"]
 
 
 def mean_std(values: AnyArray | Sequence[float]) -> tuple[float, float]:
@@ -35,3 +36,9 @@ def rank_correlation(a: AnyArray | Sequence[float], b: AnyArray | Sequence[float
     if pairs.shape[1] < 3 or np.ptp(pairs, axis=1).min() == 0:
         return math.nan
     return float(spearmanr(*pairs).statistic)
+
+
+def signed(value: float, error: float) -> str:
+    """A difference with its error and its sign, in a sentence."""
+    text = format_value(value, error)
+    return text if text.startswith("-") else f"+{text}"

@@ -243,13 +243,17 @@ def traversed(
     for positions, x in on.test.batches(on.batch):
         y = problem.measured(positions, x, part=0)
         star, known = problem.restored(restorer, positions, y, part=0), on.meter.known(x)
+        unchanged = on.meter(known, star)
         for encoder, fitted in fits.items():
             moved = moved_images(jax.random.fold_in(problem.key, 7), fitted, star, positions=positions)
             for alpha, tally in tallies[encoder].items():
-                tally.add(positions, *on.meter(known, mixed(moved, star, alpha)))
-            again[encoder].add(positions, *on.meter(known, reconstructed(fitted.encoder, star)))
-            some = (x, y, star, mixed(moved, star, 0.5), moved)
-            examples.setdefault(encoder, [images[on.example] for images in some])
+                tally.add(positions, *(unchanged if alpha == 1 else on.meter(known, mixed(moved, star, alpha))))
+            pixels = fitted.encoder.name == pixel_encoder().name
+            same = unchanged if pixels else on.meter(known, reconstructed(fitted.encoder, star))
+            again[encoder].add(positions, *same)
+            if encoder not in examples:  # later batches may be too short
+                some = (x, y, star, mixed(moved, star, 0.5), moved)
+                examples[encoder] = [images[on.example] for images in some]
     return [
         Traversal(
             task,

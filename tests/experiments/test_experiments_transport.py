@@ -11,6 +11,7 @@ from jaxpr.core import InputError
 from jaxpr.records.results import Metric
 from jaxpr.report.experiments import experiment_record
 from jaxpr.reproduce import load_experiment
+from jaxpr.reproduce.patch_maps import exact_map, folded, gaussian_patches, patches_of, texture_wise, w2
 from jaxpr.reproduce.transported import Traversal
 from jaxpr.restorers.latent_transport_patches import PatchMap, move_latents
 
@@ -129,10 +130,6 @@ def test_claims_of_ablations():
     assert all(found.values())
     worse = study(**{name: (-a, -b) for name, (a, b) in names.items()}, **{"twice, fitted again": (0.0, -3.0)})
     assert not any(claim.holds for claim in ablations.own_claims(worse) if "few photographs" not in claim.text)
-    sides = one._replace(values={name: one.values[name] for name in (*list(one.values)[:2], "1 × 1", "7 × 7")})
-    assert [claim.text.split(": ")[1] for claim in ablations.own_claims(sides)] == [
-        "single pixels have a worse FD", "patches from 7 × 7 on lose PSNR"
-    ]  # fmt: skip
     table = ablations.table(one, 5)
     assert all(len(row) == len(table.columns) for row in table.rows)
 
@@ -141,17 +138,38 @@ def test_claims_of_ablations():
 def test_patches_fold_back_and_move_as_the_package_moves_them():
     rng = np.random.default_rng(0)
     images = rng.random((2, 5, 6, 3))
-    patches = beyond.patches_of(images)
-    np.testing.assert_allclose(beyond.folded(patches), images, atol=1e-12)
+    patches = patches_of(images, side=3)
+    np.testing.assert_allclose(folded(patches, side=3), images, atol=1e-12)
     matrix, offset = 0.3 * rng.standard_normal((27, 27)), rng.standard_normal(27)
     expected = move_latents(None, jnp.asarray(images, jnp.float32), PatchMap(matrix, offset), patch=3)
-    np.testing.assert_allclose(beyond.folded(patches @ matrix.T + offset), expected, atol=1e-4)  # float32
+    np.testing.assert_allclose(folded(patches @ matrix.T + offset, side=3), expected, atol=1e-4)  # float32
 
 
 @pytest.mark.thorough
 def test_w2_of_shifted_patches_is_the_shift():
     points = np.random.default_rng(1).random((20, 27))
-    assert math.sqrt(beyond.squared_w2(points, points[::-1] + 0.1)) == pytest.approx(0.1 * math.sqrt(27))
+    assert w2(points, points[::-1] + 0.1) == pytest.approx(0.1 * math.sqrt(27))
+    np.testing.assert_array_equal(exact_map(points[::-1], points + 0.1), points[::-1] + 0.1)
+
+
+def test_each_texture_has_its_own_map():
+    """Two kinds of patches, flat and varied, in both sets: each goes to its kind, moments and all."""
+    rng, side, channels = np.random.default_rng(2), 2, 3
+
+    def patches(scales, count):
+        return np.concatenate([rng.normal(size=(count, side**2 * channels)) * s for s in scales])
+
+    points, targets = patches((0.1, 4.0), 40)[rng.permutation(80)], patches((0.5, 20.0), 60)
+    moved = texture_wise(points, targets, classes=2, channels=channels)
+    kind = np.abs(points).max(axis=1) > 1
+    assert kind.sum() == 40
+    for of_points, of_targets in ((~kind, slice(0, 60)), (kind, slice(60, 120))):
+        np.testing.assert_allclose(np.cov(moved[of_points].T), np.cov(targets[of_targets].T), rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(moved[of_points].mean(axis=0), targets[of_targets].mean(axis=0), atol=1e-9)
+    one = texture_wise(points, targets, classes=1, channels=channels)
+    np.testing.assert_allclose(one, gaussian_patches(points, targets))
+    with pytest.raises(InputError, match="classes: found 8, of 10 patches each, expected more than 12"):
+        texture_wise(points, targets, classes=8, channels=channels)
 
 
 @pytest.mark.parametrize("script", [traversals, ablations, beyond], ids=lambda script: script.__name__.split(".")[-1])

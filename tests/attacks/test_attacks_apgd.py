@@ -161,6 +161,7 @@ def test_an_example_that_becomes_nan_says_so_and_the_others_do_not_notice(rounds
         assert np.isnan(steep(found))[1]
 
 
+@pytest.mark.thorough
 def test_alpha_is_traced_and_half_precision_kept():
     y = uniform()
     swept = jax.vmap(lambda alpha: attack(y, alpha=alpha))(jnp.array([0.0, 0.02]))

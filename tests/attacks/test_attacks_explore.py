@@ -63,6 +63,7 @@ def test_inputs_stay_in_the_ball_and_outputs_belong_to_them():
     assert (found.input_psnr >= found.psnr_bound - 1e-3).all()
 
 
+@pytest.mark.thorough
 def test_samples_are_farther_from_the_others_than_random_corners_of_the_ball():
     y = uniform()
     found = explore(y, steps=20)

@@ -110,6 +110,7 @@ def test_the_gradient_vanishes_at_y_and_the_attack_moves_all_the_same():
     np.testing.assert_allclose(example_norms(attack_curved(y, steps=1) - y), EPSILON, rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_attack_beats_random_points_of_the_sphere():
     y = uniform()
     objective = output_shift(curved, y)
@@ -143,6 +144,7 @@ def test_a_zero_gradient_leaves_the_start():
     assert (moved <= 0.1 / 100 + 1e-6).all()
 
 
+@pytest.mark.thorough
 def test_radius_and_rate_are_traced_and_vmap_equals_the_loop():
     y, epsilons = uniform(), jnp.array([0.0, 0.1, 1.0])
     swept = jax.vmap(lambda e: attack_curved(y, epsilon=e))(epsilons)
@@ -165,6 +167,7 @@ def test_dtype_of_y_is_kept(dtype):
     assert l2_adam(KEY, output_shift(jnp.sin, y), y, epsilon=0.1, steps=2, learning_rate=1.0).dtype == dtype
 
 
+@pytest.mark.thorough
 def test_a_stochastic_estimator_is_attacked_on_average():
     def sampler(key, y):
         return curved(y) * (1 + jax.random.uniform(key, (y.shape[0], 30)))

@@ -83,6 +83,7 @@ def test_surrogate_is_close_to_libjpeg_on_a_photograph(photograph, quality):
     assert difference.mean() < 0.2 * levels(found, photograph).mean()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["rgb_q10", "rgb_q20", "rgb_q75", "gray_q10"])
 def test_surrogate_is_close_to_golden_round_trips(name):
     source, quality = name.split("_q")

@@ -27,6 +27,7 @@ def test_without_blur_noise_and_compression_it_is_bicubic():
     np.testing.assert_allclose(real_world(KEY, x, factor=1, ranges=CLEAN), x, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_blur_keeps_the_mean_and_removes_detail():
     x = images(height=64, width=64)
     blurred = real_world(KEY, x, factor=1, ranges=CLEAN._replace(blur_std=(1.5, 1.5)))
@@ -44,6 +45,7 @@ def test_noise_grows_with_brightness():
         assert float(jnp.std(noise)) == pytest.approx(np.sqrt(0.02**2 + 0.1**2 * level), rel=0.02)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("ranges", [NO_JPEG, RealWorldRanges()])
 def test_an_image_depends_on_its_own_key_only(ranges):
     x, keys = images(), example_keys(KEY, 3)

@@ -86,6 +86,7 @@ def test_noise_has_the_mean_square_of_the_singular_values():
     assert float(jnp.max(found["random_ratio"])) == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.thorough
 def test_a_masked_gradient_loses_to_random_directions():
     def masked(y):
         # The gradient says that all should grow, to which differences are blind.

@@ -156,6 +156,7 @@ def test_an_answer_that_is_not_finite_stops_the_run(tmp_path):
         run(tmp_path / "run", {"mine": of_sets(broken)})
 
 
+@pytest.mark.thorough
 def test_answers_that_do_not_agree_with_y_are_noted(tmp_path):
     weights = {"sampler": "mine", "noise_std": 0.02}
     metrics = run(tmp_path / "run", {"mine": of_sets(off, weights=weights)}).restorers[0].metrics

@@ -35,6 +35,7 @@ def test_three_measures_of_one_disagreement():
     assert (measurement_deviation(operator, x, y) == 0).all()
 
 
+@pytest.mark.thorough
 def test_true_noise_is_white_and_of_the_right_size():
     x = clean()
     found = residual_noise(jnp.asarray(x), jnp.asarray(x + white(x.shape)), std=STD)
@@ -44,6 +45,7 @@ def test_true_noise_is_white_and_of_the_right_size():
     np.testing.assert_allclose(found.correlation, 0, atol=0.06)
 
 
+@pytest.mark.thorough
 def test_whiteness_averages_to_one_over_many_noises():
     y = white((400, 24, 24, 1))
     found = residual_noise(jnp.zeros_like(y), jnp.asarray(y), std=STD)

@@ -96,6 +96,7 @@ def test_derivative_of_its_squared_norm_is_that_of_double_autodiff(sizes):
         np.testing.assert_array_equal(theirs.bias, 0)
 
 
+@pytest.mark.thorough
 def test_derivative_of_its_squared_norm_against_finite_differences():
     # One direction in the weights, in float64 NumPy; the pattern stays the same over so short a step.
     layers, x = init_mlp(KEY, (2, 5, 7, 1)), points(2)

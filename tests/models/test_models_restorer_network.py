@@ -110,6 +110,7 @@ def test_packed_restorers_are_the_same(degradation, network):
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.thorough
 def test_what_is_no_restorer_is_refused():
     ours = made("average-x2", SMALL)
     params = ours.init(KEY)

@@ -78,6 +78,7 @@ def test_gradient_of_the_norm_is_the_direction():
     np.testing.assert_allclose(jax.grad(lambda x: example_norms(x).sum())(x), expected, rtol=FLOAT32, atol=FLOAT32)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("project", "sample", "norm"), BALLS)
 def test_samples_are_inside_and_do_not_depend_on_the_batch(project, sample, norm):
     like = np.zeros((9, 4, 5), np.float32)

@@ -69,6 +69,7 @@ def test_frechet_metrics_equal_the_distance_of_all_patches():
     assert found["fd_f"].note == ""  # 42 patches in 3 dimensions
 
 
+@pytest.mark.thorough
 def test_frechet_error_leaves_one_photograph_out_at_a_time():
     left_out = np.array([direct(X[g != GROUPS], X_HAT[g != GROUPS], Y[g != GROUPS]) for g in range(3)])
     expected = math.sqrt(2 / 3 * np.sum((left_out - left_out.mean()) ** 2))

@@ -145,6 +145,7 @@ def test_the_page_holds_pictures_of_both_ends_and_loads_nothing(tmp_path):
     assert "along-" not in write_report(plain, out=tmp_path / "plain").read_text("utf-8")
 
 
+@pytest.mark.thorough
 def test_without_x_star_there_are_curves_and_no_slider(tmp_path):
     record = {"restorers": [moved("bicubic", 0.0), moved("bicubic", 0.5)]}
     page = write_report(record, [strip(record)], out=tmp_path).read_text("utf-8")

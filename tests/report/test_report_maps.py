@@ -78,6 +78,7 @@ def test_maps_share_one_scale_and_show_grey_levels():
     assert "grey levels" in scale.get_ylabel()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("count", [1, 2, 13])
 @pytest.mark.parametrize("shape", [(32, 32), (64, 16), (8, 40)])
 def test_figures_of_any_shape_keep_inside(count, shape):

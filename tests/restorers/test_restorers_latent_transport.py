@@ -144,6 +144,7 @@ def test_the_departures_of_the_authors_code_are_not_repeated(noisy):
     assert all(np.isfinite(part).all() for part in map_between(near, sides[1], rcond=1e-10))
 
 
+@pytest.mark.thorough
 def test_alpha_mixes_pixels_and_members_share_their_function(fitted):
     x0, half, beyond, itself = (latent_transport(IDENTITY, fitted, alpha=alpha) for alpha in (0, 0.5, -0.5, 1))
     assert x0.apply == half.apply == beyond.apply

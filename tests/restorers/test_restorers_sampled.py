@@ -53,6 +53,7 @@ def weights(tmp_path_factory):
     return path
 
 
+@pytest.mark.thorough
 def test_it_draws_what_the_sampler_draws_and_each_example_on_its_own():
     restorer = sampled_restorer("ddnm", GAUSSIAN, AVERAGE, steps=5)
     keys = jax.random.split(jax.random.key(1), 2)

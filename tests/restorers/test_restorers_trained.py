@@ -100,6 +100,7 @@ def test_restorers_of_one_config_share_their_function_and_those_of_the_index_are
     assert trained_restorer(written(tmp_path)[0]).apply is not found[0].apply
 
 
+@pytest.mark.thorough
 def test_half_precision_is_read_as_single(tmp_path):
     path, made, params = written(tmp_path, dtype=np.float16)
     np.testing.assert_allclose(trained_restorer(path)(Y), made.apply(params, Y, made.seeds(KEY, Y)), atol=1e-6)

@@ -88,6 +88,7 @@ def test_sets_have_no_order_and_equal_answers_are_no_trouble(name):
     assert np.all(run(KEY, measured(name), same).finite)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", quick(CASES, "repaint", thorough=CASES))
 def test_an_image_alone_is_the_image_in_its_batch(name):
     """With guidance, whose sets are of one image each; given the image's own key."""

@@ -81,6 +81,7 @@ def test_representatives_repeat_only_on_request():
     assert nearest_to_centroids(x, np.array([[4.5]], np.float32), distinct=False).tolist() == [1]  # tie
 
 
+@pytest.mark.thorough
 def test_all_points_and_one_point():
     x = points(1, 9, 1)
     found = select(KEY, x, count=9)

@@ -193,6 +193,7 @@ def test_one_dimension():
     assert (law.dim_x, law.dim_y) == (1, 1)
 
 
+@pytest.mark.thorough
 def test_more_samples_leave_the_first_unchanged():
     few = run(LAW, "sample", jax.random.key(8), count=7)
     np.testing.assert_allclose(few.x, X[:7], **ROUNDING)

@@ -111,6 +111,7 @@ def test_closed_forms_of_the_disk():
     np.testing.assert_allclose(uniform_disk(radius=2.0).area, 4 * np.pi, rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_outside_there_is_no_density_and_the_estimate_continues():
     beyond = jnp.array([[1.5], [-3.0]])
     for law, centre in ((LAWS["disk"], 0.0), (uniform_square(), 0.5)):

@@ -152,6 +152,7 @@ def test_conditional_critics_see_the_measurement():
     np.testing.assert_allclose(seen[0], jnp.concatenate([2 * X - 1, 2 * y - 1], axis=-1), atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_critics_of_pixels_are_penalised_by_their_mean():
     weights = jnp.arange(1.0, 17).reshape(4, 4)
     pixels = AdversarialLoss(weight=1.0, critic=UNetCriticConfig(channels=1, width=1))

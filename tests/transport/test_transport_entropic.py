@@ -54,6 +54,7 @@ def test_zero_for_equal_points():
     assert point.converged
 
 
+@pytest.mark.thorough
 def test_epsilon_is_relative_to_the_mean_cost():
     x, y = clouds()
     once, scaled = (solve(s * x, s * y, epsilon=0.05) for s in (1, 100))
@@ -222,6 +223,7 @@ def test_mistakes(call, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.thorough
 def test_a_large_regularisation_gives_the_squared_distance_of_the_means():
     x, y = (np.random.default_rng(seed).random((18, 2), np.float32) for seed in (0, 1))
     y = y + np.array([0.5, 0], np.float32)

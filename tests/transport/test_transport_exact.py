@@ -153,6 +153,7 @@ def test_float32_points_and_weights():
     assert found.gap < 1e-12
 
 
+@pytest.mark.thorough
 def test_agrees_with_sorting_on_the_line():
     x, y, a, b = problem("weighted")
     with enable_x64(True):

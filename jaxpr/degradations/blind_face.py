@@ -9,6 +9,7 @@ Papers: [ohayon2024] Ohayon, Michaeli, Elad, "The Perception-Robustness Tradeoff
 ICML 2024, Section 4.3 and Appendix F. GFPGAN, Wang et al., CVPR 2021.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -88,13 +89,12 @@ def blind_face(key: Key, x: ArrayLike, *, ranges: BlindFaceRanges = BlindFaceRan
             "x: found a traced batch, expected a concrete one; blind_face runs libjpeg on the host, "
             "blind_face_surrogate runs inside"
         )
-    draws = jax.vmap(lambda k: _draw(k, images.shape[1:], ranges))(keys)
-    small = np.array(jax.vmap(_reduced)(images, draws))
-    sizes = (np.asarray(found).tolist() for found in (draws.height, draws.width, draws.quality))
-    for image, height, width, quality in zip(small, *sizes, strict=True):
+    before, heights, widths, qualities = _before_jpeg(keys, images, ranges)
+    small = np.array(before)
+    for image, *numbers in zip(small, heights, widths, qualities, strict=True):
+        height, width, quality = map(int, numbers)
         image[:height, :width] = jpeg(image[None, :height, :width], quality=quality)[0]
-    enlarged = jax.vmap(lambda image, drawn: _enlarged(image, drawn, images.shape[1:]))(jnp.asarray(small), draws)
-    return enlarged.astype(images.dtype)
+    return _after_jpeg(jnp.asarray(small), heights, widths, images.shape[1:]).astype(images.dtype)
 
 
 def blind_face_surrogate(key: Key, x: ArrayLike, *, ranges: BlindFaceRanges = BlindFaceRanges()) -> Array:  # noqa: B008
@@ -119,7 +119,7 @@ def blind_face_surrogate(key: Key, x: ArrayLike, *, ranges: BlindFaceRanges = Bl
         draws = _draw(key, image.shape, ranges)
         small = _reduced(image, draws)
         coded = code_corner(small, height=draws.height, width=draws.width, quality=draws.quality)
-        return _enlarged(coded, draws, image.shape).astype(image.dtype)
+        return _enlarged(coded, draws.height, draws.width, image.shape).astype(image.dtype)
 
     return jax.vmap(degraded)(keys, images)
 
@@ -138,6 +138,18 @@ def _checked(key: Key, x: ArrayLike, ranges: BlindFaceRanges) -> tuple[Array, Ar
     for quality in ranges.jpeg_quality:
         check_quality(quality)
     return example_keys(key, jnp.shape(x)[0]), jnp.asarray(x)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _before_jpeg(keys: Array, images: Array, ranges: BlindFaceRanges) -> tuple[Array, Array, Array, Array]:
+    """Noisy images (N, h, w, C), the heights and widths of their corners, and the qualities to come."""
+    draws = jax.vmap(lambda key: _draw(key, images.shape[1:], ranges))(keys)
+    return jax.vmap(_reduced)(images, draws), draws.height, draws.width, draws.quality
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _after_jpeg(small: Array, heights: Array, widths: Array, shape: tuple[int, ...]) -> Array:
+    return jax.vmap(lambda image, height, width: _enlarged(image, height, width, shape))(small, heights, widths)
 
 
 def _draw(key: Key, shape: tuple[int, ...], ranges: BlindFaceRanges) -> _Draws:
@@ -176,12 +188,12 @@ def _reduced(image: Array, draws: _Draws) -> Array:
     return jnp.clip(small + draws.noise_std * draws.noise, 0, 1)
 
 
-def _enlarged(small: Array, draws: _Draws, shape: tuple[int, ...]) -> Array:
+def _enlarged(small: Array, height: Array, width: Array, shape: tuple[int, ...]) -> Array:
     """The upper left corner of (h, w, C) resized to (H, W, C), in multiples of 1/255."""
     found = _resampled(
         small,
-        _bilinear(draws.height, shape[0], (shape[0], small.shape[0])),
-        _bilinear(draws.width, shape[1], (shape[1], small.shape[1])),
+        _bilinear(height, shape[0], (shape[0], small.shape[0])),
+        _bilinear(width, shape[1], (shape[1], small.shape[1])),
     )
     return to_bytes(found * 255) / 255
 

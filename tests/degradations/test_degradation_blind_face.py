@@ -30,6 +30,12 @@ def photographs():
     return jnp.asarray(np.stack([whole[top : top + 37, 200:243] for top in (30, 80, 250)]))
 
 
+@pytest.fixture(scope="module")
+def degraded(photographs):
+    return blind_face(KEY, photographs, ranges=MILD)
+
+
+reduced_inside = jax.jit(_reduced)
 surrogate = jax.jit(functools.partial(blind_face_surrogate, ranges=MILD))
 
 
@@ -65,8 +71,8 @@ def compressed(image, drawn):
 
 
 def drawn_for(x, ranges):
-    draws = [_draw(key, x.shape[1:], ranges) for key in example_keys(KEY, len(x))]
-    return [jax.tree.map(np.asarray, drawn) for drawn in draws]
+    draw = jax.jit(lambda key: _draw(key, x.shape[1:], ranges))
+    return [jax.tree.map(np.asarray, draw(key)) for key in example_keys(KEY, len(x))]
 
 
 def assert_close(found, wanted, *, mean):
@@ -77,22 +83,21 @@ def assert_close(found, wanted, *, mean):
 
 
 @pytest.mark.parametrize("channels", [3, pytest.param(1, marks=pytest.mark.thorough)])
-def test_it_is_blur_reduction_noise_libjpeg_and_enlargement(photographs, channels):
+def test_it_is_blur_reduction_noise_libjpeg_and_enlargement(photographs, degraded, channels):
     x = photographs[..., :channels]
-    y = blind_face(KEY, x, ranges=MILD)
+    y = degraded if channels == 3 else blind_face(KEY, x, ranges=MILD)
     assert (y.shape, y.dtype) == (x.shape, x.dtype)
     np.testing.assert_allclose(255 * y, np.rint(255 * y), atol=1e-4)
     for image, found, drawn in zip(np.float64(x), y, drawn_for(x, MILD), strict=True):
         small = reduced(image, drawn)
-        inside = _reduced(jnp.asarray(image, jnp.float32), jax.tree.map(jnp.asarray, drawn))
+        inside = reduced_inside(jnp.asarray(image, jnp.float32), jax.tree.map(jnp.asarray, drawn))
         np.testing.assert_allclose(inside[: drawn.height, : drawn.width], small, atol=3e-6)  # float32
         wanted = np.rint(255 * np.clip(stretched(compressed(small, drawn), *image.shape[:2]), 0, 1)) / 255
         assert_close(found, wanted, mean=0.02)
 
 
-def test_the_surrogate_is_near_it_and_has_gradients(photographs):
-    exact, near = blind_face(KEY, photographs, ranges=MILD), surrogate(KEY, photographs)
-    assert_close(near, exact, mean=0.5)
+def test_the_surrogate_is_near_it_and_has_gradients(photographs, degraded):
+    assert_close(surrogate(KEY, photographs), degraded, mean=0.5)
     slope = jax.jit(jax.grad(lambda x: jnp.mean((surrogate(KEY, x) - 0.5) ** 2)))(photographs)
     assert np.isfinite(slope).all()
     assert (np.abs(slope).max(axis=(1, 2, 3)) > 1e-6).all()
@@ -140,14 +145,14 @@ def test_draws_are_those_of_the_ranges():
     assert _draw(KEY, (64, 48, 3), RANGES).noise.shape == (80, 60, 3)
 
 
-@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize("channels", [3, pytest.param(1, marks=pytest.mark.thorough)])
 def test_a_corner_is_coded_as_if_it_were_alone(channels):
     canvas = np.random.default_rng(0).random((37, 53, channels), np.float32)
     canvas[:20] = canvas[:20] * 0.2 + 0.5
-    coded = jax.jit(code_corner)
-    for height, width, quality in ((37, 53, 60), (16, 17, 75), (19, 30, 95), (1, 2, 30)):
+    coded, alone_coded = jax.jit(code_corner), jax.jit(jpeg_surrogate, static_argnames="quality")
+    for height, width, quality in ((19, 30, 95), (16, 17, 40), *([(37, 53, 60), (1, 2, 75)] if channels == 1 else [])):
         found = coded(canvas, height=jnp.int32(height), width=jnp.int32(width), quality=jnp.int32(quality))
-        alone = jpeg_surrogate(canvas[None, :height, :width], quality=quality)[0]
+        alone = alone_coded(canvas[None, :height, :width], quality=quality)[0]
         gap = np.abs(found[:height, :width] - alone)
         assert np.mean(gap > 1e-5) < 0.002, (height, width)  # ties
 

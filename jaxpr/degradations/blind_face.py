@@ -1,9 +1,9 @@
-r"""The degradation that blind restorers of faces are trained on: blur, reduction, noise, JPEG, and back to the old size.
+r"""The degradation that blind restorers of faces are trained on: blur, reduction, noise, JPEG, and enlargement.
 
-y = [(x ⊛ k_σ) ↓r + n_δ] JPEG_q ↑r, where each image draws its own kernel k_σ, r, δ and q (Wang et al. 2021, eq. 1).
+y = [(x ⊛ k_σ) ↓r + n_δ] JPEG_q ↑r, where each image draws its own kernel k_σ, r, δ and q (Wang et al. 2021).
 
-Sizes that are drawn do not fit into a compiled program, so a reduced image lies in the upper left corner of a canvas for
-the largest; the two bilinear steps are products with matrices that are made from the drawn sizes.
+Sizes that are drawn do not fit into a compiled program, so a reduced image lies in the upper left corner of a canvas
+for the largest; the two bilinear steps are products with matrices that are made from the drawn sizes.
 
 Papers: [ohayon2024] Ohayon, Michaeli, Elad, "The Perception-Robustness Tradeoff in Deterministic Image Restoration",
 ICML 2024, Section 4.3 and Appendix F. GFPGAN, Wang et al., CVPR 2021.

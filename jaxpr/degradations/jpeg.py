@@ -119,7 +119,7 @@ def code_corner(image: Array, *, height: Array, width: Array, quality: Array) ->
         small = ((height + 1) // 2, (width + 1) // 2)
         # As in `_code_colour`: columns are repeated before the means, rows after them.
         chroma = _code_plane(_held(_halve(chroma), small[0], pixels.shape[2] // 2), _table(_CHROMA, quality))
-        chroma = resize(_held(chroma, *small), pixels.shape[1:3], kernel=LINEAR)
+        chroma = resize(_held(chroma, *small), (pixels.shape[1], pixels.shape[2]), kernel=LINEAR)
         decoded = _rgb(_code_plane(luma, _table(_LUMA, quality)), chroma)
     return (to_bytes(decoded) / 255)[0, : image.shape[0], : image.shape[1]]
 
@@ -210,9 +210,7 @@ def _held(plane: Array, height: Array | int, width: Array | int) -> Array:
     """The last row and column of the upper left corner repeated over the rest of (N, H, W, C)."""
     rows, columns = (jnp.arange(side, dtype=jnp.int32) for side in plane.shape[1:3])
     plane = jnp.where((rows < height)[None, :, None, None], plane, jax.lax.dynamic_index_in_dim(plane, height - 1, 1))
-    return jnp.where(
-        (columns < width)[None, None, :, None], plane, jax.lax.dynamic_index_in_dim(plane, width - 1, 2)
-    )
+    return jnp.where((columns < width)[None, None, :, None], plane, jax.lax.dynamic_index_in_dim(plane, width - 1, 2))
 
 
 def _round(values: Array) -> Array:

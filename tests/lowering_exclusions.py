@@ -46,6 +46,7 @@ EXCLUDED = {
     "core.words.": RECORDS,
     "data.": FILES,
     "data.words.": FILES,
+    "degradations.blind_face.blind_face": "host: libjpeg; `blind_face_surrogate` is its traceable form",
     "degradations.blur.Blur.output_shape": SIZES,
     "degradations.blur.gaussian_kernel": FLOAT64,
     "degradations.degradation.Degradation.has_operator": SIZES,

@@ -72,6 +72,7 @@ DEGRADATIONS = [
         IMAGES,
         COUNT,
     ),
+    case("degradations.blind_face: blind_face_surrogate", degradations.blind_face_surrogate, keys(2), IMAGES),
     case("degradations.jpeg: jpeg_surrogate", functools.partial(degradations.jpeg_surrogate, quality=50), IMAGES),
     case(
         "degradations.degradation.Degradation: operator",

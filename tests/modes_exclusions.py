@@ -102,6 +102,7 @@ IN_FLOAT64 = {
 # Read values on the host, so they cannot be traced as a whole.
 ON_HOST = {
     "attacks.classify_gradient",
+    "degradations.blind_face",
     "degradations.jpeg",
     "degradations.real_world: JPEG",
     "restorers.build_restorers",

@@ -113,6 +113,8 @@ DEGRADATIONS = {
     "Identity": operated(lambda: degradations.Identity((8, 8, 3))),
     "Inpainting": operated(lambda: degradations.Inpainting(np.eye(8))),
     "as_degradation": lambda: degradations.as_degradation("average-x2")(KEY, jnp.asarray(SMALL)),
+    "blind_face": lambda: degradations.blind_face(KEY, jnp.asarray(SMALL)),
+    "blind_face_surrogate": lambda: degradations.blind_face_surrogate(KEY, jnp.asarray(SMALL)),
     "gaussian_kernel": lambda: degradations.gaussian_kernel(1.0),
     "gaussian_noise": lambda: degradations.gaussian_noise(KEY, SMALL, std=0.1),
     "jpeg": lambda: degradations.jpeg(jnp.asarray(SMALL), quality=60),

@@ -65,8 +65,8 @@ class _RunOptions:
     --resize and --centre apply, but not to photographs by default."""
 
     degradation: str = "bicubic-x4"
-    """For example bicubic-x4, average-x2, blur-1.5, grayscale, noise-0.1, bicubic-x4+noise-0.02+jpeg-50, realworld-x4;
-    with pairs: given."""
+    """For example bicubic-x4, average-x2, blur-1.5, grayscale, noise-0.1, bicubic-x4+noise-0.02+jpeg-50, realworld-x4,
+    blindface; with pairs: given."""
 
     restorers: Annotated[tuple[str, ...], tyro.conf.arg(help=_RESTORERS)] = ()
 

@@ -1,5 +1,6 @@
 """Linear operators (A, its adjoint, pseudo-inverse, SVD), noise, JPEG; the words of --degradation."""
 
+from jaxpr.degradations.blind_face import BlindFaceRanges, blind_face, blind_face_surrogate
 from jaxpr.degradations.blur import Blur, gaussian_kernel
 from jaxpr.degradations.degradation import Degradation, as_degradation, parse_degradation
 from jaxpr.degradations.jpeg import jpeg, jpeg_surrogate
@@ -14,6 +15,7 @@ __all__ = [
     "SVD",
     "AverageDownsample",
     "BicubicDownsample",
+    "BlindFaceRanges",
     "Blur",
     "Degradation",
     "Grayscale",
@@ -23,6 +25,8 @@ __all__ = [
     "RealWorldRanges",
     "Separable",
     "as_degradation",
+    "blind_face",
+    "blind_face_surrogate",
     "gaussian_kernel",
     "gaussian_noise",
     "jpeg",

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpr.core import Array, ArrayLike, InputError, Key, check_images, check_positive
+from jaxpr.degradations.blind_face import blind_face, blind_face_surrogate
 from jaxpr.degradations.blur import Blur, gaussian_kernel
 from jaxpr.degradations.jpeg import check_quality, jpeg
 from jaxpr.degradations.linear import LinearOperator, Shape, check_shape
@@ -20,12 +21,12 @@ from jaxpr.degradations.separable import AverageDownsample, BicubicDownsample
 
 __all__ = ["Degradation", "as_degradation", "parse_degradation"]
 
-_GIVEN, _UNKNOWN = "given", "unknown"
+_GIVEN, _UNKNOWN, _BLIND_FACE = "given", "unknown", "blindface"
 _BICUBIC_FACTORS = (2, 3, 4, 8, 16)
 _KNOWN_TERMS = (
     "identity, bicubic-x{2,3,4,8,16}, average-x{N}, grayscale, blur-{std in pixels}, "
     "inpaint-center-{fraction}, inpaint-top-{fraction}; then noise-{std in 0..1}; then jpeg-{quality 1..100}; or, "
-    "alone, realworld-x{1,2,3,4,8,16}, given or unknown"
+    "alone, realworld-x{1,2,3,4,8,16}, blindface, given or unknown"
 )
 
 
@@ -42,6 +43,7 @@ class Degradation:
         transform: `(key, x) -> y` in place of operator, noise and JPEG, with one key or one for each example, whose
             result for an example depends on its own key only.
         on_host: True if JAX cannot trace `transform`.
+        surrogate: what JAX can trace in place of such a `transform`, as training does; None for nothing.
 
     Raises:
         InputError: noise_std is negative, or jpeg_quality no integer in 1..100.
@@ -54,6 +56,7 @@ class Degradation:
     factor: int = 1
     transform: Callable[[Key, Array], Array] | None = None
     on_host: bool = False
+    surrogate: Callable[[Key, Array], Array] | None = None
 
     def __post_init__(self) -> None:
         check_positive("noise_std", self.noise_std, or_zero=True)
@@ -132,9 +135,9 @@ def parse_degradation(spec: str) -> Degradation:
     - `noise-{std}`, std in units of the [0, 1] range;
     - `jpeg-{quality}`.
 
-    Three terms stand alone: `realworld-x{N}`, the mixture of `real_world`; `given`, for data that bring their own
-    measurements; `unknown`, for outputs of which only the true images are known, where y is grey everywhere. None has
-    an operator, so consistency is not measured.
+    Four terms stand alone: `realworld-x{N}`, the mixture of `real_world`; `blindface`, that of `blind_face`; `given`,
+    for data that bring their own measurements; `unknown`, for outputs of which only the true images are known, where y
+    is grey everywhere. None has an operator, so consistency is not measured.
 
     Args:
         spec: the string; it becomes the degradation's name.
@@ -148,6 +151,8 @@ def parse_degradation(spec: str) -> Degradation:
         return Degradation(spec, None, transform=_refuse)
     if spec == _UNKNOWN:
         return Degradation(spec, None, transform=_grey)
+    if spec == _BLIND_FACE:
+        return Degradation(spec, None, transform=blind_face, on_host=True, surrogate=blind_face_surrogate)
     alone = re.fullmatch(r"realworld-x([0-9]+)", spec)
     if alone is not None and int(alone[1]) in (1, *_BICUBIC_FACTORS):
         factor = int(alone[1])

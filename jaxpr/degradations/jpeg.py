@@ -65,7 +65,7 @@ def jpeg(x: ArrayLike, *, quality: int) -> np.ndarray:
             "x: found a traced array, expected concrete values; jpeg runs on the host outside jit, "
             "jpeg_surrogate runs inside"
         )
-    _check_colours(x)
+    check_colours(x)
     pixels = np.rint(np.clip(np.asarray(x, np.float32), 0, 1) * 255).astype(np.uint8)
     decoded = [_round_trip(image, int(quality)) for image in pixels]
     return np.asarray(decoded, np.float32).reshape(pixels.shape) / np.float32(255)
@@ -90,11 +90,38 @@ def jpeg_surrogate(x: ArrayLike, *, quality: int) -> Array:
         InputError: x is not such a batch, or quality is no integer in 1..100.
     """
     check_quality(quality)
-    _check_colours(x)
+    check_colours(x)
     x = jnp.asarray(x)
-    pixels = _to_bytes(x.astype(jnp.float32) * 255)
+    pixels = to_bytes(x.astype(jnp.float32) * 255)
     decoded = _code_colour(pixels, quality) if x.shape[-1] == 3 else _code_plane(pixels, _table(_LUMA, quality))
-    return (_to_bytes(decoded) / 255).astype(x.dtype)
+    return (to_bytes(decoded) / 255).astype(x.dtype)
+
+
+def code_corner(image: Array, *, height: Array, width: Array, quality: Array) -> Array:
+    """`jpeg_surrogate` of the upper left corner of one image, where the corner's size and the quality are traced.
+
+    Args:
+        image: (H, W, 3) or (H, W, 1), float32, range [0, 1].
+        height: of the corner, int32, 1 to H.
+        width: likewise.
+        quality: libjpeg's quality, int32, 1 to 100.
+
+    Returns:
+        (H, W, C); what lies outside of the corner means nothing.
+    """
+    extra = (-image.shape[0] % 16, -image.shape[1] % 16)
+    pixels = jnp.pad(to_bytes(image[None] * 255), ((0, 0), (0, extra[0]), (0, extra[1]), (0, 0)))
+    pixels = _held(pixels, height, width)
+    if image.shape[-1] == 1:
+        decoded = _code_plane(pixels, _table(_LUMA, quality))
+    else:
+        luma, chroma = _ycbcr(pixels)
+        small = ((height + 1) // 2, (width + 1) // 2)
+        # As in `_code_colour`: columns are repeated before the means, rows after them.
+        chroma = _code_plane(_held(_halve(chroma), small[0], pixels.shape[2] // 2), _table(_CHROMA, quality))
+        chroma = resize(_held(chroma, *small), (pixels.shape[1], pixels.shape[2]), kernel=LINEAR)
+        decoded = _rgb(_code_plane(luma, _table(_LUMA, quality)), chroma)
+    return (to_bytes(decoded) / 255)[0, : image.shape[0], : image.shape[1]]
 
 
 def check_quality(quality: int) -> None:
@@ -104,7 +131,8 @@ def check_quality(quality: int) -> None:
         raise InputError(f"quality: found {quality}, expected an integer from 1 to 100")
 
 
-def _check_colours(x: ArrayLike) -> None:
+def check_colours(x: ArrayLike) -> None:
+    """Raise unless `x` is a batch of colour or grey images in [0, 1]."""
     check_images("x", x)
     if jnp.shape(x)[-1] not in (1, 3):
         raise InputError(f"x: found {jnp.shape(x)[-1]} channels in shape {jnp.shape(x)}, expected 1 or 3")
@@ -119,39 +147,49 @@ def _round_trip(image: np.ndarray, quality: int) -> np.ndarray:
         return np.asarray(decoded)
 
 
-def _table(base: np.ndarray, quality: int) -> np.ndarray:
+def _table(base: np.ndarray, quality: ArrayLike) -> Array:
     """Quantisation steps at `quality`, by libjpeg's integer rule; natural (not zigzag) order."""
-    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return np.clip((base * percent + 50) // 100, 1, 255)
+    quality = jnp.asarray(quality, jnp.int32)
+    percent = jnp.where(quality < 50, 5000 // quality, 200 - 2 * quality)
+    return jnp.clip((jnp.asarray(base, jnp.int32) * percent + 50) // 100, 1, 255)
 
 
 def _code_colour(pixels: Array, quality: int) -> Array:
     """RGB in 0..255, through coded Y, Cb, Cr planes, and back."""
     height, width = pixels.shape[1:3]
-    ycbcr = jnp.einsum("kc,nhwc->nhwk", jnp.asarray(_TO_YCBCR, jnp.float32), pixels, precision=HIGHEST)
-    luma = _code_plane(_round(ycbcr[..., :1]), _table(_LUMA, quality))
+    luma, chroma = _ycbcr(pixels)
     # libjpeg repeats the last column of the image up to whole blocks before it averages, but averages the last rows
     # first and repeats the result.
-    chroma = _round(ycbcr[..., 1:] + 128)
     chroma = _pad(_halve(_pad(chroma, 2, 16)), 8, 8)
     small = (math.ceil(height / 2), math.ceil(width / 2))
     chroma = _code_plane(chroma, _table(_CHROMA, quality))[:, : small[0], : small[1]]
     chroma = resize(chroma, (2 * small[0], 2 * small[1]), kernel=LINEAR)[:, :height, :width]
+    return _rgb(_code_plane(luma, _table(_LUMA, quality)), chroma)
+
+
+def _ycbcr(pixels: Array) -> tuple[Array, Array]:
+    """Luma (N, H, W, 1) and chroma (N, H, W, 2) of RGB, all in 0..255."""
+    ycbcr = jnp.einsum("kc,nhwc->nhwk", jnp.asarray(_TO_YCBCR, jnp.float32), pixels, precision=HIGHEST)
+    return _round(ycbcr[..., :1]), _round(ycbcr[..., 1:] + 128)
+
+
+def _rgb(luma: Array, chroma: Array) -> Array:
+    """The inverse."""
     decoded = jnp.concatenate([luma, _round(chroma) - 128], axis=-1)
     return jnp.einsum("ck,nhwk->nhwc", jnp.asarray(_TO_RGB, jnp.float32), decoded, precision=HIGHEST)
 
 
-def _code_plane(plane: Array, table: np.ndarray) -> Array:
+def _code_plane(plane: Array, table: Array) -> Array:
     """Quantise the 8x8 DCT of (N, H, W, C) in 0..255; every channel with the same table."""
     n, height, width, channels = plane.shape
     padded = _pad(plane, 8, 8)
     blocks = padded.reshape(n, padded.shape[1] // 8, 8, padded.shape[2] // 8, 8, channels)
     basis = jnp.asarray(cosine_basis(8), jnp.float32)
-    steps = jnp.asarray(table, jnp.float32)[None, None, :, None, :, None]
+    steps = table.astype(jnp.float32)[None, None, :, None, :, None]
     coefficients = jnp.einsum("ui,vj,nyixjc->nyuxvc", basis, basis, blocks - 128, precision=HIGHEST)
     coefficients = _round_away(coefficients / steps) * steps
     blocks = jnp.einsum("ui,vj,nyuxvc->nyixjc", basis, basis, coefficients, precision=HIGHEST)
-    return _to_bytes(blocks + 128).reshape(padded.shape)[:, :height, :width]
+    return to_bytes(blocks + 128).reshape(padded.shape)[:, :height, :width]
 
 
 def _halve(plane: Array) -> Array:
@@ -168,6 +206,13 @@ def _pad(plane: Array, row_multiple: int, column_multiple: int) -> Array:
     return jnp.pad(plane, ((0, 0), (0, extra[0]), (0, extra[1]), (0, 0)), mode="edge")
 
 
+def _held(plane: Array, height: Array | int, width: Array | int) -> Array:
+    """The last row and column of the upper left corner repeated over the rest of (N, H, W, C)."""
+    rows, columns = (jnp.arange(side, dtype=jnp.int32) for side in plane.shape[1:3])
+    plane = jnp.where((rows < height)[None, :, None, None], plane, jax.lax.dynamic_index_in_dim(plane, height - 1, 1))
+    return jnp.where((columns < width)[None, None, :, None], plane, jax.lax.dynamic_index_in_dim(plane, width - 1, 2))
+
+
 def _round(values: Array) -> Array:
     return values + jax.lax.stop_gradient(jnp.round(values) - values)
 
@@ -178,6 +223,6 @@ def _round_away(values: Array) -> Array:
     return values + jax.lax.stop_gradient(nearest - values)
 
 
-def _to_bytes(values: Array) -> Array:
+def to_bytes(values: Array) -> Array:
     """Round and clip to 0..255 with the gradient of the identity."""
     return values + jax.lax.stop_gradient(jnp.clip(jnp.round(values), 0, 255) - values)

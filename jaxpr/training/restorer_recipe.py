@@ -4,13 +4,14 @@ Papers: [ohayon2023] Ohayon, Adrai, Elad, Michaeli, "Reasons for the Superiority
 Deterministic Ones", ICML 2023.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 import optax
 
-from jaxpr.core import InputError, check_count, check_positive
-from jaxpr.degradations import Degradation, LinearOperator, parse_degradation
+from jaxpr.core import Array, InputError, Key, check_count, check_positive
+from jaxpr.degradations import Degradation, parse_degradation
 from jaxpr.models.discriminators import UNetCriticConfig, VggCriticConfig
 from jaxpr.models.resnet_critic import ResNetCriticConfig
 from jaxpr.models.restorer_network import RestorerConfig, check_config
@@ -43,7 +44,7 @@ class Crops(Images):
     """Side of the crops of x in pixels."""
 
     degradation: str
-    """As for `jaxpr evaluate`, with a linear operator and without JPEG."""
+    """As for `jaxpr evaluate`, with a linear operator and without JPEG; or blindface, whose JPEG is the surrogate."""
 
     symmetries: Symmetries = 1
     """Of the crops: 1 none, 2 reflections, 8 all of the square."""
@@ -57,12 +58,19 @@ class Crops(Images):
         check_choice("symmetries", self.symmetries, get_args(Symmetries))
         check_count("candidates", self.candidates)
         found = self.parsed()
-        if not (found.has_operator and found.traceable):
-            raise InputError(f"degradation: found {self.degradation!r}, expected one with an operator, without JPEG")
+        if found.surrogate is None and not (found.has_operator and found.traceable):
+            raise InputError(
+                f"degradation: found {self.degradation!r}, expected one with an operator, without JPEG, or blindface"
+            )
 
     def parsed(self) -> Degradation:
         """The degradation."""
         return parse_degradation(self.degradation)
+
+    def degrade(self) -> Callable[[Key, Array], Array]:
+        """What a compiled step calls: the degradation, or its surrogate where it has one."""
+        found = self.parsed()
+        return found if found.surrogate is None else found.surrogate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,7 +252,7 @@ class RestorerRecipe(Recipe):
                 f"consistent: found {self.data.degradation!r}, whose noise should not stay in the restoration"
             )
         check_config(self.restorer_config())
-        self.operator()
+        self._check_operator()
         adversarial = self.losses.adversarial
         if adversarial is None:
             return
@@ -261,6 +269,27 @@ class RestorerRecipe(Recipe):
         factor = data.parsed().factor
         return RestorerConfig(network.sizes, data.degradation, factor, network.consistent, network.stochastic)
 
-    def operator(self) -> LinearOperator:
-        """A, for the crops."""
-        return self.data.parsed().operator((self.data.size, self.data.size, self.network.channels))
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of x."""
+        return self.data.size, self.data.size, self.network.channels
+
+    def measurement_shape(self) -> tuple[int, ...]:
+        """Likewise of y."""
+        found = self.data.parsed()
+        return found.operator(self.shape).output_shape if found.has_operator else self.shape
+
+    def back_projection(self) -> Callable[[Array], Array]:
+        """A†; y itself, which has the shape of x, where there is no A."""
+        found = self.data.parsed()
+        return found.operator(self.shape).pinv if found.has_operator else lambda y: y
+
+    def _check_operator(self) -> None:
+        """Raise unless A is defined for the crops, or there is none and nothing that needs it."""
+        found = f"found {self.data.degradation!r}, which has no linear operator, expected"
+        if self.data.parsed().has_operator:
+            self.measurement_shape()
+        elif self.network.consistent:
+            raise InputError(f"consistent: {found} False")
+        elif isinstance(self.network.sizes, UNetConfig):
+            raise InputError(f"sizes: {found} an RRDBNet, whose input is y")

@@ -79,16 +79,16 @@ def build_procedure(recipe: RestorerRecipe) -> Procedure:
         fidelities.append(Fidelity("perceptual", losses.perceptual, lpips))
     adversary = robustness = None
     if losses.adversarial is not None:
-        condition = recipe.operator().pinv if losses.adversarial.conditional else None
+        condition = recipe.back_projection() if losses.adversarial.conditional else None
         critic = _critic(losses.adversarial.critic, compute)
         adversary = Adversary(critic, losses.adversarial.weight, losses.adversarial.penalty, condition)
     if losses.robustness is not None:
         robustness = _robustness(losses.robustness, recipe)
-    return Procedure(made, degradation, tuple(fidelities), adversary, robustness, recipe.optimizer.rules())
+    return Procedure(made, recipe.data.degrade(), tuple(fidelities), adversary, robustness, recipe.optimizer.rules())
 
 
 def _robustness(loss: RobustnessLoss, recipe: RestorerRecipe) -> Robustness:
-    epsilon = epsilon_for_psnr(loss.psnr, recipe.operator().output_shape, data_range=1.0)
+    epsilon = epsilon_for_psnr(loss.psnr, recipe.measurement_shape(), data_range=1.0)
     attack = functools.partial(l2_adam, epsilon=epsilon, steps=loss.steps, learning_rate=loss.rate)
     draws = loss.draws if recipe.network.stochastic else 1
     return Robustness(loss.weight, attack, draws=draws, every=loss.every, examples=loss.examples)
@@ -116,7 +116,7 @@ def _samples(key: Key, recipe: RestorerRecipe, procedure: Procedure) -> Callable
     pool = image_pool(recipe.data.shown(), smallest=size)
     x = draw_crops(jax.random.split(k_crops, _SHOWN), pool, size=size, symmetries=1, candidates=_CANDIDATES)
     y = procedure.degrade(jax.random.split(k_degrade, _SHOWN), x)
-    measured = recipe.operator().pinv(y)
+    measured = recipe.back_projection()(y)
 
     @jax.jit
     def restored(params: Any) -> list[Array]:

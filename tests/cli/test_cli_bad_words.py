@@ -83,6 +83,7 @@ TEXTS = {
         *("", "+", "x", "bicubic", "bicubic-x", "bicubic-x0", "bicubic-x5", "bicubic-x-2", "average-x0", "average-x7"),
         *("average-x2+", "average-x2+average-x2", "noise-", "noise--1", "noise-nan", "noise-2", "jpeg-0", "jpeg-101"),
         *("jpeg-x", "blur-0", "blur-nan", "blur--1", "blur-1e9", "inpaint-center-2", "inpaint-top-0", "given"),
+        *("blindface-x2", "blindface+noise-0.1", "average-x2+blindface"),
         *("realworld-x5", "average-x2+noise-0.1+noise-0.1", "average-x99999999999999999999", "identity+bicubic-x2"),
     ),
     "restorers": (

@@ -40,6 +40,7 @@ MEGABYTES = 2 * 2**20
         ("data", {"degradation": "average-x2+noise-0.1"}, "consistent: found 'average-x2.noise-0.1'"),
         ("data", {"degradation": "average-x2+jpeg-50"}, "without JPEG"),
         ("data", {"degradation": "realworld-x4"}, "with an operator"),
+        ("data", {"degradation": "blindface"}, "consistent: found 'blindface', which has no linear operator"),
         ("data", {"degradation": "average-x3"}, "factor: found 3, which does not divide"),
         ("network", {"sizes": None}, "sizes: found None"),
         ("network", {"sizes": RRDBNetConfig()}, "network: found an RRDBNet of scale 4, expected 1"),

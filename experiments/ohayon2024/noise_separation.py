@@ -6,7 +6,17 @@ Y = X + N with independent X and N of variance one. A restorer has the joint law
 have the law of X, and n̂ = y - x̂ is independent of them and has the law of N. Posterior means, posterior draws and D_max
 are exact up to quadrature. JEMD is the ℓ1 earth mover's distance of (x̂, n̂) from draws of (X, N).
 
-Small, two CPU cores, 0 s, mean ± standard deviation over seeds; the paper has no numbers:
+Small, two CPU cores, 35 s, mean ± standard deviation over seeds; the paper has no numbers:
+
+    JEMD                  normal,        two modes,     two modes,     Laplace,
+    signal, noise         normal         normal         uniform        Laplace
+    MMSE                  1.133 ± 0.011  0.984 ± 0.014  1.061 ± 0.012  1.065 ± 0.011
+    posterior sampler     0.134 ± 0.015  0.124 ± 0.018  0.112 ± 0.015  0.145 ± 0.018
+    D_max                   0.90 ± 0.02    0.84 ± 0.02  0.880 ± 0.015    0.84 ± 0.02
+    Gaussian sampler      0.134 ± 0.016  0.255 ± 0.011    0.35 ± 0.03    0.30 ± 0.03
+    draws of X and N      0.133 ± 0.011  0.121 ± 0.014  0.107 ± 0.013  0.145 ± 0.011
+
+All claims hold.
 """
 
 from typing import NamedTuple

@@ -62,8 +62,6 @@ def marginal_axes(figure: Any, place: Any) -> tuple[Any, Any, Any]:
         ax.spines[["top", "right", "left" if ax is above else "bottom"]].set_visible(False)
     above.set_yticks([])
     beside.set_xticks([])
-    above.set_ylim(bottom=0)
-    beside.set_xlim(left=0)
     return plane, above, beside
 
 

@@ -38,6 +38,8 @@ def test_a_plane_has_a_density_along_each_axis():
         np.testing.assert_allclose(density, exact, atol=0.06)  # the kernel's width and 5,000 draws
         np.testing.assert_array_equal(ax.lines[0].get_data()[1 - upright], density)
         np.testing.assert_array_equal(ax.lines[0].get_data()[upright], grid)
+    draw_density(above, 0.01 * values, grid / 100, colour="blue")
+    assert above.get_ylim()[1] > 70  # the highest is not cut off
     plane.set(xlim=(0, 1), ylim=(2, 3))
     assert above.get_xlim() == (0, 1)
     assert beside.get_ylim() == (2, 3)

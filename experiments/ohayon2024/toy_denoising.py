@@ -23,11 +23,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
+import scipy.stats
 from matplotlib.axes import Axes
 
 from jaxpr.report.experiments import Cell
 from jaxpr.report.style import COLOURS, INK, MUTED, new_figure, styled
 from jaxpr.reproduce import Claim, Experiment, Picture, Table, main
+from jaxpr.reproduce.additive import distance_to_law
+from jaxpr.reproduce.figures import draw_density, marginal_axes
 from jaxpr.reproduce.statistics import mean_std
 from jaxpr.toys import denoiser_losses, denoiser_optimizers, denoising_gaussian, start_denoiser, toy_denoiser
 from jaxpr.toys.denoising import (
@@ -215,26 +218,36 @@ def figure_tradeoff(scale: Scale, found: Trained) -> Picture:
 
 @styled()
 def figure_consistency(found: Trained) -> Picture:
-    """Figure 7: outputs of the erratic denoiser and of D_max, and what they take for noise."""
-    figure = new_figure(9.6, 4.3)
-    axes = figure.subplots(1, 2)
-    figure.subplots_adjust(left=0.065, right=0.99, top=0.98, bottom=0.12, wspace=0.2)
+    """Figure 7: outputs of the erratic denoiser and of D_max, what they take for noise, and marginal densities."""
+    figure = new_figure(10.6, 5.2)
+    grid = figure.add_gridspec(1, 2, left=0.055, right=0.99, top=0.98, bottom=0.1, wspace=0.14)
     y = denoising_gaussian(noise_std=1.0).sample(jax.random.key(6), 4000).y
-    y = y[jnp.argsort(y[:, 0])]
     outputs = {
         "X̂ at λ = 0": (np.asarray(toy_denoiser(found.generators[0, 0])(y)), COLOURS[1]),
         "D_max": (np.asarray(denoising_dmax(y, noise_std=1.0)), COLOURS[2]),
     }
-    for ax, residual in zip(axes, (False, True), strict=True):
+    line = np.linspace(-4.2, 4.2, 301)
+    for place, residual in zip(grid, (False, True), strict=True):
+        ax, above, beside = marginal_axes(figure, place)
         contours(ax, residual=residual)
+        above.plot(line, scipy.stats.norm.pdf(line, scale=1 if residual else np.sqrt(2)), color=INK, lw=1.0)
+        beside.plot(scipy.stats.norm.pdf(line), line, color=INK, lw=1.0)
+        if not residual:
+            draw_density(above, np.asarray(y)[:, 0], line, colour=MUTED)
         for name, (restored, colour) in outputs.items():
-            ax.plot(y - restored if residual else y, restored, ".", ms=2.5, color=colour, label=name)
+            across = y - restored if residual else y
+            ax.plot(across, restored, ".", ms=2.5, color=colour, label=name)
+            draw_density(beside, restored[:, 0], line, colour=colour, upright=True)
+            if residual:
+                draw_density(above, np.asarray(across)[:, 0], line, colour=colour)
         ax.set(xlabel="y - x̂" if residual else "y", ylabel="x̂", xlim=(-4.2, 4.2), ylim=(-4.2, 4.2))
-    axes[0].legend(frameon=False, fontsize=9, markerscale=4, loc="upper left")
+        if not residual:
+            ax.legend(frameon=False, fontsize=9, markerscale=4, loc="upper left")
     return Picture(
         figure,
         "Left: over the density of (X, Y). Right: over that of X and the noise, which are independent. D_max is a line "
-        "in both: what it takes for noise determines the signal. The erratic denoiser spreads over both planes.",
+        "in both: what it takes for noise determines the signal. The erratic denoiser spreads over both planes. Along "
+        "the axes are densities of y, y - x̂ and x̂ (kernel estimates; black: of Y, N and X).",
     )
 
 
@@ -254,17 +267,40 @@ def figure_conditional() -> Picture:
     return Picture(figure, "D_max pays for its smaller mean error at unlikely measurements (eqs. (84)-(86)).")
 
 
-def residual_dependence(found: Trained) -> dict[str, tuple[float, float]]:
-    """Correlation of x̂ with y - x̂, and the variance of y - x̂, which should be 0 and 1."""
-    y = denoising_gaussian(noise_std=1.0).sample(jax.random.key(7), 20_000).y
+class Residual(NamedTuple):
+    """Of a denoiser.
+
+    Attributes:
+        correlation: of x̂ and y - x̂; that of signal and noise is 0.
+        variance: of y - x̂; that of the noise is 1.
+        noise: Wasserstein-1 distance of y - x̂ from the noise.
+        outputs: of x̂ from the signal.
+    """
+
+    correlation: float
+    variance: float
+    noise: float
+    outputs: float
+
+
+def residuals_of(found: Trained) -> dict[str, Residual]:
+    """What denoisers take for noise, and the same numbers of draws of signal and noise themselves."""
+    pairs = denoising_gaussian(noise_std=1.0).sample(jax.random.key(7), 20_000)
+    y, normal = pairs.y, scipy.stats.norm.ppf
     outputs = {
         "X̂ at λ = 0": toy_denoiser(found.generators[0, 0])(y),
         "posterior sampler": denoising_posterior(jax.random.key(8), y, noise_std=1.0),
         "MMSE": denoising_mmse(y, noise_std=1.0),
         "D_max": denoising_dmax(y, noise_std=1.0),
+        "signal and noise": pairs.x,
     }
-    pairs = {name: (np.asarray(x)[:, 0], np.asarray(y - x)[:, 0]) for name, x in outputs.items()}
-    return {name: (float(np.corrcoef(x, n)[0, 1]), float(np.var(n))) for name, (x, n) in pairs.items()}
+    split = {name: (np.asarray(x)[:, 0], np.asarray(y - x)[:, 0]) for name, x in outputs.items()}
+    return {
+        name: Residual(
+            float(np.corrcoef(x, n)[0, 1]), float(np.var(n)), distance_to_law(n, normal), distance_to_law(x, normal)
+        )
+        for name, (x, n) in split.items()
+    }
 
 
 def rows(weights: tuple[float, ...], found: Trained) -> list[list[Cell]]:
@@ -274,13 +310,14 @@ def rows(weights: tuple[float, ...], found: Trained) -> list[list[Cell]]:
     ]
 
 
-def claims(found: Trained, errors: list[list], residuals: dict[str, tuple[float, float]]) -> list[Claim]:
+def claims(found: Trained, errors: list[list], residuals: dict[str, Residual]) -> list[Claim]:
     """What the paper says of this example."""
     slope, distance = found.slope.mean(1), found.distance.mean(1)
     ordered = bool((np.diff(distance) > 0).all() and (np.diff(slope) < 0).all())
     each = np.mean([(np.diff(d) > 0).mean() for d in found.distance.T])
     worst = max(abs(row[1] - row[2][0]) / row[2][1] for row in errors)
     first, second = theorem_constants(found.distance.ravel(), found.slope.ravel())
+    dmax, erratic = residuals["D_max"], residuals["X̂ at λ = 0"]
     return [
         Claim(
             "JEMD falls as K̄ rises along λ",
@@ -298,8 +335,14 @@ def claims(found: Trained, errors: list[list], residuals: dict[str, tuple[float,
         ),
         Claim(
             "The residual of D_max depends on its output, that of the erratic denoiser hardly",
-            abs(residuals["D_max"][0]) > 0.9 > 0.5 > abs(residuals["X̂ at λ = 0"][0]),
-            f"correlations {residuals['D_max'][0]:.2f} and {residuals['X̂ at λ = 0'][0]:.2f}",
+            abs(dmax.correlation) > 0.9 > 0.5 > abs(erratic.correlation),
+            f"correlations {dmax.correlation:.2f} and {erratic.correlation:.2f}",
+        ),
+        Claim(
+            "The residual of D_max has quite another law than the noise, though its outputs have that of the signal",
+            dmax.outputs < 0.05 < 0.25 < dmax.noise and erratic.noise < dmax.noise,
+            f"W1 {dmax.noise:.3f} and {dmax.outputs:.3f}; of the erratic denoiser {erratic.noise:.3f} and "
+            f"{erratic.outputs:.3f}",
         ),
     ]
 
@@ -309,7 +352,7 @@ def run(name: str) -> Experiment:
     scale = SCALES[name]
     found = measure(train(scale, scale.weights, RATES), scale.points)
     printed = measure(train(scale, PRINTED, PRINTED_RATES), scale.points)
-    errors, residuals = conditional_errors(100 * scale.points), residual_dependence(found)
+    errors, residuals = conditional_errors(100 * scale.points), residuals_of(found)
     family = rows(scale.weights, found)
     family.append(["posterior sampler", None, mean_std(found.floor)])
     settings = scale._asdict() | {
@@ -330,8 +373,8 @@ def run(name: str) -> Experiment:
             Table(f"The same at the paper's rates, {spread}", ["", "K̄", "JEMD"], rows(PRINTED, printed)),
             Table("Error at y = 2, formula and Monte Carlo ± standard error", ["", "formula", "sampled"], errors),
             Table(
-                "What a denoiser takes for noise (the noise: correlation 0, variance 1)",
-                ["", "correlation with x̂", "variance"],
+                "What denoisers take for noise, and whether their outputs have the law of the signal",
+                ["", "correlation with x̂", "variance", "W1 to the noise", "W1 of x̂ to the signal"],
                 [[name, *values] for name, values in residuals.items()],
             ),
         ],

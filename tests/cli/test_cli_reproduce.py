@@ -12,7 +12,8 @@ QUICK = ("cohen2024up/toy",)
 # What no sample size decides: closed forms, exact transport, formulas drawn by hand.
 SURE = {
     "ohayon2024/toy_denoising": ("conditional errors",),
-    "ohayon2023/toy_disk": ("Drawn by hand", "Ring: what avoids"),
+    "ohayon2024/noise_separation": ("have not, whatever the laws",),
+    "ohayon2023/toy_disk": ("Drawn by hand", "Ring: what avoids", "K_f moves"),
     "adrai2023/mixture": ("least MSE", "better W2 than x*"),
     "adrai2023/transport_ablations": (),
     "adrai2023/transport_beyond": ("explains y worse",),

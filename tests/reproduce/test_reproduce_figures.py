@@ -1,9 +1,9 @@
-"""Bars and bands show means over seeds, where they belong."""
+"""Bars and bands show means over seeds, and planes the densities of their axes, where they belong."""
 
 import numpy as np
 
 from jaxpr.report.style import new_figure
-from jaxpr.reproduce.figures import seed_band, seed_bars
+from jaxpr.reproduce.figures import draw_density, marginal_axes, seed_band, seed_bars
 
 
 def test_bars_are_means_and_dots_are_seeds():
@@ -26,3 +26,20 @@ def test_a_band_is_one_deviation_wide_and_none_of_one_seed():
         edges = ax.collections[0].get_paths()[0].vertices
         edges = edges[edges[:, 0] == 0, 1]
         np.testing.assert_allclose(edges.max() - edges.min(), width)
+
+
+def test_a_plane_has_a_density_along_each_axis():
+    figure = new_figure(3, 3)
+    plane, above, beside = marginal_axes(figure, figure.add_gridspec(1, 1)[0])
+    grid, values = np.linspace(-6, 6, 601), np.random.default_rng(0).normal(1.0, 0.5, 5000)
+    for ax, upright in ((above, False), (beside, True)):
+        density = draw_density(ax, values, grid, colour="red", upright=upright)
+        exact = np.exp(-2 * (grid - 1) ** 2) * np.sqrt(2 / np.pi)
+        np.testing.assert_allclose(density, exact, atol=0.06)  # the kernel's width and 5,000 draws
+        np.testing.assert_array_equal(ax.lines[0].get_data()[1 - upright], density)
+        np.testing.assert_array_equal(ax.lines[0].get_data()[upright], grid)
+    draw_density(above, 0.01 * values, grid / 100, colour="blue")
+    assert above.get_ylim()[1] > 70  # the highest is not cut off
+    plane.set(xlim=(0, 1), ylim=(2, 3))
+    assert above.get_xlim() == (0, 1)
+    assert beside.get_ylim() == (2, 3)

@@ -227,7 +227,7 @@ def figure_consistency(found: Trained) -> Picture:
         "D_max": (np.asarray(denoising_dmax(y, noise_std=1.0)), COLOURS[2]),
     }
     line = np.linspace(-4.2, 4.2, 301)
-    for place, residual in zip(grid, (False, True), strict=True):
+    for place, residual in zip((grid[0], grid[1]), (False, True), strict=True):
         ax, above, beside = marginal_axes(figure, place)
         contours(ax, residual=residual)
         above.plot(line, scipy.stats.norm.pdf(line, scale=1 if residual else np.sqrt(2)), color=INK, lw=1.0)

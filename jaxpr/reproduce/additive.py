@@ -129,7 +129,7 @@ class AdditiveNoise(NamedTuple):
 
 
 class Separation(NamedTuple):
-    """How far a restorer parts signal and noise.
+    """How far a restorer parts signal and noise; each a number, or an array of one for each seed.
 
     Attributes:
         outputs: Wasserstein-1 distance of x̂ from the law of X.
@@ -138,10 +138,10 @@ class Separation(NamedTuple):
         joint: ℓ1 earth mover's distance of (x̂, y - x̂) from draws of (X, N).
     """
 
-    outputs: float
-    noise: float
-    correlation: float
-    joint: float
+    outputs: Any
+    noise: Any
+    correlation: Any
+    joint: Any
 
 
 def separation(key: Key, law: AdditiveNoise, count: int) -> tuple[dict[str, Separation], float]:

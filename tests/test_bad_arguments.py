@@ -155,8 +155,9 @@ def floats(value):
     return isinstance(value, np.ndarray | jax.Array) and jnp.issubdtype(value.dtype, jnp.floating) and value.ndim > 0
 
 
-# Those of the samplers have results, which take seconds to compile.
-EDGES = [pytest.param(n, marks=[pytest.mark.thorough] if n.startswith("samplers.") else []) for n in CASES]
+# These have results, which take seconds to compile.
+SLOW = ("samplers.", "degradations.blind_face")
+EDGES = [pytest.param(n, marks=[pytest.mark.thorough] if n.startswith(SLOW) else []) for n in CASES]
 
 
 @pytest.mark.parametrize("name", EDGES)

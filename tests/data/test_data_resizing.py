@@ -32,6 +32,7 @@ def triangle(size_in: int, size_out: int) -> np.ndarray:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("shape", "size"), [((218, 178, 3), (102, 102)), ((30, 41, 1), (64, 50)), ((50, 21, 3), (10,))]
 )

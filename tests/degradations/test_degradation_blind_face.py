@@ -96,6 +96,7 @@ def test_it_is_blur_reduction_noise_libjpeg_and_enlargement(photographs, degrade
         assert_close(found, wanted, mean=0.02)
 
 
+@pytest.mark.thorough
 def test_the_surrogate_is_near_it_and_has_gradients(photographs, degraded):
     assert_close(surrogate(KEY, photographs), degraded, mean=0.5)
     slope = jax.jit(jax.grad(lambda x: jnp.mean((surrogate(KEY, x) - 0.5) ** 2)))(photographs)
@@ -120,6 +121,7 @@ def test_jit_equals_eager_and_any_size_will_do(photographs):
         assert_close(jax.jit(blind_face_surrogate)(KEY, x), blind_face(KEY, x), mean=1.0)
 
 
+@pytest.mark.thorough
 def test_draws_are_those_of_the_ranges():
     keys = jax.random.split(KEY, 4000)
     draws = jax.jit(jax.vmap(lambda key: _draw(key, (64, 48, 1), RANGES._replace(shrinkage=(2.0, 8.0)))))(keys)

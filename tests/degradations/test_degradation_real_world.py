@@ -58,6 +58,7 @@ def test_an_image_depends_on_its_own_key_only(ranges):
     assert float(together.max()) <= 1
 
 
+@pytest.mark.thorough
 def test_it_jits_without_jpeg_and_says_so_with_it():
     x = images()
     jitted = jax.jit(functools.partial(real_world, factor=2, ranges=NO_JPEG))

@@ -116,6 +116,7 @@ def test_a_masked_gradient_loses_to_what_attacks_another_restorer():
     assert doubt(checks, Metric(0.01, 0.0)).startswith("the gradient is masked: what attacks another restorer reaches")
 
 
+@pytest.mark.thorough
 def test_a_constant_image_does_not_move_and_nothing_else_is_undefined():
     found = attack_checks(KEYS, three_times, jnp.full_like(Y, 0.5), attack=IFGSM(steps=2), bounds=BOUNDS)
     assert np.isnan(found["moved_ratio"]).all()

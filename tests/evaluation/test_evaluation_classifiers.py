@@ -71,6 +71,7 @@ def command(place, **changes):
     Decisions(out=place / "out", attack_steps=3, progress=False, **(wanted | changes)).run()
 
 
+@pytest.mark.thorough
 def test_an_image_folder_and_functions_of_the_users_own(place, capsys):
     command(place, score="own.py:inks", target=0)
     printed = capsys.readouterr().out
@@ -144,6 +145,7 @@ def test_words_that_name_nothing(place, spec, message):
         named_classifier("judge", spec)
 
 
+@pytest.mark.thorough
 def test_packaged_and_trained_classifiers(tmp_path):
     x = jnp.asarray(digits("test")[:4].select(range(4))[0][None])
     np.testing.assert_array_equal(named_classifier("judge", "digits-judge")(x), digit_classifier("judge")(x))

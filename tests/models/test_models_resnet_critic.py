@@ -96,7 +96,7 @@ def test_wrong_sizes_are_refused():
     for size in (2, 6, 12):
         with pytest.raises(InputError, match=f"size: found {size}"):
             table4(size=size, channels=3, width=2)
-    for size in (4, 9, 24):
+    for size in (4, 9, 26):
         with pytest.raises(InputError, match=f"size: found {size}"):
             vgg_critic(VggCriticConfig(size, 3, 2))
     for name, wrong in (

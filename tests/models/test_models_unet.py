@@ -81,6 +81,7 @@ def test_layers_written_out(tiny):
     )
 
 
+@pytest.mark.thorough
 def test_evaluation_treats_every_example_alone(tiny):
     _, _, params, apply, _ = tiny
     found = apply(params, X, NOISE)

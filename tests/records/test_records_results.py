@@ -76,6 +76,7 @@ def test_frechet_error_leaves_one_photograph_out_at_a_time():
     assert measured()["joint_fd_f"].stderr == pytest.approx(expected, rel=FLOAT64)
 
 
+@pytest.mark.thorough
 def test_shares_have_errors_over_photographs():
     found, inside = measured()["precision_f"], manifold_scores(flat(X), flat(X_HAT), k=3).fake_in_real
     expected = grouped_mean(np.asarray(inside), np.repeat(GROUPS, 7))

@@ -42,6 +42,7 @@ def test_normal_laws_are_the_example_of_the_paper():
     np.testing.assert_allclose(found[DMAX], denoising_dmax(jnp.asarray(Y), noise_std=1.0), atol=1e-4)
 
 
+@pytest.mark.thorough
 def test_two_modes_are_a_mixture_in_closed_form():
     law = linear_mixture(
         np.ones(2), np.array([[-0.9], [0.9]]), np.full((2, 1, 1), 0.19), np.ones((1, 1)), np.ones((1, 1))

@@ -12,6 +12,7 @@ mixture = load_experiment("adrai2023/mixture")
 COV, NOISE = np.array([[2.0, 0.6], [0.6, 0.5]]), np.diag([0.4, 1.5])
 
 
+@pytest.mark.thorough
 def test_least_error_is_that_of_a_gaussian_law_and_of_draws_of_a_mixture():
     law = linear_mixture(np.ones(1), np.array([[1.0, -2.0]]), COV[None], np.eye(2), NOISE)
     assert least_error(law) == pytest.approx(np.trace(COV - COV @ np.linalg.inv(COV + NOISE) @ COV), rel=1e-5)

@@ -71,6 +71,7 @@ def test_any_restorer_can_be_inside(tmp_path):
     assert (exemplar.family, exemplar.setting, exemplar.variant) == ("exemplar 0.1", 0.0, "transport")
 
 
+@pytest.mark.thorough
 def test_one_word_for_several_alphas_which_share_fit_and_program(monkeypatch):
     fits = []
     monkeypatch.setattr(words, "fit_transport", lambda *a, fit=words.fit_transport, **o: fits.append(1) or fit(*a, **o))

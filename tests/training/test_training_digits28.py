@@ -42,6 +42,7 @@ def recipe(**changes):
     return ClassifierRecipe(**(made | changes), optimizer=AdamW(steps=2, batch=4, rate=1e-3))
 
 
+@pytest.mark.thorough
 def test_a_classifier_of_images_of_any_size(tmp_path, monkeypatch):
     monkeypatch.setattr(recipes, "named_images", lambda *_: images(12, classes=4, channels=3))
     done = drive(task_of(recipe()), tmp_path, command="", progress=False)

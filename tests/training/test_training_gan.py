@@ -397,6 +397,7 @@ def test_divergence_names_step_and_quantity():
             train(QUICK, start_gan(*networks(), ADAM), 0.5, losses=GanLosses(bad, good.critic), chunk=chunk)
 
 
+@pytest.mark.thorough
 def test_mistakes():
     keys, states, weights = ensemble(2)
     for name in ("batch_size", "chunk"):

@@ -136,6 +136,7 @@ def test_line_equals_scipy_and_emd(n, m, weighted):
     np.testing.assert_allclose(wasserstein_1d(x, y, p=2, weights_x=a, weights_y=b) ** 2, squared, rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_line_closed_forms():
     x = jnp.asarray([3.0, 1.0, 2.0])
     for p in (1, 1.5, 2, 3):

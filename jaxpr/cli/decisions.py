@@ -151,8 +151,8 @@ class Decisions:
         k_evaluate, k_fit = jax.random.split(seed_key("seed", self.seed))
         images = option_images("data", self.data, "test", skip_bad=self.skip_bad)
         degradation, decisions = parse_degradation(self.degradation), self.asked(images)
-        learnt = self.train or (self.data if has_splits(self.data) else "photos")
-        train = option_images("train", learnt, "train", skip_bad=self.skip_bad)
+        own = self.data if has_splits(self.data) else "photos"
+        train = option_images("train", own if self.train is None else self.train, "train", skip_bad=self.skip_bad)
         training = Training(
             images=lambda: train,
             degrade=degrader(degradation, bits=_BITS, compiled=jax.jit),

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from jaxpr.core import AnyArray
 from jaxpr.report.text import format_value
 
-__all__ = ["deviation", "mean_std", "rank_correlation", "signed", "told"]
+__all__ = ["deviation", "mean_std", "rank_correlation", "rises", "signed", "told"]
 
 
 def mean_std(values: AnyArray | Sequence[float]) -> tuple[float, float]:
@@ -42,3 +42,15 @@ def signed(value: float, error: float) -> str:
     """A difference with its error and its sign, in a sentence."""
     text = format_value(value, error)
     return text if text.startswith("-") else f"+{text}"
+
+
+def rises(values: AnyArray) -> bool:
+    """Whether a number rises along a parameter at every seed, and no step down exceeds two of its errors over seeds.
+
+    Args:
+        values: (steps, S), of S seeds; with one seed every step counts.
+    """
+    values = np.asarray(values, float)
+    steps = np.diff(values, axis=0)
+    errors = steps.std(axis=1, ddof=1) / math.sqrt(values.shape[1]) if values.shape[1] > 1 else 0.0
+    return bool((steps.mean(axis=1) >= -2 * errors).all() and (values[-1] > values[0]).all())

@@ -6,7 +6,7 @@ Y = X + N with independent X and N of variance one. A restorer has the joint law
 have the law of X, and n̂ = y - x̂ is independent of them and has the law of N. Posterior means, posterior draws and D_max
 are exact up to quadrature. JEMD is the ℓ1 earth mover's distance of (x̂, n̂) from draws of (X, N).
 
-Small, two CPU cores, 35 s, mean ± standard deviation over seeds; the paper has no numbers:
+Small, two CPU cores, 33 s, mean ± standard deviation over seeds; the paper has no numbers:
 
     JEMD                  normal,        two modes,     two modes,     Laplace,
     signal, noise         normal         normal         uniform        Laplace

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from jaxpr.core import InputError, claim_folder, utf8, write_atomically
 from jaxpr.records.decisions import DecisionSample
 from jaxpr.report.style import FAINT, INK, MUTED, Look, drawable, looks, new_figure, png_bytes, styled
-from jaxpr.report.text import elide, format_value
+from jaxpr.report.text import aligned, elide, format_value
 
 __all__ = ["decisions_table", "figure_decisions", "write_decisions"]
 
@@ -63,12 +63,6 @@ def decisions_table(record: Mapping[str, Any]) -> str:
             row += [_percent(found[f"accuracy_{when}"]) for when in ("before", "after")]
             shared = [_value(entry["input_psnr"]), f"{100 * entry['blind']:.0f}"]
             rows.append(row + (shared if network == "judge" else ["", ""]))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.ljust(width) if column < 2 else cell.rjust(width) for column, (cell, width) in enumerate(pairs))
-        for pairs in (list(zip(row, widths, strict=True)) for row in rows)
-    ]
-    lines = [line.rstrip() for line in lines]
     title = (
         f"{protocol['examples']} examples of {protocol['data']}, {protocol['degradation']}; I-FGSM {_goal(record)}, "
         f"α = {_levels(protocol)}, {protocol['attack_steps']} steps"
@@ -77,8 +71,7 @@ def decisions_table(record: Mapping[str, Any]) -> str:
     if protocol["alpha"] > 0:
         full = -20 * math.log10(protocol["alpha"])
         notes.append(f"input dB: {full:.1f} where every entry of y moves by α, more where bounds or gradients stop it")
-    table = [lines[0], "─" * max(map(len, lines)), *lines[1:]]
-    return "\n".join([title, "", *table, *_score_lines(record), "", *notes])
+    return "\n".join([title, "", *aligned(rows, left=2, head=1), *_score_lines(record), "", *notes])
 
 
 @styled()
@@ -215,13 +208,7 @@ def _score_lines(record: Mapping[str, Any]) -> list[str]:
         name, found = elide(entry["name"], 28), entry["scores"]
         rows.append([name, *_scores(found["before"]), ""])
         rows.append([f"{name}, attacked", *_scores(found["after"]), _value(found["shift"])])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(cells))
-        for cells in (list(zip(row, widths, strict=True)) for row in rows)
-    ]
-    lines = [line.rstrip() for line in lines]
-    return ["", lines[0], "─" * max(map(len, lines)), *lines[1:]]
+    return ["", *aligned(rows, head=1)]
 
 
 def _scores(found: Mapping[str, Any]) -> list[str]:

@@ -3,14 +3,13 @@
 import base64
 import json
 import math
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxpr.core import InputError, claim_folder, utf8, write_atomically
 from jaxpr.report.templates import render
-from jaxpr.report.text import format_value
+from jaxpr.report.text import aligned, format_value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -205,19 +204,7 @@ def _setting(value: Any) -> str:
 
 
 def _text_table(table: Mapping[str, Any]) -> str:
-    rows = [list(table["columns"]), *_shown(table)["rows"]]
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        gaps = [" " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)]
-        cells = [cell + gap if i == 0 else gap + cell for i, (cell, gap) in enumerate(zip(row, gaps, strict=True))]
-        lines.append("  ".join(cells))
-    return "\n".join([table["title"], *(line.rstrip() for line in lines)])
-
-
-def _width(text: str) -> int:
-    """Columns in a terminal: x̂ is two characters in one column."""
-    return sum(not unicodedata.combining(c) for c in text)
+    return "\n".join([table["title"], *aligned([table["columns"], *_shown(table)["rows"]])])
 
 
 def _plain(value: Any) -> Any:

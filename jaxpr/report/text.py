@@ -10,7 +10,7 @@ from jaxpr.records.differences import indistinct_names
 from jaxpr.records.metric_table import MetricInfo, metric_info
 from jaxpr.records.reading import best_names, check_record, measured, metric_names
 
-__all__ = ["elide", "format_value", "text_table"]
+__all__ = ["aligned", "elide", "format_value", "text_table"]
 
 TABLE_WIDTH = 120
 FINEST_DECIMALS = 6
@@ -121,10 +121,7 @@ def _lines(record: Mapping[str, Any], columns: Sequence[str], *, name_limit: int
         cells = [_cell(entry, info, marks, errors=errors) for entry in record["restorers"]]
         name, detail = info.heading
         table.append([f"{name} ".replace("\N{NO-BREAK SPACE}", " "), f"{detail} ", *cells])
-    padded = [_pad(column, left=position == 0) for position, column in enumerate(table)]
-    lines = ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
-    rule = "─" * max(_width(line) for line in lines)
-    return [*lines[:2], rule, *lines[2:]]
+    return aligned(list(zip(*table, strict=True)), head=2)
 
 
 def _cell(entry: Mapping[str, Any], info: MetricInfo, marks: Mapping[str, str], *, errors: bool) -> str:
@@ -135,6 +132,20 @@ def _cell(entry: Mapping[str, Any], info: MetricInfo, marks: Mapping[str, str], 
     if not errors:
         text = text.split(" ± ")[0]
     return text + marks.get(entry["name"], " ")
+
+
+def aligned(rows: Sequence[Sequence[str]], *, left: int = 1, head: int = 0) -> list[str]:
+    """A table's lines in a terminal, its columns two spaces apart.
+
+    Args:
+        rows: of equally many cells.
+        left: so many first columns begin at one place, the others end at one.
+        head: so many rows stand above a rule; 0 for none.
+    """
+    padded = [_pad(column, left=position < left) for position, column in enumerate(zip(*rows, strict=True))]
+    lines = ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
+    rule = ["─" * max(_width(line) for line in lines)] if head else []
+    return [*lines[:head], *rule, *lines[head:]]
 
 
 def _pad(cells: Sequence[str], *, left: bool) -> list[str]:

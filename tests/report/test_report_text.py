@@ -7,7 +7,7 @@ from jaxpr.core import InputError
 from jaxpr.records import METRICS, metric_info
 from jaxpr.records.reading import best_names, check_record, measured
 from jaxpr.report import format_value, text_table
-from jaxpr.report.text import elide
+from jaxpr.report.text import aligned, elide
 
 
 def record(**restorers):
@@ -158,3 +158,14 @@ def test_text_table_takes_columns_scales_rmse_and_drops_errors_when_wide():
     assert max(map(width, lines)) <= 120
     with pytest.raises(InputError, match="'nope'"):
         text_table(record(a={"rmse": (0.1, 0.01)}), columns=["nope"])
+
+
+def test_columns_are_aligned_by_what_a_terminal_shows():
+    rows = [["x̂", "", "value"], ["名前", "a", "1"], ["long name", "b", "12.5"]]
+    assert aligned(rows, left=2, head=1) == [
+        "x̂             value",
+        "───────────────────",
+        "名前       a      1",
+        "long name  b   12.5",
+    ]
+    assert aligned([["a", "1"], ["bb", "10"]]) == ["a    1", "bb  10"]

@@ -279,9 +279,10 @@ def draw_plane(single: Values, ways: Values, best: tuple[float, float]) -> Figur
             "elinewidth": 0.9,
             "label": label,
         }
-        distance = measured[name][..., W2]
-        bars = {"xerr": errors[name].std(axis=0, ddof=1), "yerr": distance.std(axis=0, ddof=1)}
-        ax.errorbar(errors[name].mean(axis=0), distance.mean(axis=0), zorder=5 - width, **bars, **look)
+        excess, distance = errors[name], measured[name][..., W2]
+        x, xerr = excess.mean(axis=0), excess.std(axis=0, ddof=1)
+        y, yerr = distance.mean(axis=0), distance.std(axis=0, ddof=1)
+        ax.errorbar(x, y, xerr=xerr, yerr=yerr, zorder=5 - width, **look)
     where: dict[str, Any] = {"ha": "right", "va": "center", "color": MUTED, "fontsize": 8.5}
     ax.text(float(errors[POSTERIOR].mean()), floor / 2, "closer than two samples of x are to each other", **where)
     ax.set(xlabel="least MSE + excess over x*  (squared units of x)", ylabel="W2 to p_X  (units of x)", ylim=(0, None))

@@ -68,12 +68,9 @@ def ours(size: Size, *, fit_only: bool = False) -> Callable[[], Any]:
     move = jax.jit(functools.partial(move_latents, None, patch=size.patch))
     latents = jnp.asarray(restored)
 
-    def moments(images: np.ndarray) -> Any:
-        parts = (patch_moments(image[None], patch=size.patch) for image in images)
-        return functools.reduce(lambda a, b: a.merge(b), parts)
-
     def run() -> Any:
-        fitted = map_between(moments(restored), moments(natural), rcond=1e-10)
+        statistics = (patch_moments(images, patch=size.patch) for images in (restored, natural))
+        fitted = map_between(*statistics, rcond=1e-10)
         return fitted.matrix[:2, :2] if fit_only else move(latents, fitted)[0, :2, :2, 0]
 
     return run

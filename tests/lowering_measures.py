@@ -184,7 +184,7 @@ ESTIMATORS = [
         floats(2, 4, 4, 3),
     ),
     case(
-        "restorers.latent_transport_patches: patch_moments",
+        "restorers.latent_transport_moments: patch_moments",
         functools.partial(restorers.patch_moments, patch=3),
         floats(2, 8, 9, 2),
     ),

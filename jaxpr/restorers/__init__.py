@@ -23,7 +23,8 @@ from jaxpr.restorers.latent_transport_fit import (
     fit_transport,
     patch_statistics,
 )
-from jaxpr.restorers.latent_transport_patches import PatchMap, patch_moments
+from jaxpr.restorers.latent_transport_moments import patch_moments
+from jaxpr.restorers.latent_transport_patches import PatchMap
 from jaxpr.restorers.latent_transport_settings import TRANSPORT_PRESETS
 from jaxpr.restorers.lmmse import Lmmse, fit_lmmse, lmmse
 from jaxpr.restorers.nlm import nlm

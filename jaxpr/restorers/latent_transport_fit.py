@@ -30,7 +30,8 @@ from jaxpr.core import (
 from jaxpr.data import ImageSource, image_folder
 from jaxpr.numerics.moments import Moments
 from jaxpr.restorers.latent_transport_encoders import Encode, LatentEncoder, sampled
-from jaxpr.restorers.latent_transport_patches import PatchMap, check_patch, patch_moments
+from jaxpr.restorers.latent_transport_moments import patch_moments
+from jaxpr.restorers.latent_transport_patches import PatchMap, check_patch
 from jaxpr.transport import gaussian_map
 
 __all__ = [

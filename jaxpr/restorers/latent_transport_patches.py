@@ -1,31 +1,23 @@
-r"""Overlapping patches of latents: their moments, and what a linear map of all of them does to the latents.
+r"""Overlapping patches of latents, and what a linear map of all of them does to the latents.
 
 Latents are (N, h, w, c) floats. The p × p patch number (i, j) is a vector of d = p² c entries, rows first, channels
-last. For statistics patches lie inside the latents; for transport one is centred on every latent pixel, with the edge
-repeated p // 2 times around, and where moved patches overlap they are averaged.
-
-Neither forms all patches where it can be avoided. A covariance of patches holds the same sums of products again and
-again, over windows that differ at the border only; and cutting, mapping and averaging is, away from the border, one
-convolution with a kernel of (2p - 1) × (2p - 1).
+last. One is centred on every latent pixel, with the edge repeated p // 2 times around, and where moved patches overlap
+they are averaged. They are not formed where it can be avoided: cutting, mapping and averaging is, away from the border,
+one convolution with a kernel of (2p - 1) × (2p - 1).
 
 Paper: [adrai2023], Section 4.1 and Appendix B.
 """
 
 import functools
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpr.core import HIGHEST, AnyArray, Array, InputError, Key, check_count, check_finite, check_floats, in_float64
-from jaxpr.numerics.moments import Moments
+from jaxpr.core import HIGHEST, AnyArray, Array, InputError, Key, check_count
 
-# Products of so few multiplications are not spread over threads, which would cost more than it saves.
-_ONE_THREAD = 1 << 18
-
-__all__ = ["PatchMap", "check_patch", "move_latents", "patch_moments"]
+__all__ = ["PatchMap", "check_patch", "move_latents"]
 
 
 class PatchMap(NamedTuple):
@@ -47,73 +39,6 @@ def check_patch(patch: int) -> None:
     check_count("patch", patch)
     if patch % 2 == 0:
         raise InputError(f"patch: found {patch}, expected an odd number")
-
-
-def patch_moments(latents: AnyArray, *, patch: int) -> Moments:
-    """The moments of all patches that lie inside the latents, in one pass and without forming the patches.
-
-    In float64 on the host for concrete arrays. Under a JAX transformation in float64, and in float32 in a program for
-    a TPU: products are of latents less their mean, so that nothing is lost to large means.
-
-    Note:
-        In float32 the covariance is off by 4e-6 of its largest entry (ten latents of 64 × 64 × 4, whose means are a
-        hundred times their standard deviations).
-
-    Args:
-        latents: (N, h, w, c), N >= 1.
-        patch: p, odd. Static.
-
-    Returns:
-        Of N (h - p + 1) (w - p + 1) points in p² c dimensions; to be merged with those of other latents.
-
-    Raises:
-        InputError: not such latents, NaN or infinite values, or latents smaller than a patch.
-    """
-    check_patch(patch)
-    shape = check_floats("latents", latents, expected="latents (N, h, w, c)")
-    if len(shape) != 4 or 0 in shape:
-        raise InputError(f"latents: found shape {shape}, expected latents (N, h, w, c)")
-    if min(shape[1:3]) < patch:
-        raise InputError(f"latents: found {shape[1]}×{shape[2]}, expected at least a patch, {patch}×{patch}")
-    check_finite("latents", latents)
-    return Moments(*in_float64(lambda xp, z: _window_moments(xp, z, patch))(latents))
-
-
-def _window_moments(xp: ModuleType, z: Any, patch: int) -> tuple[Any, Any, Any]:
-    number, height, width, channels = z.shape
-    rows, columns = height - patch + 1, width - patch + 1
-    # Sums are products with ones, which are faster than sums over axes.
-    centre = (xp.ones(number * height * width, z.dtype) @ z.reshape(-1, channels)) / (number * height * width)
-    z = xp.moveaxis(z - centre[None, None, None], 1, 0)
-    # Rows of patches: (h, N · columns, p c), so that several rows of all latents are one matrix.
-    parts = xp.concatenate([z[:, :, i : i + columns] for i in range(patch)], axis=3)
-    parts = parts.reshape(height, number * columns, patch * channels)
-    sums = xp.ones(number * columns, z.dtype) @ parts
-    total = xp.stack([xp.sum(sums[i : i + rows], axis=0) for i in range(patch)]).reshape(-1)
-    blocks: list[list[Any]] = [[None] * patch for _ in range(patch)]
-    for lag in range(patch):
-        first, second = parts[: height - lag], parts[lag:]
-        window = _product(xp, first[:rows], second[:rows])
-        for i in range(patch - lag):
-            if i:  # the next window: without its first row, and with one more
-                before, after = i - 1, i - 1 + rows
-                window = window + first[after].T @ second[after] - first[before].T @ second[before]
-            blocks[i][i + lag] = window
-            blocks[i + lag][i] = window.T
-    products = xp.concatenate([xp.concatenate(row, axis=1) for row in blocks], axis=0)
-    count = float(number * rows * columns)
-    mean = total / count
-    scatter = products - count * xp.outer(mean, mean)
-    return xp.asarray(count), mean + xp.tile(centre, patch * patch), (scatter + scatter.T) / 2
-
-
-def _product(xp: ModuleType, first: Any, second: Any) -> Any:
-    """The sum over all rows of `first.T @ second`."""
-    rows, points, width = first.shape
-    step = rows if xp is jnp else max(1, _ONE_THREAD // (points * width**2))
-    parts = (slice(start, start + step) for start in range(0, rows, step))
-    found = [first[part].reshape(-1, width).T @ second[part].reshape(-1, width) for part in parts]
-    return functools.reduce(xp.add, found)
 
 
 def move_latents(keys: Key | None, latents: Array, moves: PatchMap, *, patch: int) -> Array:

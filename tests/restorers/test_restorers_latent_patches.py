@@ -10,7 +10,7 @@ from latent_reference import averaged, moved, patches_around, patches_inside
 
 from jaxpr.core import InputError, precision
 from jaxpr.core.versions import enable_x64
-from jaxpr.restorers import PatchMap, patch_moments
+from jaxpr.restorers import PatchMap, latent_transport_moments, patch_moments
 from jaxpr.restorers.latent_transport_patches import move_latents
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "transport_dmax" / "patches.npz")
@@ -47,6 +47,18 @@ def test_moments_are_those_of_all_patches(shape, patch):
     np.testing.assert_allclose(found.mean, points.mean(0), rtol=FLOAT64)
     centred = points - points.mean(0)
     np.testing.assert_allclose(found.scatter, centred.T @ centred, atol=1e-9)
+
+
+@pytest.mark.parametrize(("shape", "patch"), [((5, 8, 9, 2), 3), ((3, 7, 16, 1), 7), ((4, 16, 15, 2), 15)], ids=str)
+def test_moments_do_not_depend_on_how_many_are_summed_at_once(shape, patch, monkeypatch):
+    z = normal(*shape) + 100
+    whole = patch_moments(z, patch=patch)
+    monkeypatch.setattr(latent_transport_moments, "_AT_ONCE", 2 * shape[1] * shape[2])
+    parts = patch_moments(z, patch=patch)
+    points = patches_inside(z.astype(np.float64), patch).reshape(-1, patch**2 * shape[3])
+    centred = points - points.mean(0)
+    for found in (whole, parts):
+        np.testing.assert_allclose(found.scatter, centred.T @ centred, atol=1e-9)
 
 
 def test_merged_moments_are_those_of_all():

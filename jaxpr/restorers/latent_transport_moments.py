@@ -7,7 +7,7 @@ column.
 Paper: [adrai2023], Section 4.1 and Appendix B.
 """
 
-import functools
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.fft
 
-from jaxpr.core import AnyArray, InputError, check_finite, check_floats, in_float64
+from jaxpr.core import AnyArray, InputError, check_finite, check_floats, in_float64, is_traced
 from jaxpr.numerics.moments import Moments
 from jaxpr.restorers.latent_transport_patches import check_patch
 
 # Pixels of latents whose products are summed in one step on the host: they stay in a core's caches.
-_AT_ONCE = 1 << 14
+_AT_ONCE = 1 << 13
 
 __all__ = ["patch_moments"]
 
@@ -52,17 +52,24 @@ def patch_moments(latents: AnyArray, *, patch: int) -> Moments:
     if min(shape[1:3]) < patch:
         raise InputError(f"latents: found {shape[1]}×{shape[2]}, expected at least a patch, {patch}×{patch}")
     check_finite("latents", latents)
-    return Moments(*in_float64(lambda xp, z: _window_moments(xp, z, patch))(latents))
+    if is_traced(latents):
+        return Moments(*in_float64(lambda xp, z: _moments(xp, [z], shape[0], patch))(latents))
+    latents, step = np.asarray(latents), max(1, _AT_ONCE // (shape[1] * shape[2]))
+    parts = (np.asarray(latents[i : i + step], np.float64) for i in range(0, shape[0], step))
+    return Moments(*_moments(np, parts, shape[0], patch))
 
 
-def _window_moments(xp: ModuleType, z: Any, patch: int) -> tuple[Any, Any, Any]:
-    number, height, width, channels = z.shape
-    # Sums are products with ones, which are faster than sums over axes.
-    centre = (xp.ones(number * height * width, z.dtype) @ z.reshape(-1, channels)) / (number * height * width)
-    step = max(1, _AT_ONCE // (height * width)) if xp is np else number
-    parts = (_sums(xp, z[start : start + step], centre, patch) for start in range(0, number, step))
-    total, products = functools.reduce(lambda a, b: (a[0] + b[0], a[1] + b[1]), parts)
-    count = float(number * (height - patch + 1) * (width - patch + 1))
+def _moments(xp: ModuleType, parts: Iterable[Any], number: int, patch: int) -> tuple[Any, Any, Any]:
+    """Of the latents of all parts, of which there are `number`."""
+    centre = total = products = None
+    for z in parts:
+        if centre is None:  # of the first, which is near enough to all for products to keep their digits
+            # A product with ones is faster than a sum over axes.
+            points = z.reshape(-1, z.shape[3])
+            centre = (xp.ones(points.shape[0], z.dtype) @ points) / points.shape[0]
+        found = _sums(xp, z, centre, patch)
+        total, products = found if total is None else (total + found[0], products + found[1])
+    count = float(number * (z.shape[1] - patch + 1) * (z.shape[2] - patch + 1))
     mean = total / count
     scatter = products - count * xp.outer(mean, mean)
     return xp.asarray(count), mean + xp.tile(centre, patch * patch), (scatter + scatter.T) / 2

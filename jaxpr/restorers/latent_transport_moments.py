@@ -61,14 +61,15 @@ def patch_moments(latents: AnyArray, *, patch: int) -> Moments:
 
 def _moments(xp: ModuleType, parts: Iterable[Any], number: int, patch: int) -> tuple[Any, Any, Any]:
     """Of the latents of all parts, of which there are `number`."""
-    centre = total = products = None
-    for z in parts:
-        if centre is None:  # of the first, which is near enough to all for products to keep their digits
-            # A product with ones is faster than a sum over axes.
-            points = z.reshape(-1, z.shape[3])
-            centre = (xp.ones(points.shape[0], z.dtype) @ points) / points.shape[0]
-        found = _sums(xp, z, centre, patch)
-        total, products = found if total is None else (total + found[0], products + found[1])
+    parts = iter(parts)
+    z = next(parts)
+    # Of the first, which is near enough to all for products to keep their digits; by ones, faster than a sum over axes.
+    points = z.reshape(-1, z.shape[3])
+    centre = (xp.ones(points.shape[0], z.dtype) @ points) / points.shape[0]
+    total, products = _sums(xp, z, centre, patch)
+    for part in parts:
+        found = _sums(xp, part, centre, patch)
+        total, products = total + found[0], products + found[1]
     count = float(number * (z.shape[1] - patch + 1) * (z.shape[2] - patch + 1))
     mean = total / count
     scatter = products - count * xp.outer(mean, mean)

@@ -1,6 +1,6 @@
 """`jaxpr train`: networks from recipes, with checkpoints, a log, sample pictures, and weights with their history."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
@@ -29,6 +29,9 @@ class Train:
     only: tuple[str, ...] = ()
     """Names of the recipes to train; by default all."""
 
+    steps: int | None = None
+    """So many steps instead of the recipe's, to try whether all starts; the same folder goes on with the same steps."""
+
     checkpoint_every: int = 500
     """Steps between checkpoints; each also renews the log and adds a picture of samples."""
 
@@ -38,6 +41,8 @@ class Train:
     def run(self) -> None:
         """Train one recipe after the other."""
         check_count("checkpoint_every", self.checkpoint_every)
+        if self.steps is not None:
+            check_count("steps", self.steps)
         use_all_cores()
         out = given_path(self.out)
         recipes = load_recipes(self.config, self.scale)
@@ -47,11 +52,15 @@ class Train:
             raise InputError(f"only: found {unknown[0]!r}, expected some of {', '.join(recipes)}{likely}")
         claim_folder("out", out)
         warn_of_idle_accelerator()
+        shorter = "" if self.steps is None else f" --steps {self.steps}"
         for name in self.only or recipes:
+            recipe = recipes[name]
+            if self.steps is not None:
+                recipe = replace(recipe, optimizer=replace(recipe.optimizer, steps=self.steps))
             done = drive(
-                task_of(recipes[name]),
+                task_of(recipe),
                 out,
-                command=f"jaxpr train {Path(self.config).stem} --scale {self.scale} --only {name}",
+                command=f"jaxpr train {Path(self.config).stem} --scale {self.scale} --only {name}{shorter}",
                 checkpoint_every=self.checkpoint_every,
                 progress=self.progress,
             )

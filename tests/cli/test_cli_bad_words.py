@@ -50,7 +50,7 @@ CHOICES = ("nonsense", "")
 # Zero is refused where a count must be at least one.
 AT_LEAST_ONE = ("patch-size", "patch-stride", "attack-steps", "tile", "limit", "samples", "explore-steps", "dictionary",
                 "batch-size", "checkpoint-every", "answers", "shown", "patch", "images", "points", "resize",
-                "centre")  # fmt: skip
+                "centre", "steps")  # fmt: skip
 FOLDERS = ("", "nowhere", "file.txt", "empty", "texts", "pipes", "tiny/a.png", "broken", "a\0b", "x" * 5000, "\x1b[2J")
 TEXTS = {
     **dict.fromkeys(("restored", "natural", "truth"), FOLDERS),

@@ -62,6 +62,21 @@ def test_recipes_that_begin_with_others(tmp_path, config, capsys):
         drive(task_of(replace(other, name="third", network=network)), out, command="", progress=False)
 
 
+@pytest.mark.thorough
+def test_fewer_steps_than_the_recipe_says(tmp_path, config, capsys):
+    out = tmp_path / "out"
+    options = {"config": str(config), "out": out, "scale": "paper", "only": ("first",), "progress": False}
+    with pytest.raises(InputError, match="steps: found 0"):
+        Train(**options, steps=0).run()
+    Train(**options, steps=2).run()
+    assert "2 steps in" in capsys.readouterr().out
+    packed = unpack_restorer((out / "first" / "weights.safetensors").read_bytes())
+    assert packed.metadata["command"] == "jaxpr train mine --scale paper --only first --steps 2"
+    assert packed.metadata["recipe"]["optimizer"]["steps"] == 2
+    with pytest.raises(InputError, match="out: found a run of another recipe"):
+        Train(**options, steps=3).run()
+
+
 def test_configs_that_are_none_are_refused(tmp_path, config):
     with pytest.raises(InputError, match="config: found no file nowhere"):
         load_recipes("nowhere", "smoke")

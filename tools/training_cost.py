@@ -3,8 +3,9 @@
     python tools/training_cost.py [digits faces ...] [--write] [--no-memory]
 
 Traces one step of each recipe of a config at scale paper, without running it, counts the multiplications and additions
-of its convolutions and matrix products, and multiplies by the steps. `--write` puts the table into the README of
-experiments.
+of its convolutions and matrix products, and multiplies by the steps. Classifiers are left out. `--write` puts the table
+into the README of experiments.
+
 Hours assume `REACHED` of the peak of `DEVICES`. Memory is what XLA:CPU plans for the costliest step: arguments, results
 and what it holds in between, in float32 without rematerialisation; the images are on the device besides.
 """

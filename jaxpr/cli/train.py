@@ -41,24 +41,24 @@ class Train:
     def run(self) -> None:
         """Train one recipe after the other."""
         check_count("checkpoint_every", self.checkpoint_every)
-        if self.steps is not None:
-            check_count("steps", self.steps)
         use_all_cores()
         out = given_path(self.out)
-        recipes = load_recipes(self.config, self.scale)
+        recipes, shorter = load_recipes(self.config, self.scale), ""
+        if self.steps is not None:
+            shorter = f" --steps {self.steps}"
+            recipes = {
+                name: replace(recipe, optimizer=replace(recipe.optimizer, steps=self.steps))
+                for name, recipe in recipes.items()
+            }
         unknown = sorted(set(self.only) - set(recipes))
         if unknown:
             likely = did_you_mean(unknown[0], recipes)
             raise InputError(f"only: found {unknown[0]!r}, expected some of {', '.join(recipes)}{likely}")
         claim_folder("out", out)
         warn_of_idle_accelerator()
-        shorter = "" if self.steps is None else f" --steps {self.steps}"
         for name in self.only or recipes:
-            recipe = recipes[name]
-            if self.steps is not None:
-                recipe = replace(recipe, optimizer=replace(recipe.optimizer, steps=self.steps))
             done = drive(
-                task_of(recipe),
+                task_of(recipes[name]),
                 out,
                 command=f"jaxpr train {Path(self.config).stem} --scale {self.scale} --only {name}{shorter}",
                 checkpoint_every=self.checkpoint_every,

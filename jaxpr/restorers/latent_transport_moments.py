@@ -29,7 +29,7 @@ def patch_moments(latents: AnyArray, *, patch: int) -> Moments:
     """The moments of all patches that lie inside the latents, in one pass and without forming the patches.
 
     In float64 on the host for concrete arrays. Under a JAX transformation in float64, and in float32 in a program for
-    a TPU: products are of latents less their mean, so that nothing is lost to large means.
+    a TPU: products are of latents less a mean, so that nothing is lost to large means.
 
     Note:
         In float32 the covariance is off by 4e-6 of its largest entry (ten latents of 64 × 64 × 4, whose means are a

@@ -10,7 +10,6 @@ from lowering_cases import KEY, Case, case, floats, gradient
 
 from jaxpr import diffusion, samplers
 from jaxpr.degradations import BicubicDownsample, Inpainting
-from jaxpr.models.functional import Model
 from jaxpr.training.denoiser import prior_samples
 
 SCHEDULE = diffusion.linear_schedule()
@@ -79,7 +78,7 @@ CASES: list[Case] = [
     case(
         "training.denoiser: prior_samples",
         lambda key: prior_samples(
-            key, Model(dict, lambda _, x, t: x * x), {}, SHAPE, schedule=SCHEDULE, count=2, steps=3
+            key, diffusion.from_eps(lambda x, t: x * x, schedule=SCHEDULE), SHAPE, schedule=SCHEDULE, count=2, steps=3
         ),
         KEY,
     ),

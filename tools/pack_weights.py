@@ -47,9 +47,8 @@ def packed(path: Path) -> tuple[PackagedEntry, bytes]:
             place = f"{metadata['data'].removesuffix('-train')}-classifiers"
     elif "denoiser" in metadata:
         found = unpack_denoiser(content)
-        content = pack_denoiser(
-            found.config, halved(path, found.params), found.metadata, side=found.side, schedule=found.schedule
-        )
+        kinds = {"schedule": found.schedule, "prediction": found.prediction}
+        content = pack_denoiser(found.config, halved(path, found.params), found.metadata, side=found.side, **kinds)
         name, seed, place = metadata["recipe"]["name"], metadata["seed"], f"{metadata['recipe']['name']}-denoiser"
         kind, degradation, channels, stochastic = "denoiser", None, found.config.in_channels, False
     elif "autoencoder" in metadata:

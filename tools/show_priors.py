@@ -10,6 +10,7 @@ many images. They are in features of AlexNet, and in pixels after resizing to 8Ã
 """
 
 import argparse
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from jaxpr.models.adm_unet import adm_unet
 from jaxpr.training.denoiser import prior_samples
 from jaxpr.training.pool import draw_crops, image_pool
 from jaxpr.weights import PACKAGED_DENOISERS, feature_extractor
-from jaxpr.weights.denoisers import PackedDenoiser, packaged_denoiser, read_denoiser
+from jaxpr.weights.denoisers import PREDICTIONS, PackedDenoiser, packaged_denoiser, read_denoiser
 
 SPACES = ("alexnet", "pixels")
 BATCH, SHOWN, COLUMNS, ENLARGED = 50, 64, 16, 2
@@ -34,16 +35,17 @@ BATCH, SHOWN, COLUMNS, ENLARGED = 50, 64, 16, 2
 
 def samples(packed: PackedDenoiser, key: Any, *, count: int, steps: int) -> np.ndarray:
     """Images of the prior, (count, side, side, C) in [0, 1]."""
-    model, schedule = adm_unet(packed.config), packed.noise_schedule()
+    network, schedule = functools.partial(adm_unet(packed.config).apply, packed.params), packed.noise_schedule()
+    denoiser = PREDICTIONS[packed.prediction](network, schedule=schedule)
     shape = (packed.side, packed.side, packed.config.in_channels)
 
     @jax.jit
-    def draw(params: Any, key: Any) -> Any:
-        found = prior_samples(key, model, params, shape, schedule=schedule, count=min(BATCH, count), steps=steps)
+    def draw(key: Any) -> Any:
+        found = prior_samples(key, denoiser, shape, schedule=schedule, count=min(BATCH, count), steps=steps)
         return jnp.clip(found, 0, 1)
 
     keys = jax.random.split(key, -(-count // BATCH))
-    return np.concatenate([np.asarray(draw(packed.params, each)) for each in keys])[:count]
+    return np.concatenate([np.asarray(draw(each)) for each in keys])[:count]
 
 
 def learned_from(packed: PackedDenoiser, key: Any, *, split: Any, count: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from jaxpr.models.adm_unet import ADMUNetConfig
 from jaxpr.training import AdamW, DenoiserCrops, DenoiserRecipe
 
 _STEPS = {"smoke": 20, "small": 4_000, "paper": 200_000}
+_PHOTO_STEPS = _STEPS | {"small": 12_000}
 _BATCH = {"smoke": 8, "small": 16, "paper": 64}
 _RATE = {"smoke": 1e-3, "small": 1e-3, "paper": 5e-4}
 
@@ -29,22 +30,26 @@ def _network(channels: int, width: int, levels: int) -> ADMUNetConfig:
 
 def recipes(scale: str) -> list[DenoiserRecipe]:
     """Digits, and photographs of two sizes."""
-    steps = _STEPS[scale]
-    batch, rate, average = _BATCH[scale], _RATE[scale], 0.9998 if scale == "paper" else 0.998
-    optimizer = AdamW(steps=steps, batch=batch, rate=rate, average=average, weight_decay=1e-3)
+
+    def optimizer(steps: dict[str, int]) -> AdamW:
+        average = 0.9998 if scale == "paper" else 0.998
+        return AdamW(steps=steps[scale], batch=_BATCH[scale], rate=_RATE[scale], average=average, weight_decay=1e-3)
+
     return [
         DenoiserRecipe(
             name="digits28",
             data=DenoiserCrops(source="digits28", size=28),
             network=_network(1, 32, 3),
-            optimizer=optimizer,
+            optimizer=optimizer(_STEPS),
         ),
         *(
             DenoiserRecipe(
                 name=f"photos{size}",
                 data=DenoiserCrops(source="photos", size=size, symmetries=2),
                 network=_network(3, 32, levels),
-                optimizer=optimizer,
+                prediction="v",
+                schedule="cosine",
+                optimizer=optimizer(_PHOTO_STEPS),
             )
             for size, levels in ((32, 3), (64, 4))
         ),

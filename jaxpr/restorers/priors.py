@@ -151,7 +151,32 @@ def _trained(packed: PackedDenoiser, compute: Compute) -> Prior:
     record = {"file": file, "sha256": packed.sha256, "schedule": packed.schedule}
     model, schedule = adm_unet(config, compute=compute), packed.noise_schedule()
     split = split_adm_unet(config, compute=compute)
-    return Prior(model, packed.params, schedule, None, config.in_channels, config.multiple, record, split)
+    prior = Prior(model, packed.params, schedule, None, config.in_channels, config.multiple, record, split)
+    return prior if packed.prediction == "noise" else _noise_of_v(prior, split)
+
+
+def _noise_of_v(prior: Prior, split: SplitUNet) -> Prior:
+    """The prior whose network predicts v, as one that predicts the noise: ε = √(1 - ᾱ) x_t + √ᾱ v.
+
+    Samplers take x_0 from that ε; rounding in float32 moves it by at most 1e-5 of x_t, where ᾱ is least.
+    """
+    network, (whole, shallow), schedule = prior.model.apply, split, prior.schedule
+
+    def noise(v: Array, x: Array, t: Array) -> Array:
+        signal, spread = levels(schedule, x, t)
+        return spread * x + signal * v
+
+    def apply(params: Any, x: Array, t: Array) -> Array:
+        return noise(network(params, x, t), x, t)
+
+    def apply_whole(params: Any, x: Array, t: Array) -> tuple[Array, Array]:
+        v, features = whole(params, x, t)
+        return noise(v, x, t), features
+
+    def apply_shallow(params: Any, x: Array, t: Array, features: Array) -> Array:
+        return noise(shallow(params, x, t, features), x, t)
+
+    return prior._replace(model=prior.model._replace(apply=apply), split=SplitUNet(apply_whole, apply_shallow))
 
 
 def _published(source: str | Path, compute: Compute) -> tuple[Prior, int | None]:

@@ -3,14 +3,14 @@
 import functools
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
 from jaxpr.core import InputError, first_line, printable
-from jaxpr.diffusion import Schedule, cosine_schedule, linear_schedule
+from jaxpr.diffusion import Denoiser, Schedule, cosine_schedule, from_eps, from_v, linear_schedule
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
 from jaxpr.models.naming import abstract_parameters
 from jaxpr.weights.native import (
@@ -24,6 +24,7 @@ from jaxpr.weights.native import (
 from jaxpr.weights.packaged import packaged_content, packaged_entry
 
 __all__ = [
+    "PREDICTIONS",
     "SCHEDULES",
     "PackedDenoiser",
     "is_denoiser",
@@ -36,14 +37,18 @@ __all__ = [
 SCHEDULES = {"linear": linear_schedule, "cosine": cosine_schedule}
 """Noise schedules of 1,000 timesteps by the names that files and recipes have for them."""
 
+PREDICTIONS: dict[str, Callable[..., Denoiser]] = {"noise": from_eps, "v": from_v}
+"""What makes a denoiser of a network, by what the network predicts; names as in files and recipes."""
+
 
 class PackedDenoiser(NamedTuple):
     """A trained denoiser as a file holds it.
 
     Attributes:
-        config: sizes of its network, which predicts the noise.
+        config: sizes of its network.
         side: height and width of the images that it was trained on.
         schedule: name of the noise schedule.
+        prediction: of its network, one of `PREDICTIONS`.
         params: nested dict of arrays, float32.
         metadata: recipe, command and data that made it.
         path: of its file; None if it was not read from one, or one with others.
@@ -53,6 +58,7 @@ class PackedDenoiser(NamedTuple):
     config: ADMUNetConfig
     side: int
     schedule: str
+    prediction: str
     params: dict[Any, Any]
     metadata: dict[str, Any]
     path: Path | None
@@ -64,10 +70,16 @@ class PackedDenoiser(NamedTuple):
 
 
 def pack_denoiser(
-    config: ADMUNetConfig, params: Mapping[Any, Any], metadata: Mapping[str, Any], *, side: int, schedule: str
+    config: ADMUNetConfig,
+    params: Mapping[Any, Any],
+    metadata: Mapping[str, Any],
+    *,
+    side: int,
+    schedule: str,
+    prediction: str = "noise",
 ) -> bytes:
     """A denoiser as the bytes of a safetensors file; equal input, equal bytes."""
-    record = {"network": config._asdict(), "side": side, "schedule": schedule}
+    record = {"network": config._asdict(), "side": side, "schedule": schedule, "prediction": prediction}
     return pack_weights(with_text_keys(jax.device_get(params)), {**metadata, "denoiser": record})
 
 
@@ -82,14 +94,16 @@ def unpack_denoiser(content: bytes, *, path: Path | None = None) -> PackedDenois
         record = metadata.pop("denoiser")
         sizes: dict[str, Any] = {n: tuple(of) if isinstance(of, list) else of for n, of in record["network"].items()}
         config, side, schedule = ADMUNetConfig(**sizes), int(record["side"]), record["schedule"]
-        SCHEDULES[schedule]
+        prediction = record.get("prediction", "noise")  # older files have none
+        SCHEDULES[schedule], PREDICTIONS[prediction]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         reason = printable(first_line(error))
         raise InputError(f"content: found weights without a denoiser ({reason}), expected a packed one") from error
     params = parameters_like(abstract_parameters(adm_unet(config)), params)
-    return PackedDenoiser(config, side, schedule, params, metadata, path, hashlib.sha256(content).hexdigest())
+    digest = hashlib.sha256(content).hexdigest()
+    return PackedDenoiser(config, side, schedule, prediction, params, metadata, path, digest)
 
 
 def is_denoiser(path: Path) -> bool:

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from jaxpr.core import InputError
 from jaxpr.degradations import parse_degradation
-from jaxpr.diffusion import linear_schedule
+from jaxpr.diffusion import from_eps, from_v, linear_schedule
 from jaxpr.models.adm_classifier import ADMClassifierConfig, adm_classifier
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
 from jaxpr.models.ddpm_unet import DDPMUNetConfig, ddpm_unet
@@ -21,6 +21,7 @@ from jaxpr.restorers import read_prior, sampled_restorer
 from jaxpr.restorers.priors import OFFICIAL_PRIORS, prior_options
 from jaxpr.weights import PACKAGED_DENOISERS
 from jaxpr.weights.denoisers import pack_denoiser, unpack_denoiser
+from jaxpr.weights.native import pack_weights, unpack_weights
 
 SMALL = ADMUNetConfig(3, 64, 6, 1, (2,), (1, 1))
 LABELLED = SMALL._replace(num_classes=10)
@@ -84,6 +85,30 @@ def test_a_name_goes_before_a_file(tmp_path, monkeypatch):
     expected = r"found no file digit0, expected weights of a denoiser, or one of digits0, adm-.*; did you mean digits0"
     with pytest.raises(InputError, match=expected):
         read_prior("digit0")
+
+
+def test_a_network_that_predicts_v_is_a_prior_that_predicts_the_noise(tmp_path):
+    config = ADMUNetConfig(1, 32, 1, 1, (), (1, 1), num_head_channels=32)
+    random = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: random.normal(0, 0.1, leaf.shape).astype(np.float32), zeros(adm_unet(config)))
+    path = tmp_path / "file.safetensors"
+    path.write_bytes(pack_denoiser(config, params, {}, side=4, schedule="linear", prediction="v"))
+    prior, x, times = read_prior(path), X[..., :1], jnp.array([30, 999])
+    network = functools.partial(jax.jit(adm_unet(config).apply), prior.params)
+    expected = from_v(network, schedule=prior.schedule)(x, times)
+    found = from_eps(functools.partial(prior.model.apply, prior.params), schedule=prior.schedule)(x, times)
+    np.testing.assert_allclose(found.eps, expected.eps, atol=1e-6)
+    np.testing.assert_allclose(found.x0, expected.x0, atol=1e-4)  # float32's rounding, 157 times at t = 999
+    whole, features = prior.split.whole(prior.params, x, times)
+    np.testing.assert_allclose(whole, expected.eps, atol=1e-5)  # another program of the same network
+    np.testing.assert_allclose(prior.split.shallow(prior.params, x, times, features), expected.eps, atol=1e-5)
+
+
+def test_files_without_a_prediction_predict_the_noise():
+    config = ADMUNetConfig(1, 32, 1, 1, (), (1,), num_head_channels=32)
+    params, metadata = unpack_weights(pack_denoiser(config, zeros(adm_unet(config)), {}, side=4, schedule="linear"))
+    del metadata["denoiser"]["prediction"]
+    assert unpack_denoiser(pack_weights(params, metadata)).prediction == "noise"
 
 
 @pytest.mark.parametrize("name", OFFICIAL_PRIORS)

@@ -50,11 +50,33 @@ def test_the_loss_of_the_best_denoiser_is_the_variance_of_the_noise_given_the_no
     np.testing.assert_allclose(found, expected, rtol=0.02)
 
 
+@pytest.mark.parametrize("t", [20, 300, 999])
+def test_the_loss_of_v_is_that_of_the_noise_over_the_share_of_the_signal(t):
+    """V - v' = (ε - ε') / √ᾱ for whatever is predicted from one noisy image."""
+    keys = jax.random.split(jax.random.key(1), 4)
+    x, times = jax.random.normal(jax.random.key(0), (4, 4, 4, 1)), jnp.full(4, t, jnp.int32)
+    signal, spread = levels(SCHEDULE, x[:1], jnp.int32(t))
+
+    def v(params, x, t):
+        return 0.3 * x**2 - 0.1
+
+    def noise(params, x, t):
+        return spread * x + signal * v(params, x, t)
+
+    of_v, of_noise = (
+        denoising_loss(keys, Model(dict, apply), {}, x, times, schedule=SCHEDULE, prediction=prediction)
+        for prediction, apply in (("v", v), ("noise", noise))
+    )
+    # At t = 999 errors of the noise are 0.006 times those of v, so their rounding counts 157 times.
+    np.testing.assert_allclose(of_v, of_noise / signal.ravel()[0] ** 2, rtol=1e-4)
+
+
 @pytest.mark.thorough
-def test_a_run_ends_with_a_file_that_holds_the_denoiser_and_how_it_was_made(tmp_path):
-    done = drive(task_of(recipe()), tmp_path, command="jaxpr train small", progress=False)
+@pytest.mark.parametrize("prediction", ["noise", "v"])
+def test_a_run_ends_with_a_file_that_holds_the_denoiser_and_how_it_was_made(tmp_path, prediction):
+    done = drive(task_of(recipe(prediction=prediction)), tmp_path, command="jaxpr train small", progress=False)
     packed = read_denoiser(done.weights)
-    assert (packed.config, packed.side, packed.schedule) == (SMALL, 8, "linear")
+    assert (packed.config, packed.side, packed.schedule, packed.prediction) == (SMALL, 8, "linear", prediction)
     assert packed.metadata["command"] == "jaxpr train small"
     assert packed.metadata["data"] == "digits-train"
     assert (tmp_path / "small" / "samples" / "step-0000004.png").exists()
@@ -69,6 +91,7 @@ def test_a_run_ends_with_a_file_that_holds_the_denoiser_and_how_it_was_made(tmp_
         ({"data": DenoiserCrops(source="digits", size=7)}, "size: found 7, expected a multiple of 2"),
         ({"network": SMALL._replace(out_channels=2)}, "network: found out_channels 2"),
         ({"schedule": "exponential"}, "schedule: found 'exponential', expected one of linear, cosine"),
+        ({"prediction": "x0"}, "prediction: found 'x0', expected one of noise, v"),
         ({"network": None}, "network: found None, expected an ADMUNetConfig"),
     ],
 )

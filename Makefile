@@ -15,7 +15,7 @@ ENDS := tests/test_ends.py tests/test_api.py tests/test_floors.py tests/test_mod
 	tests/training/test_training_checkpoints.py tests/test_docs.py::test_notebook_runs_top_to_bottom
 TESTS ?= tests
 
-.PHONY: run test test-thorough test-all test-oldest test-newest ends oldest-python lint types format clean
+.PHONY: run test test-thorough test-all test-oldest test-newest ends oldest-python docs lint types format clean
 
 run: $(VENV)/.installed  ## evaluate classical, trained and published restorers on real photographs and write a report
 	$(BIN)/jaxpr evaluate --data photos --degradation bicubic-x4 --out $(OUT)
@@ -42,6 +42,10 @@ ends:
 oldest-python:
 	@echo $(OLDEST_PYTHON)
 
+docs: $(VENV)/.installed-docs  ## the documentation as a site, docs/_build/html/index.html; its tutorials run
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,7 +58,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-oldest .venv-newest runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-oldest .venv-newest runs .pytest_cache .mypy_cache .ruff_cache docs/_build docs/_generated
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "error: found no Python 3.11 or newer; install one, or name it: make PYTHON=/path/to/python"; exit 2; }
@@ -66,6 +70,10 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python $(PIP) --editable ".[dev]"
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python $(PIP) --editable ".[docs]"
 	@touch $@ $(VENV)/.installed
 
 .venv-oldest/.installed: pyproject.toml tools/lowest_versions.py

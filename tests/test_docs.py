@@ -48,8 +48,8 @@ class Block(NamedTuple):
 
 
 def blocks(page: Path) -> list[Block]:
-    found = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    return [Block(page, *block) for block in found]
+    found = re.findall(r"^```([^\n]*)\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [Block(page, *block) for block in found if not block[0].startswith("{")]  # that is for Sphinx
 
 
 def commands(page: Path) -> list[str]:

@@ -3,10 +3,10 @@
     python tools/show_priors.py digits28 [photos32 ...] --out docs/priors [--count 1000] [--steps 100]
 
 Takes names of packaged denoisers and files of `jaxpr train`. For each it draws samples (an image of which nothing is
-known, by `ddnm` with clipped predictions and fresh noise, as DDPM) and writes NAME.png: 64 samples, and below eight of
-them beside the nearest of the training images or crops, which shows whether it repeats them. NAME.json keeps, and the
-terminal shows, Fréchet distances of samples to training and to test images, and of these to each other, all of equally
-many images. They are in features of AlexNet, and in pixels after resizing to 8×8.
+known, by DDPM's steps with clipped predictions) and writes NAME.png: 64 samples, and below eight of them beside the
+nearest of the training images or crops, which shows whether it repeats them. NAME.json keeps, and the terminal shows,
+Fréchet distances of samples to training and to test images, and of these to each other, all of equally many images.
+They are in features of AlexNet, and in pixels after resizing to 8×8.
 """
 
 import argparse

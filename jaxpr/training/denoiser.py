@@ -24,7 +24,7 @@ from jaxpr.diffusion import Denoiser, Schedule
 from jaxpr.diffusion.denoiser import levels
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet, check_unet_sizes
 from jaxpr.models.functional import Model
-from jaxpr.samplers import ddnm
+from jaxpr.samplers import repaint
 from jaxpr.training.classifier import AdamW
 from jaxpr.training.pool import ImagePool, Symmetries, draw_crops, image_pool
 from jaxpr.training.recipes import Images, Recipe, check_choice
@@ -125,10 +125,10 @@ def denoiser_task(recipe: DenoiserRecipe) -> Task:
 def prior_samples(
     key: Key, denoiser: Denoiser, shape: tuple[int, int, int], *, schedule: Schedule, count: int, steps: int
 ) -> Array:
-    """Images of a prior, (count, H, W, C): an image of which nothing is known, drawn as DDPM draws.
+    """Images of a prior, (count, H, W, C): an image of which nothing is known, by DDPM's steps, predictions clipped.
 
-    Predictions are clipped and every step adds noise. Without either, errors of a small network grow over the steps:
-    backgrounds are speckled or grey.
+    `repaint` takes them where nothing is known. `ddnm` with eta = 1 does not: it draws all noise of a state afresh, so
+    that whatever the prediction had not yet decided is lost at every step, and textures come out flat.
 
     Args:
         key: of the noise that they start from, and of each step.
@@ -138,7 +138,7 @@ def prior_samples(
         count: of images. Static.
         steps: calls of the network for each. Static.
     """
-    found = ddnm(
+    found = repaint(
         key,
         denoiser,
         jnp.zeros((1, *shape)),
@@ -147,7 +147,8 @@ def prior_samples(
         samples=count,
         noise_std=0.0,
         steps=steps,
-        eta=1.0,
+        jump_length=1,
+        jump_repeat=1,
         clip=True,
     )
     return found.x[:, 0]

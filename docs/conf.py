@@ -54,6 +54,7 @@ autodoc_typehints = "none"  # docstrings say shapes, which types do not
 autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 90
 napoleon_use_rtype = False
+napoleon_attr_annotations = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 pygments_style, pygments_dark_style = "tango", "monokai"

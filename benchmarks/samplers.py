@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks.common import Contender, compare, parse
 from jaxpr.degradations import Inpainting
-from jaxpr.diffusion import Schedule, cached_from_eps, from_eps, linear_schedule, respaced, strided
+from jaxpr.diffusion import Schedule, cached_denoiser, from_eps, linear_schedule, respaced, strided
 from jaxpr.models.adm_files import ADM_UNET
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet, split_adm_unet
 from jaxpr.models.naming import abstract_parameters, convert, torch_shapes
@@ -122,11 +122,12 @@ def ours(size: Size, *, plain: bool = False, cache: int = 1) -> Callable[[], Any
     options: dict[str, Any] = {"scale": SCALE} if size.sampler == "dps" else {"eta": ETA}
 
     def denoiser(params: Any) -> Any:
+        adapter = functools.partial(from_eps, schedule=SCHEDULE)
         if cache == 1:
-            return from_eps(functools.partial(model.apply, params), schedule=SCHEDULE)
+            return adapter(functools.partial(model.apply, params))
         parts = split_adm_unet(NETWORK)
         whole, shallow = functools.partial(parts.whole, params), functools.partial(parts.shallow, params)
-        return cached_from_eps(whole, shallow, schedule=SCHEDULE, every=cache)
+        return cached_denoiser(whole, shallow, adapter=adapter, every=cache)
 
     @jax.jit
     def run(params: Any, y: Any, noise: Any) -> Any:

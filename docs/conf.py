@@ -27,7 +27,6 @@ release = version = importlib.metadata.version("jaxpr")
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinx_design",
@@ -49,7 +48,6 @@ nb_execution_cache_path = str(HERE / "_build" / "executed")
 nb_merge_streams = True
 nb_output_stderr = "remove"  # progress bars
 
-autosummary_generate = False
 autodoc_typehints = "none"  # docstrings say shapes, which types do not
 autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 90
@@ -59,11 +57,12 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 pygments_style, pygments_dark_style = "tango", "monokai"
 
-OUTSIDE = {  # pages that are files beside docs/
+OUTSIDE = {  # what lies beside docs/, and its page; the notebook has the tutorial's question
     "README.md": "readme.md",
     "CHANGELOG.md": "changelog.md",
     "experiments/README.md": "experiments.md",
     "benchmarks/README.md": "benchmarks.md",
+    "notebooks/quickstart.ipynb": "tutorials/stand.md",
 }
 
 
@@ -71,32 +70,15 @@ def to_pages(text: str, folder: str) -> str:
     """Links between files of the repository as links between pages; `folder` is that of the text, "" for the root."""
 
     def replaced(found: re.Match) -> str:
-        opening, target, anchor = found.groups()
-        if re.match(r"[a-z]+:", target):
-            return str(found[0])
+        target, anchor = found.groups()
         place = os.path.normpath(os.path.join(folder, target))
         if place in OUTSIDE:
-            return f"{opening}/{OUTSIDE[place]}{anchor})"
+            return f"](/{OUTSIDE[place]}{anchor})"
         if place.startswith("docs/") or place.endswith((".png", ".jpg")):
-            return f"{opening}/{os.path.relpath(place, 'docs')}{anchor})"
-        if place == "notebooks/quickstart.ipynb":
-            return f"{opening}/tutorials/stand.md)"
+            return f"](/{os.path.relpath(place, 'docs')}{anchor})"
         return str(found[0])
 
-    return re.sub(r"(\]\()([^)#\s]+)(#[^)]*)?\)", lambda m: replaced(_with_anchor(m)), text)
-
-
-class _with_anchor:
-    """A match whose missing anchor is empty."""
-
-    def __init__(self, found: re.Match) -> None:
-        self.found = found
-
-    def groups(self) -> tuple[str, ...]:
-        return tuple(part or "" for part in self.found.groups())
-
-    def __getitem__(self, index: int) -> Any:
-        return self.found[index]
+    return re.sub(r"\]\((?![a-z]+:)([^)#\s]+)(#[^)]*|)\)", replaced, text)
 
 
 def escape_docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

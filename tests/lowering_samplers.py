@@ -1,5 +1,6 @@
 """Programs to be lowered for accelerators: denoisers and the samplers over them."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -35,9 +36,12 @@ def denoisers(x: jax.Array) -> tuple[diffusion.Prediction, ...]:
     return tuple(denoise(x, t) for denoise in (exact, mixture, *found, cached(2)))
 
 
+FROM_EPS = functools.partial(diffusion.from_eps, schedule=SCHEDULE)
+
+
 def cached(every: int) -> diffusion.CachedDenoiser:
-    return diffusion.cached_from_eps(
-        lambda x, t: (x * x, x), lambda x, t, features: x * features, schedule=SCHEDULE, every=every
+    return diffusion.cached_denoiser(
+        lambda x, t: (x * x, x), lambda x, t, features: x * features, adapter=FROM_EPS, every=every
     )
 
 
@@ -60,7 +64,7 @@ def answers(name: str, operator: Any) -> Callable[[jax.Array, jax.Array], jax.Ar
 
 
 CASES: list[Case] = [
-    case("diffusion.cached: cached_from_eps", gradient(lambda x: jax.tree.leaves(denoisers(x)[-1])), IMAGES),
+    case("diffusion.cached: cached_denoiser", gradient(lambda x: jax.tree.leaves(denoisers(x)[-1])), IMAGES),
     case(
         "diffusion.denoiser: from_eps from_x0 from_v",
         gradient(lambda x: jax.tree.leaves(denoisers(x))),

@@ -1,5 +1,7 @@
 """Cases of the sweep over JAX's modes: denoisers and samplers. See `modes_measures.py`."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 from modes_measures import KEY, X
@@ -27,15 +29,18 @@ def mixture():
     return diffusion.mixture_denoiser(means=means, variances=np.stack([ONES, ONES]), weights=weights, schedule=SCHEDULE)
 
 
+FROM_EPS = functools.partial(diffusion.from_eps, schedule=SCHEDULE)
+
+
 def cached(every):
-    return diffusion.cached_from_eps(
-        lambda x, t: (x * x, x), lambda x, t, features: x * features, schedule=SCHEDULE, every=every
+    return diffusion.cached_denoiser(
+        lambda x, t: (x * x, x), lambda x, t, features: x * features, adapter=FROM_EPS, every=every
     )
 
 
 DIFFUSION = {
     "CachedDenoiser": lambda: asked(cached(2)),
-    "cached_from_eps": lambda: asked(cached(2)),
+    "cached_denoiser": lambda: asked(cached(2)),
     "cosine_transform": lambda: asked(exact(basis=diffusion.cosine_transform(*SHAPE[:2]))),
     "from_eps": lambda: asked(diffusion.from_eps(lambda x, t: x * x, schedule=SCHEDULE)),
     "from_eps: learned variance": lambda: asked(

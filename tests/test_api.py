@@ -166,7 +166,7 @@ FIXED = [
     (diffusion.linear_schedule, "(steps=1000, start=0.0001, end=0.02)"),
     (diffusion.respaced, "(schedule, steps)"),
     (diffusion.from_eps, "(model, *, schedule, learned_variance=None)"),
-    (diffusion.cached_from_eps, "(whole, shallow, *, schedule, learned_variance=None, every)"),
+    (diffusion.cached_denoiser, "(whole, shallow, *, adapter, every)"),
     (
         samplers.ddrm,
         SAMPLER + "eta=0.85, eta_b=1.0, clip=False, cutoff=1e-05, convention=None, trace=False)",

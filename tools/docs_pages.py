@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import jaxpr
+from jaxpr.cli.commands import COMMANDS
 from jaxpr.records import METRICS
 
-COMMANDS = (
-    "evaluate", "compare", "decisions", "explore", "transport fit", "transport apply", "reproduce", "train",
-    "restorers", "export", "weights", "doctor",
-)  # fmt: skip
-"""Whose help is shown."""
+PARTS = {
+    "transport": ("transport fit", "transport apply"),
+    "weights": ("weights inspect", "weights convert", "weights fetch"),
+}
+"""Of commands whose own help names commands only."""
 
 
 @functools.cache
@@ -57,14 +58,9 @@ def members(value: Any) -> list[str]:
     return found
 
 
-def documented() -> set[str]:
-    """Full names of all public functions and classes."""
-    return {f"{module}.{name}" for module, names in public().items() for name in names}
-
-
 def missing_names(known: Iterable[str]) -> set[str]:
     """Public names that are not among those of the pages."""
-    return documented() - set(known)
+    return {f"{module}.{name}" for module, names in public().items() for name in names} - set(known)
 
 
 def first_line(value: Any) -> str:
@@ -80,9 +76,8 @@ def room_page(room: str, modules: list[str]) -> str:
         loaded, names = importlib.import_module(module), public()[module]
         if module != package.__name__:
             short = [name for name in names if getattr(package, name, None) is names[name]]
-            where = f"Also as `jaxpr.{room}.NAME`: {', '.join(short)}." if short and len(short) < len(names) else ""
-            everything = "All names are also those of the room itself." if len(short) == len(names) else where
-            parts += [f"## `{module.removeprefix('jaxpr.')}`", first_line(loaded), everything]
+            also = f"Also as names of `jaxpr.{room}`: {', '.join(short)}." if short else ""
+            parts += [f"## `{module.removeprefix('jaxpr.')}`", first_line(loaded), also]
         parts.append("```{eval-rst}")
         for name, value in names.items():
             kind = "autoclass" if inspect.isclass(value) else "autofunction"
@@ -117,7 +112,7 @@ def output(*words: str) -> str:
 def options_page() -> str:
     """The help of every command."""
     parts = ["# Options of every command\n"]
-    for command in COMMANDS:
+    for command in [word for name in COMMANDS for word in (name, *PARTS.get(name, ()))]:
         parts.append(f"## jaxpr {command}\n\n```text\n{output(*command.split(), '--help')}\n```\n")
     return "\n".join(parts)
 

@@ -1,6 +1,6 @@
 """Noise schedules, denoisers in one form, adapters from networks, exact denoisers of Gaussian and mixture priors."""
 
-from jaxpr.diffusion.cached import CachedDenoiser, cached_from_eps
+from jaxpr.diffusion.cached import CachedDenoiser, cached_denoiser
 from jaxpr.diffusion.denoiser import Denoiser, LearnedVariance, Prediction, from_eps, from_v, from_x0
 from jaxpr.diffusion.priors import PIXELS, Basis, cosine_transform, gaussian_denoiser, mixture_denoiser
 from jaxpr.diffusion.schedule import (
@@ -21,7 +21,7 @@ __all__ = [
     "Prediction",
     "ReverseCoefficients",
     "Schedule",
-    "cached_from_eps",
+    "cached_denoiser",
     "cosine_schedule",
     "cosine_transform",
     "from_eps",

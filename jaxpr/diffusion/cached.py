@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxpr.core import Array, check_count
-from jaxpr.diffusion.denoiser import LearnedVariance, Prediction, from_eps
-from jaxpr.diffusion.schedule import Schedule
+from jaxpr.diffusion.denoiser import Denoiser, Network, Prediction
 
-__all__ = ["CachedDenoiser", "cached_from_eps"]
+__all__ = ["CachedDenoiser", "cached_denoiser"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,28 +32,26 @@ class CachedDenoiser:
         return self.whole(x, t)[0]
 
 
-def cached_from_eps(
+def cached_denoiser(
     whole: Callable[[Array, Array], tuple[Array, Any]],
     shallow: Callable[[Array, Array, Any], Array],
     *,
-    schedule: Schedule,
-    learned_variance: LearnedVariance | bool | None = None,
+    adapter: Callable[[Network], Denoiser],
     every: int,
 ) -> CachedDenoiser:
-    """As `from_eps`, from a network in two parts, such as those of `models.adm_unet.split_adm_unet`.
+    """A denoiser from a network in two parts, such as those of `models.adm_unet.split_adm_unet`.
 
     DDRM, DDNM and RePaint reuse the features; answers then differ a little from those of the whole network. Features
     change slowly from step to step, so the more steps a trajectory has, the smaller the difference.
 
     Args:
-        whole: maps (x_t, t) to the noise, as in `from_eps`, and features.
-        shallow: maps (x_t, t, features) to the noise.
-        schedule: the network's.
-        learned_variance: as in `from_eps`.
+        whole: maps (x_t, t) to what the network predicts, and features.
+        shallow: maps (x_t, t, features) to what it predicts.
+        adapter: makes a denoiser of a network: `from_eps`, `from_v` or `from_x0` with its options bound.
         every: how often the whole network is asked: at every call (1), every second one, ... Static.
 
     Raises:
-        InputError: `every` is no positive integer; otherwise as `from_eps`.
+        InputError: `every` is no positive integer; otherwise as the adapter.
     """
     check_count("every", every)
 
@@ -66,12 +63,9 @@ def cached_from_eps(
             kept.append(features)
             return found
 
-        return from_eps(model, schedule=schedule, learned_variance=learned_variance)(x, t), kept[0]
+        return adapter(model)(x, t), kept[0]
 
     def predict_shallow(x: Array, t: Array, features: Any) -> Prediction:
-        def model(x: Array, t: Array) -> Array:
-            return shallow(x, t, features)
-
-        return from_eps(model, schedule=schedule, learned_variance=learned_variance)(x, t)
+        return adapter(lambda x, t: shallow(x, t, features))(x, t)
 
     return CachedDenoiser(predict_whole, predict_shallow, every)

@@ -17,10 +17,10 @@ from jaxpr.core import HIGHEST, Array, InputError
 from jaxpr.data import crops, from_arrays
 from jaxpr.data.words import named_images
 from jaxpr.degradations import Inpainting, LinearOperator
-from jaxpr.diffusion import Basis, Denoiser, Prediction, Schedule, cosine_transform, from_eps, linear_schedule
+from jaxpr.diffusion import Basis, Denoiser, Prediction, Schedule, cosine_transform, linear_schedule
 from jaxpr.diffusion.denoiser import levels
 from jaxpr.restorers.guided import PublishedGuidance
-from jaxpr.restorers.priors import read_prior
+from jaxpr.restorers.priors import adapter_of, read_prior
 from jaxpr.samplers import Guidance, ddnm, ddrm, dps, guidance_preset, repaint, travel_times
 
 __all__ = ["ImagePrior", "Kernels", "SetSampler", "SetTask", "exact_answers", "guidance_of", "image_prior"]
@@ -114,8 +114,8 @@ def image_prior(name: str, *, images: int, kernels: int) -> ImagePrior:
     known = np.stack([train[i] for i in _spread_evenly(len(train), kernels)])
     if file:
         prior = read_prior(file)
-        predict = functools.partial(prior.model.apply, prior.params)
-        denoiser = from_eps(predict, schedule=prior.schedule, learned_variance=prior.learned_variance)
+        adapter = adapter_of(prior.prediction, schedule=prior.schedule, learned_variance=prior.learned_variance)
+        denoiser = adapter(functools.partial(prior.model.apply, prior.params))
         return ImagePrior(name, denoiser, prior.schedule, None, x, known, groups, labels)
     made, schedule = _kernels((known * 2 - 1).astype(np.float32), WIDTHS[data]), linear_schedule()
     return ImagePrior(name, made.denoiser(schedule), schedule, made, x, known, groups, labels)

@@ -4,6 +4,7 @@ The gradient of a classifier changes the predicted noise as in Algorithm 2 of Dh
 GANs on Image Synthesis", NeurIPS 2021, so that every sampler can do with it.
 """
 
+import functools
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -14,8 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxpr.core import Array, InputError, check_positive, did_you_mean, given_path, printable
-from jaxpr.diffusion import LearnedVariance, Schedule, linear_schedule
-from jaxpr.diffusion.denoiser import levels
+from jaxpr.diffusion import Denoiser, LearnedVariance, Schedule, from_eps, from_v, linear_schedule
+from jaxpr.diffusion.denoiser import Network, levels
 from jaxpr.models.adm_classifier import ADMClassifierConfig
 from jaxpr.models.adm_unet import ADMUNetConfig, SplitUNet, adm_unet, split_adm_unet
 from jaxpr.models.ddpm_unet import DDPMUNetConfig
@@ -26,7 +27,7 @@ from jaxpr.weights.fetch import fetched_weights
 from jaxpr.weights.networks import load_network
 from jaxpr.weights.packaged import PACKAGED_DENOISERS
 
-__all__ = ["OFFICIAL_PRIORS", "Prior", "prior_options", "read_prior"]
+__all__ = ["OFFICIAL_PRIORS", "Prior", "adapter_of", "prior_options", "read_prior"]
 
 OFFICIAL_PRIORS = ("adm-256-uncond", "adm-256", "ddpm-celeba-hq")
 """Names in `weights.OFFICIAL_FILES` of denoisers, which `jaxpr weights fetch` brings."""
@@ -39,7 +40,7 @@ class Prior(NamedTuple):
     """A network that knows images, with what samplers need to know of it.
 
     Attributes:
-        model: predicts the noise of (parameters, x_t, t).
+        model: predicts the noise, or v, of (parameters, x_t, t).
         params: its parameters.
         schedule: its noise levels.
         learned_variance: see `from_eps`.
@@ -47,6 +48,7 @@ class Prior(NamedTuple):
         multiple: of the height and width of its images.
         record: JSON-able: its file and hash, and what else was chosen.
         split: the same network in a deep and a shallow part; None where there is none.
+        prediction: of the network, "noise" or "v".
     """
 
     model: Model
@@ -57,6 +59,7 @@ class Prior(NamedTuple):
     multiple: int
     record: dict[str, Any]
     split: SplitUNet | None = None
+    prediction: str = "noise"
 
 
 def read_prior(
@@ -102,6 +105,15 @@ def read_prior(
     if classes is None and label is not None:
         raise InputError(f"class: found {label} for {printable(source)}, expected none for a network without classes")
     return prior
+
+
+def adapter_of(
+    prediction: str, *, schedule: Schedule, learned_variance: LearnedVariance | None
+) -> Callable[[Network], Denoiser]:
+    """What makes a denoiser of a network with such a prediction, "noise" or "v"."""
+    if prediction == "v":
+        return functools.partial(from_v, schedule=schedule)
+    return functools.partial(from_eps, schedule=schedule, learned_variance=learned_variance)
 
 
 def prior_options(text: str) -> tuple[dict[str, Any], str]:
@@ -152,31 +164,7 @@ def _trained(packed: PackedDenoiser, compute: Compute) -> Prior:
     model, schedule = adm_unet(config, compute=compute), packed.noise_schedule()
     split = split_adm_unet(config, compute=compute)
     prior = Prior(model, packed.params, schedule, None, config.in_channels, config.multiple, record, split)
-    return prior if packed.prediction == "noise" else _noise_of_v(prior, split)
-
-
-def _noise_of_v(prior: Prior, split: SplitUNet) -> Prior:
-    """The prior whose network predicts v, as one that predicts the noise: ε = √(1 - ᾱ) x_t + √ᾱ v.
-
-    Samplers take x_0 from that ε; rounding in float32 moves it by at most 1e-5 of x_t, where ᾱ is least.
-    """
-    network, (whole, shallow), schedule = prior.model.apply, split, prior.schedule
-
-    def noise(v: Array, x: Array, t: Array) -> Array:
-        signal, spread = levels(schedule, x, t)
-        return spread * x + signal * v
-
-    def apply(params: Any, x: Array, t: Array) -> Array:
-        return noise(network(params, x, t), x, t)
-
-    def apply_whole(params: Any, x: Array, t: Array) -> tuple[Array, Array]:
-        v, features = whole(params, x, t)
-        return noise(v, x, t), features
-
-    def apply_shallow(params: Any, x: Array, t: Array, features: Array) -> Array:
-        return noise(shallow(params, x, t, features), x, t)
-
-    return prior._replace(model=prior.model._replace(apply=apply), split=SplitUNet(apply_whole, apply_shallow))
+    return prior._replace(prediction=packed.prediction)
 
 
 def _published(source: str | Path, compute: Compute) -> tuple[Prior, int | None]:
@@ -247,7 +235,9 @@ def _guided(prior: Prior, source: str | Path, label: int | None, *, scale: float
 
     def apply(params: Any, x: Array, t: Array) -> Array:
         found = denoise(params["denoiser"], x, t)
-        slope = scale * levels(schedule, x, t)[1] * jax.grad(log_probability)(x, params["classifier"], t)
+        signal, noise = levels(schedule, x, t)
+        slope = scale * noise * jax.grad(log_probability)(x, params["classifier"], t)
+        slope = slope / signal if prior.prediction == "v" else slope
         rest = found.shape[-1] - slope.shape[-1]  # channels of a learned variance
         return found - jnp.pad(slope, [(0, 0)] * (slope.ndim - 1) + [(0, rest)])
 

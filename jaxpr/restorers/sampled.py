@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from jaxpr.core import Array, InputError, check_count, is_number
 from jaxpr.degradations import Degradation, Inpainting
-from jaxpr.diffusion import Denoiser, LearnedVariance, Schedule, cached_from_eps, from_eps
+from jaxpr.diffusion import Denoiser, LearnedVariance, Schedule, cached_denoiser
 from jaxpr.models.adm_unet import SplitUNet
 from jaxpr.models.functional import Model
 from jaxpr.restorers.guided import PublishedGuidance, guidance_at, guidance_record
-from jaxpr.restorers.priors import Prior
+from jaxpr.restorers.priors import Prior, adapter_of
 from jaxpr.restorers.restorer import Restorer, joined_variant
 from jaxpr.samplers import Guidance, ddnm, ddrm, dps, network_calls, repaint
 
@@ -61,6 +61,7 @@ class _Sets:
     sampler: str
     model: Model
     schedule: Schedule
+    prediction: str
     learned_variance: LearnedVariance | None
     channels: int
     multiple: int
@@ -73,16 +74,11 @@ class _Sets:
 
     def denoiser(self, params: Any) -> Denoiser:
         """With its parameters, and with cached features if they are asked for."""
+        adapter = adapter_of(self.prediction, schedule=self.schedule, learned_variance=self.learned_variance)
         if self.split is None or self.cache == 1:
-            predict = functools.partial(self.model.apply, params)
-            return from_eps(predict, schedule=self.schedule, learned_variance=self.learned_variance)
-        return cached_from_eps(
-            functools.partial(self.split.whole, params),
-            functools.partial(self.split.shallow, params),
-            schedule=self.schedule,
-            learned_variance=self.learned_variance,
-            every=self.cache,
-        )
+            return adapter(functools.partial(self.model.apply, params))
+        whole, shallow = functools.partial(self.split.whole, params), functools.partial(self.split.shallow, params)
+        return cached_denoiser(whole, shallow, adapter=adapter, every=self.cache)
 
     def __call__(self, params: Any, keys: Any, y: Array, count: int) -> Array:
         height, width = (self.degradation.factor * side for side in y.shape[1:3])
@@ -139,7 +135,7 @@ def sampled_restorer(
         options: of the sampler, see there.
         guidance: drives the answers of a set apart; there are no single draws then.
         attacked: whether an evaluation may attack it, which differentiates through all steps.
-        cache: the deep part of the prior's network is asked at every so many-th call only, see `cached_from_eps`; 1 for
+        cache: the deep part of the prior's network is asked at every so many-th call only, see `cached_denoiser`; 1 for
             all of them.
 
     Returns:
@@ -162,6 +158,7 @@ def sampled_restorer(
         sampler,
         prior.model,
         prior.schedule,
+        prior.prediction,
         prior.learned_variance,
         prior.channels,
         prior.multiple,

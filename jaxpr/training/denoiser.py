@@ -66,7 +66,7 @@ class DenoiserRecipe(Recipe):
     """Sizes of the network; without a learned variance."""
 
     prediction: Literal["noise", "v"] = "noise"
-    """What the network predicts, with the same weight at all timesteps; v needs far fewer steps."""
+    """What the network predicts, alike at all timesteps; v keeps colours where little but noise is left."""
 
     schedule: Literal["linear", "cosine"] = "linear"
     """Noise levels of the 1,000 timesteps."""

@@ -11,14 +11,14 @@ from safetensors.numpy import save_file
 
 from jaxpr.core import InputError
 from jaxpr.degradations import parse_degradation
-from jaxpr.diffusion import from_eps, from_v, linear_schedule
+from jaxpr.diffusion import cached_denoiser, from_v, linear_schedule
 from jaxpr.models.adm_classifier import ADMClassifierConfig, adm_classifier
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet
 from jaxpr.models.ddpm_unet import DDPMUNetConfig, ddpm_unet
 from jaxpr.models.naming import abstract_parameters, torch_shapes
 from jaxpr.restorers import priors as module
 from jaxpr.restorers import read_prior, sampled_restorer
-from jaxpr.restorers.priors import OFFICIAL_PRIORS, prior_options
+from jaxpr.restorers.priors import OFFICIAL_PRIORS, adapter_of, prior_options
 from jaxpr.weights import PACKAGED_DENOISERS
 from jaxpr.weights.denoisers import pack_denoiser, unpack_denoiser
 from jaxpr.weights.native import pack_weights, unpack_weights
@@ -87,7 +87,7 @@ def test_a_name_goes_before_a_file(tmp_path, monkeypatch):
         read_prior("digit0")
 
 
-def test_a_network_that_predicts_v_is_a_prior_that_predicts_the_noise(tmp_path):
+def test_a_network_that_predicts_v_is_read_so_whole_and_in_parts(tmp_path):
     config = ADMUNetConfig(1, 32, 1, 1, (), (1, 1), num_head_channels=32)
     random = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: random.normal(0, 0.1, leaf.shape).astype(np.float32), zeros(adm_unet(config)))
@@ -96,12 +96,36 @@ def test_a_network_that_predicts_v_is_a_prior_that_predicts_the_noise(tmp_path):
     prior, x, times = read_prior(path), X[..., :1], jnp.array([30, 999])
     network = functools.partial(jax.jit(adm_unet(config).apply), prior.params)
     expected = from_v(network, schedule=prior.schedule)(x, times)
-    found = from_eps(functools.partial(prior.model.apply, prior.params), schedule=prior.schedule)(x, times)
-    np.testing.assert_allclose(found.eps, expected.eps, atol=1e-6)
-    np.testing.assert_allclose(found.x0, expected.x0, atol=1e-4)  # float32's rounding, 157 times at t = 999
-    whole, features = prior.split.whole(prior.params, x, times)
-    np.testing.assert_allclose(whole, expected.eps, atol=1e-5)  # another program of the same network
-    np.testing.assert_allclose(prior.split.shallow(prior.params, x, times, features), expected.eps, atol=1e-5)
+    adapter = adapter_of(prior.prediction, schedule=prior.schedule, learned_variance=None)
+    for found in (
+        adapter(functools.partial(prior.model.apply, prior.params))(x, times),
+        cached_denoiser(*(functools.partial(part, prior.params) for part in prior.split), adapter=adapter, every=2)(
+            x, times
+        ),
+    ):  # a compiled program beside an eager one
+        np.testing.assert_allclose(found.eps, expected.eps, atol=1e-5)
+        np.testing.assert_allclose(found.x0, expected.x0, atol=1e-5)
+
+
+@pytest.mark.thorough
+def test_the_gradient_of_a_classifier_moves_the_same_noise_whatever_is_predicted(folder, tmp_path):
+    config = SMALL._replace(out_channels=3)
+    path, guided = tmp_path / "file.safetensors", {"label": 4, "classifier": folder / "classifier.safetensors"}
+    params = jax.tree.map(np.asarray, adm_unet(config).init(jax.random.key(0)))
+    path.write_bytes(pack_denoiser(config, params, {}, side=4, schedule="linear", prediction="v"))
+    plain, moved = read_prior(path), read_prior(path, **guided)
+    noise = read_prior(folder / "ema_0.9999_000005.safetensors", **guided)
+    slope = jax.jit(noise.model.apply)(noise.params, X, T) - jax.jit(adm_unet(SMALL).apply)(
+        noise.params["denoiser"], X, T
+    )
+
+    def eps(prior):
+        adapter = adapter_of(prior.prediction, schedule=prior.schedule, learned_variance=None)
+        return jax.jit(adapter(functools.partial(prior.model.apply, prior.params)))(X, T).eps
+
+    # A difference of numbers of order 1 in float32.
+    np.testing.assert_allclose(eps(moved) - eps(plain), slope[..., :3], atol=2e-6)
+    assert np.abs(slope[..., :3]).max() > 1e-4
 
 
 def test_files_without_a_prediction_predict_the_noise():

@@ -1,5 +1,7 @@
 """Samplers over a denoiser whose deep features are reused: a loop by hand, and the network of ADM in two parts."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from jaxpr.core import InputError
 from jaxpr.degradations import Inpainting
-from jaxpr.diffusion import cached_from_eps, from_eps, linear_schedule, strided
+from jaxpr.diffusion import cached_denoiser, from_eps, linear_schedule, strided
 from jaxpr.models.adm_unet import ADMUNetConfig, adm_unet, split_adm_unet
 from jaxpr.samplers import Guidance, ddnm, ddrm, dps, repaint
 
@@ -39,7 +41,7 @@ def shallow(x, t, features):
 
 
 def cached(every):
-    return cached_from_eps(whole, shallow, schedule=SCHEDULE, every=every)
+    return cached_denoiser(whole, shallow, adapter=functools.partial(from_eps, schedule=SCHEDULE), every=every)
 
 
 def by_hand(every, *, steps, noise):

@@ -52,7 +52,7 @@ def test_the_loss_of_the_best_denoiser_is_the_variance_of_the_noise_given_the_no
 
 @pytest.mark.parametrize("t", [20, 300, 999])
 def test_the_loss_of_v_is_that_of_the_noise_over_the_share_of_the_signal(t):
-    """V - v' = (ε - ε') / √ᾱ for whatever is predicted from one noisy image."""
+    """The difference of two v is that of the noises over √ᾱ: whatever is predicted from one image."""
     keys = jax.random.split(jax.random.key(1), 4)
     x, times = jax.random.normal(jax.random.key(0), (4, 4, 4, 1)), jnp.full(4, t, jnp.int32)
     signal, spread = levels(SCHEDULE, x[:1], jnp.int32(t))

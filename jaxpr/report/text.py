@@ -40,7 +40,8 @@ def format_value(value: float | None, stderr: float | None = None) -> str:
     if stderr < NEGLIGIBLE * abs(value) or stderr == 0:
         return f"{_significant(value)} ± 0"
     decimals = _decimals(stderr)
-    if decimals > FINEST_DECIMALS or abs(value) >= 1e6:
+    largest = max(abs(value), stderr)
+    if decimals > FINEST_DECIMALS or not 1e-4 <= largest < 1e6:  # by size, as without an error: alike in a column
         return _scientific(value, stderr)
     return f"{_rounded(value, decimals)} ± {_rounded(stderr, decimals)}"
 
@@ -59,17 +60,20 @@ def _rounded(value: float, decimals: int) -> str:
 def _significant(value: float, digits: int = 4) -> str:
     if value == 0:
         return "0"
-    exponent = math.floor(math.log10(abs(value)))
+    exponent = _exponent(value)
     if exponent < -4 or exponent >= 6:
         return f"{value:.{digits - 1}e}"
     return _rounded(value, max(digits - 1 - exponent, 0))
 
 
 def _scientific(value: float, stderr: float) -> str:
-    places = 0
-    if value != 0:
-        places = max(math.floor(math.log10(abs(value))) - math.floor(math.log10(stderr)), 0)
-    return f"{value:.{min(places, 15)}e} ± {stderr:.0e}"
+    last = _decimals(stderr)  # the place that both are rounded to
+    value, stderr = round(value, last) + 0.0, round(stderr, last)
+    return " ± ".join(f"{v:.{min(max(last + _exponent(v), 0), 15)}e}" if v else "0" for v in (value, stderr))
+
+
+def _exponent(value: float) -> int:
+    return math.floor(math.log10(abs(value))) if value else 0
 
 
 def elide(name: str, limit: int) -> str:

@@ -50,6 +50,11 @@ def width(line):
         (math.nan, 0.1, "–"),
         (math.inf, 0.1, "∞"),
         (-math.inf, None, "-∞"),
+        (1.9e-5, 1.2e-6, "1.90e-05 ± 1.2e-06"),
+        (1.9e-5, 2.1e-6, "1.9e-05 ± 2e-06"),
+        (0.0, 3e-8, "0 ± 3e-08"),
+        (1e-9, 3e-8, "0 ± 3e-08"),
+        (0.9e-4, 1.2e-4, "0.00009 ± 0.00012"),
     ],
 )
 def test_format_value_keeps_the_digits_that_the_error_supports(value, stderr, text):
